@@ -1,0 +1,238 @@
+/*
+ * The coordinator's core: presumed-abort two-phase commit as a pure state machine. One event in, a
+ * list of actions out; no I/O, no clock, no thread, no randomness, no logging, no global. Time and
+ * random bits arrive with the event. The same code runs in the daemon, in `vowctl recover`, in the
+ * simulator and under the fuzzer.
+ *
+ * What the driver (coordinator/io) owes the core:
+ *   - every LOG action is given to the log in order; DURABLE says how far the log is synced, and
+ * never before it is;
+ *   - every action names the position that must be durable before it is carried out; the core only
+ * emits it when DURABLE has said so, and the driver asserts it;
+ *   - every SEND is answered by exactly one REPLY; every request by exactly one ANSWER;
+ *   - TICK comes no later than vow_core_next_deadline() asks;
+ *   - a log that reports an error ends the process (log rule 2): the core has no event for it.
+ *
+ * Threads: none; one owner. Memory: bounded by `struct vow_core_config`. Allocation failure makes a
+ * step fail with VOW_E_NO_MEMORY before it changed anything where the event is a request; for other
+ * events the core stays consistent and the driver ends the process (the log recovers it).
+ */
+#ifndef VOW_COORDINATOR_CORE_H
+#define VOW_COORDINATOR_CORE_H
+
+#include "message.h"
+#include "txn.h"
+
+struct vow_core;
+
+struct vow_core_config {
+  uint32_t transaction_timeout_ms;     /* default of a begin that names none */
+  uint32_t transaction_timeout_max_ms; /* a begin that asks for more is refused */
+  uint32_t prepare_timeout_ms;
+  uint32_t wait_timeout_ms; /* a client that waits for an outcome is answered PENDING after this */
+  uint32_t retry_min_ms;
+  uint32_t retry_max_ms;
+  uint32_t preparing_record_after_ms; /* an unforced record when a transaction has been preparing
+                                         this long */
+  uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
+  uint32_t branches_max;              /* of one transaction */
+  uint32_t waiters_max;               /* of one transaction */
+  uint32_t inflight_per_endpoint_max; /* requests under way to one endpoint */
+  uint32_t history_max;               /* entries kept of one transaction */
+  uint32_t id_reserve_ms;             /* how far the durable id ceiling runs ahead */
+};
+
+/* ---- events ---- */
+
+enum vow_event_type {
+  /* requests of clients and operators: each is answered by one ANSWER with the same token */
+  VOW_EVENT_BEGIN = 1,
+  VOW_EVENT_ENLIST,
+  VOW_EVENT_COMMIT,
+  VOW_EVENT_ABORT,
+  VOW_EVENT_RESOLVE,
+  VOW_EVENT_FORGET,
+  /* from the world */
+  VOW_EVENT_REPLY,   /* a SEND came back */
+  VOW_EVENT_DURABLE, /* the log is synced up to `position` */
+  VOW_EVENT_TICK,
+  VOW_EVENT_CANCEL, /* the client with this token is gone; it needs no ANSWER any more */
+  /* start: LOAD_BEGIN, LOAD for each open record, LOAD_END; other events may come in between */
+  VOW_EVENT_LOAD_BEGIN,
+  VOW_EVENT_LOAD,
+  VOW_EVENT_LOAD_END,
+  VOW_EVENT_LOG_SPACE, /* the log's disk is low (begins are refused with LOG_FULL) or has recovered
+                        */
+  VOW_EVENT_DRAIN,     /* begins are refused with DRAINING; open transactions go on */
+  VOW_EVENT_CONFIG     /* new timeouts and limits (SIGHUP) */
+};
+
+struct vow_event_branch {
+  const char *name; /* NULL: the branch number is the name */
+  const char *url;  /* normal form */
+  const char *payload;
+  size_t payload_bytes;
+};
+
+enum vow_reply_kind {
+  VOW_REPLY_ANSWERED = 1, /* a valid answer of the protocol: `reply` */
+  VOW_REPLY_ENDPOINT_DOWN =
+      2, /* no connection, timeout, 408/425/429/502/503/504: says nothing about the branch */
+  VOW_REPLY_BRANCH_FAILED = 3, /* 500: this branch failed this time */
+  VOW_REPLY_REFUSED = 4,       /* another status, or not an answer of the protocol */
+  VOW_REPLY_UNKNOWN_BRANCH = 5 /* 404 with problem type unknown-branch */
+};
+
+struct vow_event {
+  enum vow_event_type type;
+  uint64_t now_ms;  /* monotonic; all waits are measured with it */
+  uint64_t wall_ms; /* Unix time; for ids and for what is shown */
+  uint64_t random;  /* fresh random bits */
+  uint64_t token;   /* of a request: the driver's name for it, never 0 */
+  struct vow_id id; /* the transaction; not of BEGIN */
+  union {
+    struct {
+      uint32_t timeout_ms; /* 0: the default */
+      const char *metadata;
+      const char *idempotency_key;
+      uint8_t request_hash[16];
+      const char *traceparent;
+      const struct vow_event_branch *branches;
+      uint32_t branch_count;
+      bool commit;  /* one-shot */
+      bool no_wait; /* Prefer: respond-async: answer PENDING at once */
+    } begin;
+    struct vow_event_branch enlist;
+    struct {
+      bool no_wait;
+    } finish; /* COMMIT, ABORT */
+    struct {
+      enum vow_outcome outcome; /* COMMITTED or ABORTED */
+      uint32_t branch;    /* 0: decide the transaction; else this branch was settled by hand */
+      const char *reason; /* required; kept. Also of FORGET */
+    } operate;
+    struct {
+      uint64_t request;
+      /* one result for each message of the SEND, in its order */
+      struct {
+        enum vow_reply_kind kind;
+        struct vow_message_reply reply; /* of ANSWERED */
+        const char *error;              /* else: a sentence; kept as last_error */
+      } * results;
+      uint32_t count;
+    } reply;
+    uint64_t position; /* DURABLE */
+    struct {
+      uint64_t position;      /* highest in the log */
+      struct vow_id id_floor; /* ids of this run are above it: the ceiling of the last run */
+    } load_begin;
+    struct vow_txn
+        *load; /* LOAD: an open record; the core takes what it owns and leaves it empty */
+    bool log_space_low;
+    const struct vow_core_config *config;
+  } u;
+};
+
+/* ---- actions ---- */
+
+enum vow_action_type { VOW_ACTION_LOG = 1, VOW_ACTION_SEND, VOW_ACTION_ANSWER };
+
+enum vow_record_kind {
+  VOW_RECORD_TXN = 1,       /* the transaction's image; replaces the last one of the same id */
+  VOW_RECORD_ID_CEILING = 2 /* ids below `ceiling` may be issued */
+};
+
+struct vow_action_message {
+  const struct vow_txn *txn;
+  const struct vow_branch *branch;
+  enum vow_message_type type;
+  uint32_t timeout_ms;
+  bool one_phase;
+};
+
+struct vow_action {
+  enum vow_action_type type;
+  uint64_t after; /* log position that must be durable before this is carried out; 0: none */
+  union {
+    struct {
+      enum vow_record_kind record;
+      uint64_t position; /* of this record; consecutive */
+      bool forced; /* sync it now; else with the next sync, or within the log's own lazy bound */
+      const struct vow_txn *txn; /* open iff txn->ended_ms == 0 */
+      struct vow_id ceiling;
+    } log;
+    struct {
+      uint64_t request; /* the driver returns it in REPLY */
+      const char *url;
+      const struct vow_action_message *messages; /* of one endpoint; at least one */
+      uint32_t count;
+      struct vow_id finished_below;
+    } send;
+    struct {
+      uint64_t token;
+      enum vow_error error;      /* VOW_OK, or why not */
+      const char *detail;        /* for the problem; NULL: none */
+      const struct vow_txn *txn; /* NULL if there is none to show */
+      uint32_t branch;           /* of ENLIST: its number */
+      bool created;              /* BEGIN, ENLIST: it did not exist before */
+      bool pending;              /* 202: the outcome is not known yet */
+    } answer;
+  } u;
+};
+
+/* The actions of one step. Everything they point to is borrowed and valid until the next step. */
+struct vow_actions {
+  struct vow_action *items;
+  uint32_t count;
+};
+
+/* ---- calls ---- */
+
+enum vow_error vow_core_new(struct vow_core **out,
+                            const struct vow_core_config *config) VOW_MUST_CHECK;
+void vow_core_free(struct vow_core *core);
+
+/* Takes one event. *actions is valid until the next step and must be carried out in order. */
+enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *event,
+                             struct vow_actions *actions) VOW_MUST_CHECK;
+
+/* Monotonic time of the next TICK it needs; UINT64_MAX: none. */
+uint64_t vow_core_next_deadline(const struct vow_core *core);
+
+/* ---- reading; none of these changes anything; results are valid until the next step ---- */
+
+/* The open transaction, or NULL (ended, never begun, or not loaded yet). */
+const struct vow_txn *vow_core_find(const struct vow_core *core, struct vow_id id);
+const struct vow_txn *vow_core_find_key(const struct vow_core *core, const char *idempotency_key);
+/* The first open transaction with an id >= from (in id order), or NULL: iteration for lists. */
+const struct vow_txn *vow_core_next(const struct vow_core *core, struct vow_id from);
+
+bool vow_core_loading(const struct vow_core *core);
+struct vow_id vow_core_finished_below(const struct vow_core *core);
+struct vow_id vow_core_id_ceiling(
+    const struct vow_core *core); /* durable; no id at or above it was ever issued */
+
+struct vow_core_counts {
+  uint64_t open[7];                                 /* by enum vow_txn_state */
+  uint64_t open_heuristic;                          /* ended or not, waiting for an operator */
+  uint64_t recovering;                              /* loaded at this start and not ended yet */
+  uint64_t recovered;                               /* loaded at this start and ended since */
+  uint64_t begun, committed, aborted, heuristic[5]; /* since the start */
+  uint64_t requests_inflight, messages_queued;
+  uint64_t endpoints, endpoints_down;
+};
+void vow_core_counts(const struct vow_core *core, struct vow_core_counts *out);
+
+struct vow_endpoint_view {
+  const char *url;
+  bool up;
+  uint32_t inflight, queued, branches; /* open branches that name it */
+  uint64_t failures_in_row;
+  uint64_t retry_in_ms; /* 0 when up */
+  const char *last_error;
+};
+/* Endpoints in a stable order; false when index is past the last. */
+bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
+                          struct vow_endpoint_view *out);
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * The durable transaction log: one SQLite database, one connection, one thread that writes
+ * everything that is queued in one transaction and one sync. log.c (with log_*.c beside it sharing
+ * log_internal.h) is the only part of the coordinator that includes sqlite3.h. The rules it keeps
+ * are numbered 1..8 in coordinator/README.md, "Log rules".
+ *
+ * One row a transaction, its newest image (record.h) with a checksum; `open` says whether it has
+ * ended. History is the rows that are not open. Queued records of one transaction are joined: only
+ * the newest image is written.
+ *
+ * Threads: one owner (the loop) calls everything; `wake` is called on the log thread.
+ */
+#ifndef VOW_COORDINATOR_LOG_H
+#define VOW_COORDINATOR_LOG_H
+
+#include "core/core.h"
+
+struct vow_log;
+
+#define VOW_LOG_WHY_BYTES 512
+#define VOW_LOG_FORMAT    1 /* PRAGMA user_version */
+
+struct vow_log_config {
+  const char *path;
+  bool create;    /* make the file if it is missing; else that is VOW_E_LOG_IO */
+  bool read_only; /* offline reading: nothing is changed, no checkpoint is made; start() is refused
+                   */
+  uint32_t lazy_flush_ms; /* an unforced record is synced after this at the latest */
+  uint64_t wal_bytes_max; /* checkpoint when the WAL is larger */
+  uint64_t
+      reserve_bytes; /* kept free on the disk for decisions and ends; below it `low` is reported */
+  uint64_t retention_age_ms;   /* ended transactions older than this are purged; 0: at once */
+  uint64_t retention_count;    /* and those beyond this many */
+  uint32_t purge_step;         /* rows a step */
+  void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread */
+  void *wake_context;
+};
+
+/* Opens, locks, verifies (rule 3: checkpoint, fsync of file and folder, quick_check, checksums of
+ * the open rows) and raises the incarnation. Blocks: on disk. `why` gets what is wrong and what to
+ * do about it. VOW_E_LOG_*. */
+enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
+                            char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+void vow_log_close(
+    struct vow_log *log); /* flushes what is queued, joins the thread, checkpoints; NULL is fine */
+
+struct vow_log_info {
+  uint64_t incarnation; /* starts counted */
+  uint64_t position;    /* of the newest record */
+  struct vow_id id_ceiling;
+  uint64_t created_ms;  /* when the log was made: no id is older */
+  uint64_t open, ended; /* rows at open */
+};
+void vow_log_info(const struct vow_log *log, struct vow_log_info *out);
+
+enum vow_error vow_log_start(struct vow_log *log)
+    VOW_MUST_CHECK; /* starts the thread; from here on use append and query */
+
+/* Queues one LOG action: encodes it now, borrows nothing. Never blocks. VOW_E_NO_MEMORY. */
+enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
+
+/* New retention and limits (SIGHUP). */
+void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config);
+
+/* ---- queries: run on the log thread after everything queued before them, answered by vow_log_poll
+ * ---- */
+
+struct vow_log_result;
+
+enum vow_log_query_type {
+  VOW_LOG_QUERY_OPEN_PAGE = 1, /* recovery: open rows with id > after, at most limit, as images */
+  VOW_LOG_QUERY_FIND,          /* one row by id */
+  VOW_LOG_QUERY_FIND_KEY,      /* one row by idempotency key */
+  VOW_LOG_QUERY_FIND_MANY,     /* rows by ids (outcomes in bulk): found images, in the order of ids,
+                                  state 0 where none */
+  VOW_LOG_QUERY_LIST,          /* ended rows, newest first, filtered */
+  VOW_LOG_QUERY_BACKUP,        /* VACUUM INTO path */
+  VOW_LOG_QUERY_CHECK          /* full integrity check, all checksums */
+};
+
+struct vow_log_query {
+  enum vow_log_query_type type;
+  struct vow_id
+      id; /* FIND; OPEN_PAGE: after (nil: from the start); LIST: before (nil: from the newest) */
+  const char *key;          /* FIND_KEY; copied */
+  const struct vow_id *ids; /* FIND_MANY; copied */
+  uint32_t id_count;
+  uint32_t limit;
+  uint32_t state; /* LIST: enum vow_txn_state, 0: any */
+  int heuristic;  /* LIST: -1 any, else only rows with (1) or without (0) a heuristic outcome */
+  const char *participant;  /* LIST: a branch has this name or URL; NULL: any; copied */
+  uint64_t ended_before_ms; /* LIST: 0: any */
+  const char *path;         /* BACKUP; copied; must not exist */
+  void (*done)(void *context,
+               const struct vow_log_result *result); /* on the loop, from vow_log_poll */
+  void *context;
+};
+
+struct vow_log_result {
+  enum vow_error error;
+  const char *why; /* a sentence, when error */
+  struct vow_txn
+      *rows; /* the receiver may take what they own (leave them zeroed); the rest is freed */
+  uint32_t count;
+  bool more; /* LIST, OPEN_PAGE: go on from `next`; a LIST page may be empty and still have more
+                (bounded scan) */
+  struct vow_id next;
+  uint64_t rows_checked, rows_bad; /* CHECK */
+};
+
+/* Never blocks; strings are copied. VOW_E_NO_MEMORY, VOW_E_OVERLOADED (too many queries under way:
+ * the bound is named VOW_LOG_QUERIES_MAX). A reader can't starve writers: pages are small and
+ * writes go first. */
+#define VOW_LOG_QUERIES_MAX 1024
+enum vow_error vow_log_query(struct vow_log *log, const struct vow_log_query *query) VOW_MUST_CHECK;
+/* The same at once on the caller's thread: before start() or for read-only logs. done() is called
+ * before it returns. */
+enum vow_error vow_log_query_now(struct vow_log *log,
+                                 const struct vow_log_query *query) VOW_MUST_CHECK;
+
+/* On the loop, after wake: runs done() of finished queries and reports how far the log is durable,
+ * whether disk space is low, and whether the log failed. After a failure nothing more becomes
+ * durable: the process must end (rule 2). */
+struct vow_log_progress {
+  uint64_t durable; /* position */
+  bool space_low;
+  enum vow_error error; /* VOW_OK, or the failure; `why` says more */
+  char why[VOW_LOG_WHY_BYTES];
+};
+void vow_log_poll(struct vow_log *log, struct vow_log_progress *out);
+
+struct vow_log_counts {
+  uint64_t records, batches, syncs, joined, checkpoints, checkpoint_failures, purged, wal_bytes,
+      database_bytes, queued;
+};
+void vow_log_counts(struct vow_log *log, struct vow_log_counts *out);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * HTTP in: libmicrohttpd driven by a libuv loop (external epoll). The only file of the coordinator
+ * that includes microhttpd. It knows nothing of transactions: it reads a whole request within
+ * limits, hands it up, and sends what it is told to, now or later (the connection is suspended
+ * meanwhile).
+ *
+ * Threads: the loop's.
+ */
+#ifndef VOW_COORDINATOR_SERVER_H
+#define VOW_COORDINATOR_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vow/error.h"
+
+struct uv_loop_s;
+struct vow_server;
+struct vow_server_request; /* one HTTP exchange */
+
+struct vow_server_config {
+  const char *listen; /* "127.0.0.1:7800", "[::1]:7800", port 0: any free one */
+  uint32_t connections_max;
+  uint32_t idle_timeout_ms;
+  size_t body_bytes_max;
+  /* A complete request. It must be answered exactly once, now or later, unless `gone` says that the
+   * client hung up. */
+  void (*handle)(void *context, struct vow_server_request *request);
+  void (*gone)(void *context,
+               struct vow_server_request *request); /* last word: the request is freed after it */
+  void *context;
+};
+
+/* VOW_E_ADDRESS_IN_USE, VOW_E_CONFIG (not an address) with a sentence in why. */
+enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
+                               const struct vow_server_config *config, char *why,
+                               size_t why_bytes) VOW_MUST_CHECK;
+const char *vow_server_address(
+    const struct vow_server *server);               /* "127.0.0.1:7800", with the real port */
+void vow_server_quiesce(struct vow_server *server); /* stop accepting; what is open goes on */
+void vow_server_close(struct vow_server *server);   /* requests that are still open get gone() */
+
+const char *vow_request_method(const struct vow_server_request *request);
+const char *vow_request_path(const struct vow_server_request *request); /* decoded; never NULL */
+const char *vow_request_query(const struct vow_server_request *request,
+                              const char *name); /* decoded; or NULL */
+/* Names of all query parameters one by one; NULL past the last. */
+const char *vow_request_query_name(const struct vow_server_request *request, unsigned index);
+const char *vow_request_header(const struct vow_server_request *request,
+                               const char *name); /* or NULL */
+const char *vow_request_body(const struct vow_server_request *request, size_t *bytes);
+bool vow_request_body_too_large(
+    const struct vow_server_request *request); /* then the body is empty: answer 413 */
+
+void vow_request_set_data(struct vow_server_request *request, void *data); /* the handler's own */
+void *vow_request_data(const struct vow_server_request *request);
+
+/* Adds a header to the coming answer; copies. */
+enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
+                                      const char *value) VOW_MUST_CHECK;
+/* Copies the body. content_type NULL: no body. Never blocks. After it the request is the server's
+ * alone: it must not be touched again, and gone() is not called for it. */
+void vow_request_answer(struct vow_server_request *request, int status, const char *content_type,
+                        const char *body, size_t body_bytes);
+
+#endif

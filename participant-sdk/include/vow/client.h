@@ -1,0 +1,93 @@
+/*
+ * libvow, client side: begin, enlist, commit, abort, and one-shot transactions against a vowd.
+ *
+ * Errors are sorted by what you do next; see vow_error_class(): RETRY (ask again, the same way),
+ * ABORT (this transaction is or must be aborted; start another), USAGE (mend the program), FATAL
+ * (call somebody).
+ *
+ * VOW_E_OUTCOME_UNKNOWN from a commit means that the reply was lost: the transaction may have
+ * committed or not. Call vow_commit again, as often as you like, also after restarting your
+ * program: it answers the same once it answers.
+ *
+ * Threads: a client may be shared by threads; a transaction belongs to one thread at a time. All
+ * calls block, at most their timeout.
+ */
+#ifndef VOW_CLIENT_H
+#define VOW_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <vow/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vow_client;
+struct vow_transaction;
+
+/* `url` is the coordinator's ("http://127.0.0.1:7800"). Blocks: no. Errors: INVALID_URL, NO_MEMORY.
+ */
+VOW_PUBLIC enum vow_error vow_client_open(struct vow_client **out, const char *url) VOW_MUST_CHECK;
+VOW_PUBLIC void vow_client_close(struct vow_client *client); /* NULL is fine */
+/* Of each request from here on; default 30000. */
+VOW_PUBLIC void vow_client_set_timeout(struct vow_client *client, uint32_t timeout_ms);
+
+/* Begins a transaction; it aborts by itself after timeout_ms (0: the coordinator's default). Owns:
+ * *out is the caller's, see vow_transaction_free. Errors: UNREACHABLE, TIMEOUT, OVERLOADED,
+ * LOADING, DRAINING, LOG_FULL, PROTOCOL. */
+VOW_PUBLIC enum vow_error vow_begin(struct vow_client *client, uint32_t timeout_ms,
+                                    struct vow_transaction **out) VOW_MUST_CHECK;
+/* Takes up a transaction by id: another process began it, or this one before a restart. No request
+ * is made. INVALID_ID. */
+VOW_PUBLIC enum vow_error vow_join(struct vow_client *client, const char *id,
+                                   struct vow_transaction **out) VOW_MUST_CHECK;
+VOW_PUBLIC void vow_transaction_free(
+    struct vow_transaction *transaction); /* ends nothing; NULL is fine */
+
+VOW_PUBLIC const char *vow_transaction_id(const struct vow_transaction *transaction); /* borrowed */
+/* One sentence on the last failure, with the coordinator's own words; "" if there was none.
+ * Borrowed until the next call. */
+VOW_PUBLIC const char *vow_transaction_error(const struct vow_transaction *transaction);
+
+/* Adds a branch at `url`. `name` is unique in the transaction; NULL: the branch number. `payload`
+ * is JSON handed over with prepare, or NULL. The same name twice is the same branch. Errors:
+ * INVALID_URL, INVALID_JSON, NAME_CONFLICT, ILLEGAL_STATE, ABORTED, UNKNOWN_TRANSACTION, and those
+ * of vow_begin. */
+VOW_PUBLIC enum vow_error vow_enlist(struct vow_transaction *transaction, const char *url,
+                                     const char *name, const char *payload,
+                                     uint32_t *branch_out) VOW_MUST_CHECK;
+
+/* Calls a service under the transaction: POSTs JSON to `url` with the header `Vow-Transaction:
+ * <id>`, so that it can enlist. *status_out and *body_out (vow_free it; may be NULL) get its
+ * answer, whatever the status. Errors: UNREACHABLE, TIMEOUT, INVALID_URL. */
+VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const char *url,
+                                   const char *body, int *status_out,
+                                   char **body_out) VOW_MUST_CHECK;
+
+/* VOW_OK: committed, durably. ABORTED: aborted; vow_transaction_error says why. HEURISTIC: a
+ * participant broke its promise; an operator sees it, too. OUTCOME_UNKNOWN: ask again. */
+VOW_PUBLIC enum vow_error vow_commit(struct vow_transaction *transaction) VOW_MUST_CHECK;
+/* VOW_OK: aborted, or will be as nothing else is possible. ILLEGAL_STATE: it is committed.
+ * OUTCOME_UNKNOWN, UNREACHABLE: if nobody ever asks again it aborts at its timeout. */
+VOW_PUBLIC enum vow_error vow_abort(struct vow_transaction *transaction) VOW_MUST_CHECK;
+
+/* One-shot: begin, enlist all, commit, in one request. */
+struct vow_branch_spec {
+  const char *url;
+  const char *name;    /* or NULL */
+  const char *payload; /* JSON or NULL */
+};
+/* `key` makes it safe to repeat (Idempotency-Key): after OUTCOME_UNKNOWN, UNREACHABLE or TIMEOUT
+ * call again with the same key and the same branches. NULL: a fresh one is made. Errors as
+ * vow_commit and vow_enlist. *out (may be NULL) is as of vow_begin when the transaction is known,
+ * else NULL. */
+VOW_PUBLIC enum vow_error vow_one_shot(struct vow_client *client, const char *key,
+                                       uint32_t timeout_ms, const struct vow_branch_spec *branches,
+                                       size_t branch_count,
+                                       struct vow_transaction **out) VOW_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

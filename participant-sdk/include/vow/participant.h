@@ -1,0 +1,166 @@
+/*
+ * libvow, participant side: turns a service into a participant of two-phase commit.
+ *
+ * You give three callbacks. libvow does the rest: it speaks the protocol, makes votes durable
+ * before they are sent, calls you exactly as often as needed (at-least-once messages become
+ * effectively-once calls), recovers after a crash, and asks the coordinator about branches that are
+ * in doubt.
+ *
+ *     static enum vow_vote prepare(void *context, const struct vow_work *work, struct vow_reason
+ * *reason) { ... }
+ *
+ *     struct vow_participant_options options;
+ *     vow_participant_options_init(&options);
+ *     options.log_path = "orders.vow";
+ *     options.prepare = prepare;
+ *     options.commit = commit;
+ *     options.abort = abort_;
+ *     struct vow_participant *participant;
+ *     enum vow_error error = vow_participant_open(&participant, &options, why, sizeof why);
+ *     error = vow_participant_listen(participant, "127.0.0.1:7001", why, sizeof why);
+ *
+ * or, inside a server of your own, hand each request to vow_participant_handle().
+ *
+ * Threads: every function may be called from any thread. Callbacks run on the server's worker
+ * threads (or on the thread that called vow_participant_handle), at most one at a time for one
+ * branch, several at once for different branches up to `callback_threads`.
+ */
+#ifndef VOW_PARTICIPANT_H
+#define VOW_PARTICIPANT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <vow/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vow_participant;
+struct vow_sqlite; /* <vow/sqlite.h> */
+
+/* One branch of a transaction, as a callback sees it. Borrowed for the call. */
+struct vow_work {
+  const char *transaction; /* UUID text */
+  uint32_t branch;
+  const char *payload; /* the JSON given with the branch, compact, NUL-terminated; NULL if there is
+                          none. In commit and abort it is the same text, also after a restart: it is
+                          kept with the vote. */
+  size_t payload_bytes;
+};
+
+/* Why a callback voted abort or failed: shown to the client and in `vowctl show`. At most 200 bytes
+ * are kept. */
+struct vow_reason;
+VOW_PUBLIC void vow_reason_set(struct vow_reason *reason, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+
+/* Do the work, or make sure that it can be done, durably, such that commit cannot fail for a reason
+ * of yours. May be called again after a crash if the vote was not durable yet: undo or reuse what
+ * the earlier call left (it had the same transaction and branch). */
+typedef enum vow_vote (*vow_prepare_fn)(void *context, const struct vow_work *work,
+                                        struct vow_reason *reason);
+
+/* Make the prepared work visible, or undo it. VOW_OK: done, durably. Any other value: not done;
+ * libvow answers 500 and the coordinator tries again, for ever. May be called again after a crash:
+ * a second call must have no second effect. */
+typedef enum vow_error (*vow_finish_fn)(void *context, const struct vow_work *work,
+                                        struct vow_reason *reason);
+
+struct vow_participant_options {
+  size_t size; /* of this struct as the caller knows it; set by _init */
+
+  /* Where the vote log lives: a file of its own (made if missing), or, with `sqlite`, the
+   * application's own database, so that vote and work share one SQLite transaction. Exactly one of
+   * them. */
+  const char *log_path;
+  struct vow_sqlite
+      *sqlite; /* borrowed; must outlive the participant. Then the three callbacks must be NULL. */
+
+  vow_prepare_fn prepare;
+  vow_finish_fn commit;
+  vow_finish_fn abort; /* NULL: nothing to undo */
+  void *context;
+
+  uint32_t callback_threads; /* callbacks at once; default 4 */
+  uint32_t connections_max;  /* of the own server; default 1000 */
+  size_t body_bytes_max;     /* of a message; default 1 MiB */
+  uint32_t branches_max;   /* unfinished at once; past it prepare is answered 503; default 100000 */
+  uint32_t inquiry_min_ms; /* in doubt: first question after this; default 1000 */
+  uint32_t inquiry_max_ms; /* longest pause between questions; default 30000 */
+  uint32_t request_timeout_ms;   /* of a question; default 5000 */
+  const char *coordinator_allow; /* comma-separated base URLs that may coordinate; NULL: any. Others
+                                    get 403. */
+};
+VOW_PUBLIC void vow_participant_options_init(struct vow_participant_options *options);
+
+/* Opens the log, verifies it, and starts recovery: branches in doubt are asked about in the
+ * background. Blocks: on disk. Owns: *out is the caller's, see vow_participant_close. On failure
+ * `why` (may be NULL) gets a sentence that says what to do. Errors: INVALID_ARGUMENT, LOG_*,
+ * NO_MEMORY. */
+VOW_PUBLIC enum vow_error vow_participant_open(struct vow_participant **out,
+                                               const struct vow_participant_options *options,
+                                               char *why, size_t why_bytes) VOW_MUST_CHECK;
+
+/* Serves HTTP on "host:port" (port 0: any free one) from threads of its own until close.
+ * Blocks: no. Errors: ADDRESS_IN_USE, INVALID_ARGUMENT. */
+VOW_PUBLIC enum vow_error vow_participant_listen(struct vow_participant *participant,
+                                                 const char *address, char *why,
+                                                 size_t why_bytes) VOW_MUST_CHECK;
+/* The port that listen got; 0 before. */
+VOW_PUBLIC uint16_t vow_participant_port(const struct vow_participant *participant);
+
+/* The mounted form: what the application's own server received under the participant's URL. `path`
+ * is what follows that URL ("/prepare"). Headers the SDK looks at are few; give all or those two.
+ */
+struct vow_http_request {
+  const char *method;
+  const char *path;
+  const char *content_type; /* or NULL */
+  const char *traceparent;  /* or NULL */
+  const char *body;
+  size_t body_bytes;
+};
+struct vow_http_response {
+  int status;
+  const char *content_type; /* static */
+  char *body;               /* the caller frees it with vow_free */
+  size_t body_bytes;
+  uint32_t retry_after_s; /* 0: no such header */
+};
+/* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response;
+ * the error is for logs. */
+VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *participant,
+                                                 const struct vow_http_request *request,
+                                                 struct vow_http_response *response);
+
+/* A branch that a human settled, or that the application had to end by itself against the promise:
+ * recorded durably, reported to the coordinator as heuristic. Blocks: on disk. Errors:
+ * UNKNOWN_BRANCH, ILLEGAL_STATE (it is not prepared). */
+VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *participant,
+                                                    const char *transaction, uint32_t branch,
+                                                    enum vow_outcome outcome) VOW_MUST_CHECK;
+
+struct vow_participant_stats {
+  uint64_t prepared;                      /* in doubt now */
+  uint64_t tombstones;                    /* finished, not forgotten by the coordinator yet */
+  uint64_t committed, aborted, heuristic; /* since open */
+  uint64_t log_syncs, log_records;        /* since open */
+  uint64_t inquiries;
+};
+VOW_PUBLIC void vow_participant_stats(struct vow_participant *participant,
+                                      struct vow_participant_stats *out);
+
+/* Stops the server (requests under way are finished, at most 5 s), stops asking, closes the log.
+ * Branches in doubt stay so and are taken up by the next open. Blocks. NULL is fine. */
+VOW_PUBLIC void vow_participant_close(struct vow_participant *participant);
+
+VOW_PUBLIC void vow_free(void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

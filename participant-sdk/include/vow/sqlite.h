@@ -1,0 +1,66 @@
+/*
+ * libvow, SQLite resource: the embedded default for a participant whose work is SQL on a SQLite
+ * database.
+ *
+ * You give one callback that runs your SQL. It runs at prepare, inside a transaction of ours; what
+ * it changed is captured (as a changeset of SQLite's session extension), rolled back, and stored in
+ * the same database together with locks on the rows and with the vote, in one SQLite transaction.
+ * At commit the changeset is applied and the locks are dropped, again in one transaction. Until
+ * then everybody else sees the old rows, and whoever tries to change a locked row, from any
+ * connection and any process, gets the error "vow: row is locked by transaction …".
+ *
+ * What can't be captured is refused at prepare with a sentence (vote abort): tables without a
+ * primary key, schema changes, virtual tables, a NULL in a primary key, deleting a row that other
+ * tables refer to by foreign key.
+ *
+ * Isolation: writes are protected from the prepare on. Reads are not: what your callback only reads
+ * may change before commit. Make what must hold at commit part of a row you write (as an account's
+ * balance is).
+ */
+#ifndef VOW_SQLITE_H
+#define VOW_SQLITE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <vow/participant.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sqlite3;
+struct vow_sqlite;
+
+/* Runs the branch's SQL on `db` (inside a transaction: no BEGIN, COMMIT or ROLLBACK).
+ * VOW_VOTE_COMMIT, VOW_VOTE_ABORT with a reason, or VOW_VOTE_READ_ONLY. A COMMIT vote that changed
+ * nothing becomes READ_ONLY. Errors of SQLite that are left unhandled (a failed statement and a
+ * COMMIT vote) are the callback's to see: check what sqlite3_step returns. */
+typedef enum vow_vote (*vow_sqlite_work_fn)(void *context, struct sqlite3 *db,
+                                            const struct vow_work *work, struct vow_reason *reason);
+
+struct vow_sqlite_options {
+  size_t size;      /* set by _init */
+  const char *path; /* the application's database; must exist and have its tables. WAL mode is
+                       recommended. */
+  vow_sqlite_work_fn work;
+  void *context;
+  uint32_t busy_timeout_ms;   /* wait for other writers of the database; default 5000 */
+  size_t changeset_bytes_max; /* of one branch; default 16 MiB */
+  uint32_t rows_max;          /* rows locked by one branch; default 100000 */
+  int foreign_keys;           /* enforce them while the work runs; default 0, as in SQLite */
+};
+VOW_PUBLIC void vow_sqlite_options_init(struct vow_sqlite_options *options);
+
+/* Opens the database and installs vow's tables (names begin with "vow_") if they are missing. One
+ * process at a time may take part with one database: the second gets LOG_LOCKED. Give the result to
+ * vow_participant_options.sqlite, close it after the participant. Blocks: on disk. Errors:
+ * INVALID_ARGUMENT, DATABASE, LOG_*; `why` (may be NULL) gets a sentence. */
+VOW_PUBLIC enum vow_error vow_sqlite_open(struct vow_sqlite **out,
+                                          const struct vow_sqlite_options *options, char *why,
+                                          size_t why_bytes) VOW_MUST_CHECK;
+VOW_PUBLIC void vow_sqlite_close(struct vow_sqlite *resource); /* NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+/*
+ * JSON for the protocol: a streaming writer of our own, and a parser that is jansson behind a
+ * narrow door (json.c is the only file of the project that includes it). Reading is strict: depth
+ * and size are limited, duplicate keys and trailing bytes are refused, and a typed reader notes the
+ * first problem as a sentence that names the place ("branches[2].url must be a string, not a
+ * number").
+ */
+#ifndef VOW_PROTO_JSON_H
+#define VOW_PROTO_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "id.h"
+
+#define VOW_JSON_DEPTH_MAX 32
+
+/* ---- writing ---- */
+
+/* Writes straight into a buffer; commas and quoting are its business. Nesting is at most
+ * VOW_JSON_DEPTH_MAX. */
+struct vow_jsonw {
+  struct vow_buf *buf;
+  uint32_t has_item; /* one bit a level: something was written there */
+  uint8_t depth;
+};
+
+void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf);
+void vow_jsonw_object(
+    struct vow_jsonw *w,
+    const char *key); /* key is NULL in an array and at the top, in all of these */
+void vow_jsonw_array(struct vow_jsonw *w, const char *key);
+void vow_jsonw_end(
+    struct vow_jsonw *w); /* closes what was opened last; the writer remembers which it was */
+void vow_jsonw_string(struct vow_jsonw *w, const char *key,
+                      const char *value); /* NULL value: nothing is written */
+void vow_jsonw_string_n(struct vow_jsonw *w, const char *key, const char *value, size_t bytes);
+void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value);
+void vow_jsonw_int(struct vow_jsonw *w, const char *key, int64_t value);
+void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value);
+void vow_jsonw_id(struct vow_jsonw *w, const char *key, struct vow_id id);
+void vow_jsonw_time(struct vow_jsonw *w, const char *key,
+                    uint64_t unix_ms); /* RFC 3339, UTC, milliseconds */
+void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const char *json,
+                   size_t bytes); /* already JSON */
+
+/* ---- reading ---- */
+
+struct vow_json;      /* a parsed document, owned */
+struct vow_json_node; /* a value inside one, borrowed */
+
+#define VOW_JSON_WHY_BYTES 240
+
+/* Parses `bytes` of text (any top-level value). On failure `why` gets a sentence with line and
+ * column. VOW_E_INVALID_JSON, VOW_E_NO_MEMORY. */
+enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t bytes,
+                              char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+void vow_json_free(struct vow_json *json);
+const struct vow_json_node *vow_json_root(const struct vow_json *json);
+
+/* Reads the members of one object. Every get notes that its key is known; `_end` reports the first
+ * error or the first unknown member as VOW_E_INVALID_REQUEST with a sentence in `why`. Getters
+ * leave *out untouched where the key is missing and not required; after an error they do nothing.
+ * Strings are borrowed from the document. */
+struct vow_json_object {
+  const struct vow_json_node *node;
+  char path[96]; /* for messages: "branches[2]" */
+  const char *known[32];
+  unsigned known_count;
+  enum vow_error error;
+  char why[VOW_JSON_WHY_BYTES];
+};
+
+#define VOW_JSON_OPTIONAL false
+#define VOW_JSON_REQUIRED true
+
+void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
+                           const char *path);
+bool vow_json_get_string(struct vow_json_object *o, const char *key, bool required,
+                         size_t bytes_max, const char **out);
+bool vow_json_get_uint(struct vow_json_object *o, const char *key, bool required, uint64_t min,
+                       uint64_t max, uint64_t *out);
+bool vow_json_get_bool(struct vow_json_object *o, const char *key, bool required, bool *out);
+bool vow_json_get_id(struct vow_json_object *o, const char *key, bool required, struct vow_id *out);
+bool vow_json_get_time(struct vow_json_object *o, const char *key, bool required,
+                       uint64_t *unix_ms_out);
+bool vow_json_get_any(struct vow_json_object *o, const char *key, bool required,
+                      const struct vow_json_node **out);
+bool vow_json_get_object(struct vow_json_object *o, const char *key, bool required,
+                         const struct vow_json_node **out);
+bool vow_json_get_array(struct vow_json_object *o, const char *key, bool required, size_t items_max,
+                        const struct vow_json_node **out);
+void vow_json_object_ignore_unknown(
+    struct vow_json_object *o); /* for answers of others: be liberal there */
+void vow_json_object_fail(struct vow_json_object *o, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+enum vow_error vow_json_object_end(struct vow_json_object *o) VOW_MUST_CHECK;
+
+size_t vow_json_array_length(const struct vow_json_node *array);
+const struct vow_json_node *vow_json_array_at(const struct vow_json_node *array, size_t index);
+const char *vow_json_string_value(
+    const struct vow_json_node *node); /* NULL if it is not a string */
+bool vow_json_is_object(const struct vow_json_node *node);
+/* Appends the value as compact JSON (key order kept). */
+void vow_json_dump(const struct vow_json_node *node, struct vow_buf *buf);
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * The messages between coordinator and participant, and the outcome inquiry, as structs and as
+ * JSON. Both sides use this one codec, so neither can misread the other. Strings in decoded structs
+ * are borrowed from the `struct vow_json` that the decoder hands back; the caller frees that.
+ * Decoding an answer ignores unknown members (newer participants), decoding a request refuses them.
+ * Source: proto/README.md, "Messages to a participant".
+ */
+#ifndef VOW_PROTO_MESSAGE_H
+#define VOW_PROTO_MESSAGE_H
+
+#include "json.h"
+#include "vow/types.h"
+
+enum vow_message_type {
+  VOW_MESSAGE_PREPARE = 1,
+  VOW_MESSAGE_COMMIT = 2,
+  VOW_MESSAGE_ABORT = 3,
+  VOW_MESSAGE_FORGET = 4
+};
+
+/* The last path segment, "prepare" and so on; never NULL. And back: false if it is none of them. */
+const char *vow_message_type_name(enum vow_message_type type);
+bool vow_message_type_parse(const char *name, enum vow_message_type *out);
+
+struct vow_message {
+  enum vow_message_type type;
+  struct vow_id transaction;
+  uint32_t branch; /* from 1 */
+  struct vow_id finished_below;
+  const char *coordinator; /* base URL to ask for the outcome */
+  const char *payload;     /* prepare only: compact JSON, or NULL */
+  size_t payload_bytes;
+  uint32_t timeout_ms; /* prepare only */
+  bool one_phase;      /* prepare only */
+};
+
+struct vow_message_reply {
+  enum vow_vote vote;       /* of prepare, else NONE */
+  enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE */
+  const char *reason;       /* or NULL */
+};
+
+void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
+enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,
+                                  struct vow_message *out, struct vow_json **document,
+                                  char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+
+void vow_message_reply_encode(enum vow_message_type type, const struct vow_message_reply *reply,
+                              struct vow_buf *out);
+/* VOW_E_PROTOCOL with a sentence when it is not a valid answer to `type` (a vote where an outcome
+ * is due, …). */
+enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *text, size_t bytes,
+                                        struct vow_message_reply *out, struct vow_json **document,
+                                        char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+
+/* The answer to an outcome inquiry. */
+enum vow_inquiry_answer {
+  VOW_INQUIRY_UNKNOWN =
+      0, /* the coordinator cannot tell (its log may have lost records): keep waiting */
+  VOW_INQUIRY_UNDECIDED = 1,
+  VOW_INQUIRY_COMMITTED = 2,
+  VOW_INQUIRY_ABORTED = 3
+};
+const char *vow_inquiry_answer_name(enum vow_inquiry_answer answer);
+bool vow_inquiry_answer_parse(const char *name, enum vow_inquiry_answer *out);
+
+struct vow_inquiry_result {
+  struct vow_id transaction;
+  enum vow_inquiry_answer answer;
+  bool presumed;
+};
+
+/* One result as an object: {transaction, outcome, presumed?}. */
+void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result);
+/* POST /v1/outcomes: {transactions: [...]} -> {outcomes: [...]}. Decoders fill at most `max`
+ * entries and *count; more is VOW_E_LIMIT_EXCEEDED. */
+void vow_inquiry_request_encode(const struct vow_id *ids, size_t count, struct vow_buf *out);
+enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct vow_id *ids,
+                                          size_t max, size_t *count,
+                                          char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+void vow_inquiry_reply_encode(const struct vow_inquiry_result *results, size_t count,
+                              struct vow_buf *out);
+enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
+                                        struct vow_inquiry_result *results, size_t max,
+                                        size_t *count, char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+
+/* application/problem+json: {type, title, status, detail?, …}. `detail` may be NULL. Leaves the
+ * object open between begin and end so that the caller can add members of its own. */
+void vow_problem_begin(struct vow_jsonw *w, enum vow_error error, const char *detail);
+/* VOW_E_* of a problem body; VOW_E_PROTOCOL when it is not one of ours. `detail` (may be NULL) gets
+ * a copy. */
+enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
+                                  size_t detail_bytes);
+
+#endif
