@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# ./tests/run.sh [--quick] [NAME]: installs what is missing, builds, and runs the tests as one ctest run.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: ./tests/run.sh [--quick] [NAME]
+
+  (nothing)   everything: unit, e2e and conformance tests under the address and undefined-behaviour
+              sanitizers, what threads can break under the thread sanitizer, a release build under
+              valgrind, clang-format, clang-tidy, shellcheck
+  --quick     one build, its unit and conformance tests and the fastest e2e tests
+  NAME        the tests whose name matches this regular expression: ./tests/run.sh e2e.commit
+              names that begin with tsan. or valgrind. are of those builds
+  --help      this text
+
+Environment:
+  PYTEST_ADDOPTS   for one test function: PYTEST_ADDOPTS="-k lost_reply -s" ./tests/run.sh e2e.commit
+  VOW_JOBS         how much runs at once; default: the number of processors
+  VOW_BANK_CYCLES  kill -9 cycles of e2e.bank; default 20
+
+The builds are kept in build-tests/. The exit code is ctest's.
+END
+}
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+jobs=${VOW_JOBS:-$(nproc)}
+
+# build SUITE CMAKE_OPTION...: configures and builds build-tests/SUITE; prints only what goes wrong.
+build() {
+  local suite=$1 dir="$root/build-tests/$1" log="$root/build-tests/$1.log"
+  shift
+  echo "Building $suite ..."
+  mkdir -p "$dir"
+  if ! { cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON "$@" && ninja -C "$dir" -j "$jobs"; } >"$log" 2>&1; then
+    grep -vE '^\[[0-9]+/[0-9]+\]|^-- ' "$log" || true
+    echo "The build of $suite failed; the whole text is in ${log#"$root"/}"
+    return 1
+  fi
+}
+
+build_suite() {
+  case "$1" in
+    all)
+      build all -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=address,undefined \
+        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE= ;;
+    tsan)
+      build tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=thread \
+        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE=tsan ;;
+    valgrind)
+      build valgrind -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVOW_TEST_SUITE=valgrind ;;
+  esac
+}
+
+main() {
+  local suites=(all tsan valgrind) select=()
+  case "${1:-}" in
+    --help | -h) usage; exit 0 ;;
+    --quick) suites=(all); select+=(-L quick); shift ;;
+    -*) usage >&2; exit 2 ;;
+  esac
+  [ $# -le 1 ] || { usage >&2; exit 2; }
+  if [ $# -eq 1 ]; then
+    select+=(-R "$1")
+    case "$1" in
+      tsan* | ^tsan*) suites=(tsan) ;;
+      valgrind* | ^valgrind*) suites=(valgrind) ;;
+      *) suites=(all) ;;
+    esac
+  fi
+
+  "$root/deploy/install-deps.sh" build test
+  mkdir -p "$root/build-tests"
+  for suite in "${suites[@]}"; do
+    build_suite "$suite"
+  done
+  # One ctest run over the builds: their test names differ by the suite's prefix.
+  printf 'subdirs("%s")\n' "${suites[@]}" >"$root/build-tests/CTestTestfile.cmake"
+  cd "$root/build-tests"
+  exec ctest -j "$jobs" --no-tests=error --output-on-failure "${select[@]}"
+}
+
+main "$@"
