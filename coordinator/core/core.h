@@ -118,6 +118,8 @@ struct vow_event {
         enum vow_reply_kind kind;
         struct vow_message_reply reply; /* of ANSWERED */
         const char *error;              /* else: a sentence; kept as last_error */
+        bool not_delivered; /* of ENDPOINT_DOWN: the request certainly never reached the participant
+                               (no connection was made), so it cannot have voted */
       } * results;
       uint32_t count;
     } reply;
@@ -213,10 +215,10 @@ struct vow_id vow_core_id_ceiling(
     const struct vow_core *core); /* durable; no id at or above it was ever issued */
 
 struct vow_core_counts {
-  uint64_t open[7];                                 /* by enum vow_txn_state */
-  uint64_t open_heuristic;                          /* ended or not, waiting for an operator */
-  uint64_t recovering;                              /* loaded at this start and not ended yet */
-  uint64_t recovered;                               /* loaded at this start and ended since */
+  uint64_t open[7];        /* by enum vow_txn_state */
+  uint64_t open_heuristic; /* ended or not, waiting for an operator */
+  uint64_t recovering;     /* loaded at this start and still being driven to its end */
+  uint64_t recovered;      /* loaded at this start and driven to its end since */
   uint64_t begun, committed, aborted, heuristic[5]; /* since the start */
   uint64_t requests_inflight, messages_queued;
   uint64_t endpoints, endpoints_down;

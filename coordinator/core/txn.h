@@ -69,35 +69,39 @@ enum vow_history_kind {
 
 struct vow_history {
   uint64_t time_ms;
-  uint32_t branch; /* 0: the transaction itself */
-  uint32_t count;  /* how often in a row; at least 1; time_ms is the last time */
-  enum vow_history_kind kind;
-  char *detail; /* owned; or NULL */
+  const char *detail; /* or NULL; owned, unless detail_static */
+  uint32_t branch;    /* 0: the transaction itself */
+  uint16_t count;     /* how often in a row, at least 1, saturating; time_ms is the last time */
+  uint8_t kind;       /* enum vow_history_kind */
+  bool detail_static; /* detail is a constant of the program (the core's common words) */
 };
 
 struct vow_branch {
   uint32_t number; /* from 1 */
-  char *name;      /* owned; unique in the transaction */
-  char *url;       /* owned; normal form */
-  char *payload; /* owned; compact JSON or NULL; freed when the vote is in; never logged or shown */
-  size_t payload_bytes;
   enum vow_vote vote;
   enum vow_branch_state state;
-  enum vow_outcome outcome; /* NONE until it ended */
+  enum vow_outcome outcome; /* NONE until it ended; read-only branches have none */
   uint32_t attempts;        /* messages sent to it */
-  char *last_error;         /* owned; or NULL */
+  bool resolved;            /* settled by an operator: no longer pushed */
+  char *name;               /* owned; unique in the transaction */
+  char *url;                /* owned; normal form */
+  char *payload; /* owned; compact JSON or NULL; freed when the vote is in; never logged or shown */
+  size_t payload_bytes;
+  char *last_error; /* owned; or NULL */
   uint64_t last_error_ms;
-  bool resolved; /* settled by an operator: no longer pushed */
-  void *core;    /* the core's own bookkeeping; NULL in images that come from the log */
 };
 
 struct vow_txn {
   struct vow_id id;
   enum vow_txn_state state;
   enum vow_heuristic heuristic;
-  bool decision_durable; /* committing/committed, or an abort that is forced: may be revealed */
+  bool decision_durable; /* no crash can change the outcome any more: it may be revealed. Not kept
+                            in the record: a decided image that is read from the log has it set */
   bool delegated;        /* one-phase commit was handed to the only branch */
   bool forgotten;
+  uint32_t branch_count;
+  uint32_t history_count;
+  uint32_t history_dropped; /* entries left out when the bound was reached */
   uint64_t created_ms;
   uint64_t updated_ms;
   uint64_t deadline_ms;        /* before the decision; wall clock */
@@ -108,26 +112,33 @@ struct vow_txn {
   char *traceparent;           /* owned; or NULL */
   char *reason;                /* owned; why it aborted, or NULL */
   struct vow_branch *branches; /* owned */
-  uint32_t branch_count;
   struct vow_history *history; /* owned; oldest first, bounded */
-  uint32_t history_count;
-  uint32_t history_dropped; /* entries left out when the bound was reached */
-  void *core;               /* as above */
 };
 
 const char *vow_txn_state_name(enum vow_txn_state state);       /* "active", … */
 const char *vow_heuristic_name(enum vow_heuristic heuristic);   /* "commit", …; NULL for none */
 const char *vow_branch_state_name(enum vow_branch_state state); /* "enlisted", … */
 const char *vow_history_kind_name(enum vow_history_kind kind);  /* "begun", … */
+/* False, and *out untouched, when it is none of these names. */
 bool vow_txn_state_parse(const char *name, enum vow_txn_state *out);
 bool vow_heuristic_parse(const char *name, enum vow_heuristic *out);
 bool vow_branch_state_parse(const char *name, enum vow_branch_state *out);
 bool vow_history_kind_parse(const char *name, enum vow_history_kind *out);
 
-/* The transaction's outcome as it may be told: NONE while undecided or not yet durable. */
+/* The transaction's outcome as it may be told: COMMITTED, ABORTED, or NONE while it is undecided or
+ * could still be changed by a crash. A heuristic branch does not change it: it is the decision. */
 enum vow_outcome vow_txn_outcome(const struct vow_txn *txn);
 
-/* The X/Open merge over the branches (proto/README.md). */
+/* The state as it may be shown: `preparing` while a decision is on its way to the disk. */
+enum vow_txn_state vow_txn_shown_state(const struct vow_txn *txn);
+
+/* What a commit of this transaction is answered, now and when it is repeated: OK (committed, or
+ * still undecided: look at the outcome), ABORTED, or HEURISTIC when the only branch was handed the
+ * commit and nobody can say which of the two it did. */
+enum vow_error vow_txn_commit_error(const struct vow_txn *txn);
+
+/* The X/Open merge over what the branches did (proto/README.md); a branch that has not ended does
+ * not count, one that does not know its commit is a hazard. */
 enum vow_heuristic vow_txn_merge_heuristics(const struct vow_txn *txn);
 
 /* Frees what a transaction owns (not the struct). For images built outside the core. NULL is fine.
