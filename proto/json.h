@@ -1,9 +1,16 @@
 /*
  * JSON for the protocol: a streaming writer of our own, and a parser that is jansson behind a
  * narrow door (json.c is the only file of the project that includes it). Reading is strict: depth
- * and size are limited, duplicate keys and trailing bytes are refused, and a typed reader notes the
- * first problem as a sentence that names the place ("branches[2].url must be a string, not a
- * number").
+ * is limited before anything recurses, duplicate keys, trailing bytes, invalid UTF-8 and U+0000 are
+ * refused, and a typed reader notes the first problem as a sentence that names the place
+ * ("branches[2].url must be a string, not a number").
+ *
+ * What a value keeps between vow_json_parse and vow_json_dump (a payload goes this way): numbers
+ * keep their exact text ("1.10", "1e400" and integers of any length stay as they were written),
+ * strings keep their characters, members their order. White space goes, and escapes are written
+ * anew ("\u00e9" may become "é").
+ *
+ * Threads: no state is shared; each object has one owner at a time.
  */
 #ifndef VOW_PROTO_JSON_H
 #define VOW_PROTO_JSON_H
@@ -15,15 +22,20 @@
 #include "buf.h"
 #include "id.h"
 
-#define VOW_JSON_DEPTH_MAX 32
+/* Levels of nesting in a document, and in a free-form value (a payload, metadata) inside one: such
+ * a value is handed on inside other documents and must not break their limit there. */
+#define VOW_JSON_DEPTH_MAX       32
+#define VOW_JSON_VALUE_DEPTH_MAX 24
 
 /* ---- writing ---- */
 
-/* Writes straight into a buffer; commas and quoting are its business. Nesting is at most
- * VOW_JSON_DEPTH_MAX. */
+/* Writes straight into a buffer; commas and quoting are its business. What comes out is valid JSON
+ * in valid UTF-8 whatever the strings hold: bytes that are not UTF-8 become U+FFFD. Nesting deeper
+ * than VOW_JSON_DEPTH_MAX fails the buffer with VOW_E_LIMIT_EXCEEDED. */
 struct vow_jsonw {
   struct vow_buf *buf;
   uint32_t has_item; /* one bit a level: something was written there */
+  uint32_t is_array; /* one bit a level: it is an array, not an object */
   uint8_t depth;
 };
 
@@ -59,9 +71,14 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
                               char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 void vow_json_free(struct vow_json *json);
 const struct vow_json_node *vow_json_root(const struct vow_json *json);
+/* A value of the document as compact JSON, as vow_json_dump writes it. The document owns the text,
+ * which is NUL-terminated; one document keeps one such text, the latest. VOW_E_NO_MEMORY. */
+enum vow_error vow_json_keep_text(struct vow_json *json, const struct vow_json_node *node,
+                                  const char **out, size_t *bytes_out) VOW_MUST_CHECK;
 
 /* Reads the members of one object. Every get notes that its key is known; `_end` reports the first
- * error or the first unknown member as VOW_E_INVALID_REQUEST with a sentence in `why`. Getters
+ * error or the first unknown member as VOW_E_INVALID_REQUEST (an array with too many items as
+ * VOW_E_LIMIT_EXCEEDED) with a sentence in `why`. Getters
  * leave *out untouched where the key is missing and not required; after an error they do nothing.
  * Strings are borrowed from the document. */
 struct vow_json_object {
@@ -69,6 +86,7 @@ struct vow_json_object {
   char path[96]; /* for messages: "branches[2]" */
   const char *known[32];
   unsigned known_count;
+  bool unknown_is_fine;
   enum vow_error error;
   char why[VOW_JSON_WHY_BYTES];
 };
@@ -86,6 +104,7 @@ bool vow_json_get_bool(struct vow_json_object *o, const char *key, bool required
 bool vow_json_get_id(struct vow_json_object *o, const char *key, bool required, struct vow_id *out);
 bool vow_json_get_time(struct vow_json_object *o, const char *key, bool required,
                        uint64_t *unix_ms_out);
+/* These two refuse a value that nests deeper than VOW_JSON_VALUE_DEPTH_MAX. */
 bool vow_json_get_any(struct vow_json_object *o, const char *key, bool required,
                       const struct vow_json_node **out);
 bool vow_json_get_object(struct vow_json_object *o, const char *key, bool required,
@@ -103,6 +122,8 @@ const struct vow_json_node *vow_json_array_at(const struct vow_json_node *array,
 const char *vow_json_string_value(
     const struct vow_json_node *node); /* NULL if it is not a string */
 bool vow_json_is_object(const struct vow_json_node *node);
+/* "an object", "a string", "null", …: for sentences. Never NULL. */
+const char *vow_json_kind(const struct vow_json_node *node);
 /* Appends the value as compact JSON (key order kept). */
 void vow_json_dump(const struct vow_json_node *node, struct vow_buf *buf);
 

@@ -22,6 +22,10 @@ enum vow_message_type {
 const char *vow_message_type_name(enum vow_message_type type);
 bool vow_message_type_parse(const char *name, enum vow_message_type *out);
 
+/* The words of the wire back; false if it is none of them. "none" is never on the wire. */
+bool vow_vote_parse(const char *name, enum vow_vote *out);
+bool vow_outcome_parse(const char *name, enum vow_outcome *out);
+
 struct vow_message {
   enum vow_message_type type;
   struct vow_id transaction;
@@ -37,7 +41,7 @@ struct vow_message {
 struct vow_message_reply {
   enum vow_vote vote;       /* of prepare, else NONE */
   enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE */
-  const char *reason;       /* or NULL */
+  const char *reason; /* or NULL; as long as the other side made it: cut it before keeping it */
 };
 
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
@@ -78,6 +82,10 @@ void vow_inquiry_request_encode(const struct vow_id *ids, size_t count, struct v
 enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct vow_id *ids,
                                           size_t max, size_t *count,
                                           char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+/* The answer of GET …/outcome. VOW_E_PROTOCOL with a sentence. */
+enum vow_error vow_inquiry_result_decode(const char *text, size_t bytes,
+                                         struct vow_inquiry_result *out,
+                                         char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 void vow_inquiry_reply_encode(const struct vow_inquiry_result *results, size_t count,
                               struct vow_buf *out);
 enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
@@ -88,7 +96,7 @@ enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
  * object open between begin and end so that the caller can add members of its own. */
 void vow_problem_begin(struct vow_jsonw *w, enum vow_error error, const char *detail);
 /* VOW_E_* of a problem body; VOW_E_PROTOCOL when it is not one of ours. `detail` (may be NULL) gets
- * a copy. */
+ * a copy of the problem's own words, or is left alone when the body is not one of ours. */
 enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
                                   size_t detail_bytes);
 

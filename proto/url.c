@@ -1,0 +1,237 @@
+/*
+ * URL syntax and normal form (url.h). Pure; anyone may call.
+ * Invariant: a normal form is normal: normalizing it again gives the same text.
+ */
+#include "url.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HOST_BYTES_MAX 253 /* of a DNS name (RFC 1035) */
+
+/* One URL on its way from `at` to `out`. */
+struct parse {
+  const char *at;
+  struct vow_buf out;
+  char *why;
+  size_t why_bytes;
+};
+
+__attribute__((format(printf, 2, 3))) static enum vow_error refuse(struct parse *p,
+                                                                   const char *format, ...) {
+  va_list args;
+
+  va_start(args, format);
+  (void)vsnprintf(p->why, p->why_bytes, format, args);
+  va_end(args);
+  return VOW_E_INVALID_URL;
+}
+
+static bool is_alpha(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+static bool is_hex(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static char upper(char c) {
+  return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+/* What is wrong with characters that no part of a URL may hold; VOW_OK if there are none. */
+static enum vow_error check_characters(struct parse *p, const char *url) {
+  for (const char *c = url; *c; c++) {
+    unsigned at = (unsigned)(c - url) + 1;
+    if (*c == ' ') return refuse(p, "the URL has a space at character %u: write it as %%20", at);
+    if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+      return refuse(p, "the URL has a control character at character %u", at);
+    }
+    if ((unsigned char)*c >= 0x80) {
+      return refuse(p, "the URL has a character that is not ASCII at byte %u: percent-encode it",
+                    at);
+    }
+    if (*c == '?') return refuse(p, "the URL must not have a query (\"?\"): paths are added to it");
+    if (*c == '#') return refuse(p, "the URL must not have a fragment (\"#\")");
+  }
+  return VOW_OK;
+}
+
+static enum vow_error take_scheme(struct parse *p, const char **default_port) {
+  if (strncasecmp(p->at, "https://", 8) == 0) {
+    p->at += 8;
+    *default_port = "443";
+    vow_buf_puts(&p->out, "https://");
+    return VOW_OK;
+  }
+  if (strncasecmp(p->at, "http://", 7) == 0) {
+    p->at += 7;
+    *default_port = "80";
+    vow_buf_puts(&p->out, "http://");
+    return VOW_OK;
+  }
+  return refuse(p, "the URL must begin with http:// or https://");
+}
+
+static enum vow_error take_ipv6(struct parse *p) {
+  char text[INET6_ADDRSTRLEN];
+  struct in6_addr address;
+
+  const char *close = strchr(p->at, ']');
+  if (!close) return refuse(p, "the IPv6 address in the URL has no closing \"]\"");
+  size_t bytes = (size_t)(close - p->at) - 1;
+  bool fits = bytes > 0 && bytes < sizeof text;
+  if (fits) {
+    memcpy(text, p->at + 1, bytes);
+    text[bytes] = '\0';
+  }
+  if (!fits || inet_pton(AF_INET6, text, &address) != 1) {
+    return refuse(p, "what is between \"[\" and \"]\" in the URL is not an IPv6 address");
+  }
+  (void)inet_ntop(AF_INET6, &address, text, sizeof text);
+  vow_buf_printf(&p->out, "[%s]", text);
+  p->at = close + 1;
+  return VOW_OK;
+}
+
+/* A DNS name or an IPv4 address: labels of letters, digits, "-" and "_", a dot at the end allowed.
+ */
+static enum vow_error take_name(struct parse *p) {
+  size_t bytes = strcspn(p->at, ":/");
+  size_t label = 0;
+
+  if (bytes == 0) return refuse(p, "the URL has no host");
+  if (bytes > HOST_BYTES_MAX) {
+    return refuse(p, "the host of the URL has %zu bytes, at most %d are allowed", bytes,
+                  HOST_BYTES_MAX);
+  }
+  for (size_t i = 0; i < bytes; i++) {
+    char c = lower(p->at[i]);
+    if (c == '.') {
+      if (label == 0) return refuse(p, "the host of the URL has an empty part between dots");
+      label = 0;
+    } else if (is_alpha(c) || is_digit(c) || c == '-' || c == '_') {
+      label++;
+    } else {
+      return refuse(p,
+                    "the host of the URL has the character \"%c\": letters, digits, \".\", \"-\", "
+                    "\"_\" and IPv6 addresses in [] are allowed",
+                    c);
+    }
+    vow_buf_append(&p->out, &c, 1);
+  }
+  p->at += bytes;
+  return VOW_OK;
+}
+
+static enum vow_error take_host(struct parse *p) {
+  const char *end = p->at + strcspn(p->at, "/");
+  if (memchr(p->at, '@', (size_t)(end - p->at))) {
+    return refuse(p, "the URL must not have a user name or password (\"@\" before the host)");
+  }
+  return *p->at == '[' ? take_ipv6(p) : take_name(p);
+}
+
+static enum vow_error take_port(struct parse *p, const char *default_port) {
+  unsigned long port = 0;
+
+  if (*p->at != ':') return VOW_OK;
+  const char *digits = p->at + 1;
+  size_t count = strcspn(digits, "/");
+  bool valid = count > 0 && strspn(digits, "0123456789") >= count;
+  for (size_t i = 0; valid && i < count && port <= 65535; i++) {
+    port = port * 10 + (unsigned long)(digits[i] - '0');
+  }
+  if (!valid || port < 1 || port > 65535) {
+    return refuse(p, "the port of the URL must be a number from 1 to 65535");
+  }
+  char text[8];
+  (void)snprintf(text, sizeof text, "%lu", port);
+  if (strcmp(text, default_port) != 0) vow_buf_printf(&p->out, ":%s", text);
+  p->at = digits + count;
+  return VOW_OK;
+}
+
+/* "." and ".." name another URL than they seem to, and libraries resolve them differently. */
+static bool is_dot_segment(const char *segment, size_t bytes) {
+  size_t dots = 0;
+
+  for (size_t i = 0; i < bytes; dots++) {
+    if (segment[i] == '.') {
+      i++;
+    } else if (bytes - i >= 3 && strncasecmp(segment + i, "%2e", 3) == 0) {
+      i += 3;
+    } else {
+      return false;
+    }
+  }
+  return dots == 1 || dots == 2;
+}
+
+static enum vow_error take_path(struct parse *p) {
+  size_t bytes = strlen(p->at);
+
+  if (bytes > 0 && *p->at != '/') {
+    return refuse(p, "after the host of the URL a port (\":\") or a path (\"/\") is expected");
+  }
+  while (bytes > 0 && p->at[bytes - 1] == '/') bytes--;
+  for (size_t i = 0; i < bytes; i++) {
+    char c = p->at[i];
+    if (c == '%') {
+      if (bytes - i < 3 || !is_hex(p->at[i + 1]) || !is_hex(p->at[i + 2])) {
+        return refuse(p, "\"%%\" in the path of the URL must be followed by two hex digits");
+      }
+      vow_buf_printf(&p->out, "%%%c%c", upper(p->at[i + 1]), upper(p->at[i + 2]));
+      i += 2;
+      continue;
+    }
+    if (!is_alpha(c) && !is_digit(c) && !strchr("-._~!$&'()*+,;=:@/", c)) {
+      return refuse(p, "the path of the URL has the character \"%c\": percent-encode it", c);
+    }
+    if (c == '/' && is_dot_segment(p->at + i + 1, strcspn(p->at + i + 1, "/"))) {
+      return refuse(p, "the path of the URL must not have \".\" or \"..\" as a part");
+    }
+    vow_buf_append(&p->out, &c, 1);
+  }
+  return VOW_OK;
+}
+
+static enum vow_error take_all(struct parse *p, const char *url) {
+  const char *default_port = NULL;
+
+  if (strnlen(url, VOW_URL_BYTES_MAX + 1) > VOW_URL_BYTES_MAX) {
+    return refuse(p, "the URL is longer than %d bytes", VOW_URL_BYTES_MAX);
+  }
+  enum vow_error error = check_characters(p, url);
+  if (error == VOW_OK) error = take_scheme(p, &default_port);
+  if (error == VOW_OK) error = take_host(p);
+  if (error == VOW_OK) error = take_port(p, default_port);
+  if (error == VOW_OK) error = take_path(p);
+  return error;
+}
+
+enum vow_error vow_url_normalize(const char *url, char *out, char *why, size_t why_bytes) {
+  struct parse p = {.at = url, .why = why, .why_bytes = why_bytes};
+
+  if (!url) return refuse(&p, "there is no URL");
+  vow_buf_init(&p.out, VOW_URL_BYTES_MAX);
+  enum vow_error error = take_all(&p, url);
+  if (error == VOW_OK && p.out.error == VOW_E_LIMIT_EXCEEDED) {
+    error = refuse(&p, "the URL is longer than %d bytes", VOW_URL_BYTES_MAX);
+  } else if (error == VOW_OK && p.out.error != VOW_OK) {
+    (void)refuse(&p, "out of memory");
+    error = p.out.error;
+  }
+  if (error == VOW_OK) memcpy(out, p.out.data, p.out.bytes + 1);
+  vow_buf_fini(&p.out);
+  return error;
+}
