@@ -1,0 +1,76 @@
+"""What every e2e test gets: a world of one vowd, toys and banks, in a folder of its own, which is checked and
+ended when the test is over."""
+
+import pytest
+from vowtest import Bank, Toy, Vowd
+
+
+class World:
+    """Starts processes, ends them, and asks everybody for complaints at the end."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.vowds, self.toys, self.banks = [], [], []
+
+    def vowd(self, start=True, name="vowd", **options):
+        vowd = Vowd(self.folder / name, **options)
+        vowd.on_death = [lambda: [toy.coordinator_died() for toy in self.toys]]
+        self.vowds.append(vowd)
+        return vowd.start() if start else vowd
+
+    def toy(self, name=None):
+        toy = Toy(name or f"toy{len(self.toys) + 1}").start()
+        self.toys.append(toy)
+        return toy
+
+    def two_toys(self):
+        return self.toy(), self.toy()
+
+    def bank(self, name, **options):
+        bank = Bank(self.folder / name, name, **options)
+        self.banks.append(bank)
+        return bank.start()
+
+    def end(self):
+        """Stops everything; returns what is wrong: broken rules, findings of sanitizers."""
+        for toy in self.toys:
+            toy.unscript()
+        for owner in self.vowds:
+            if owner.process.running():
+                code = owner.stop(20)
+                if code != 0:
+                    yield f"{owner.process.output.name}: exit code {code} after SIGTERM"
+        for bank in self.banks:
+            if bank.process.running():
+                bank.process.stop()
+        for toy in self.toys:
+            toy.stop()
+            yield from (f"{toy.name}: {text}" for text in toy.violations)
+        for owner in self.vowds + self.banks:
+            yield from owner.process.complaints()
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    try:
+        yield world
+        wrong = list(world.end())
+    finally:
+        for owner in world.vowds + world.banks:
+            owner.kill()
+        for toy in world.toys:
+            toy.stop()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows the end of what each process printed."""
+    report = (yield).get_result()
+    world = item.funcargs.get("world") if hasattr(item, "funcargs") else None
+    if report.failed and world:
+        for owner in world.vowds + world.banks:
+            if owner.process.output.exists():
+                text = owner.process.output.read_text(errors="replace")
+                report.sections.append((owner.process.output.name, text[-6000:]))

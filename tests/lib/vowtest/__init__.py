@@ -1,0 +1,9 @@
+"""Real processes under test: vowd, participants, clients. tests/README.md shows how they are used."""
+
+from .bank import Bank
+from .client import Client
+from .toy import Toy
+from .vowd import Vowd
+from .waiting import parallel, wait_until
+
+__all__ = ["Bank", "Client", "Toy", "Vowd", "parallel", "wait_until"]

@@ -1,0 +1,58 @@
+"""The bank example as a process: a participant with its accounts in a SQLite file."""
+
+import subprocess
+
+from .process import Process, program
+from .waiting import wait_until
+
+
+class Bank:
+    def __init__(self, folder, name, accounts=20, balance=1000):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.database = folder / f"{name}.db"
+        self.process = Process(folder / f"{name}.out")
+        self.accounts, self.balance = accounts, balance
+        self.address = "127.0.0.1:0"
+
+    def start(self, failpoint=None):
+        command = [program("bank"), "--db", self.database, "--listen", self.address]
+        if not self.database.exists():
+            command += ["--init", self.accounts, self.balance]
+        self.process.start(command, {"VOW_FAILPOINT": failpoint} if failpoint else None)
+        match = self.process.wait_for_line(r"(?P<address>127\.0\.0\.1:\d+)", f"{self.name} listens")
+        self.address = match["address"]
+        return self
+
+    @property
+    def url(self):
+        return f"http://{self.address}"
+
+    def kill(self):
+        self.process.kill()
+
+    def restart(self, **options):
+        self.kill()
+        return self.start(**options)
+
+    def ask(self, flag):
+        """Runs `bank FLAG` on the file; (exit code, what it printed)."""
+        done = subprocess.run(
+            [program("bank"), "--db", str(self.database), flag],
+            capture_output=True, text=True, timeout=60,
+        )
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    def sum(self):
+        code, text = self.ask("--sum")
+        assert code == 0, text
+        return int(text.split()[-1])
+
+    def check(self):
+        """Balances equal the start plus the ledger, and nothing prepared is left."""
+        code, text = self.ask("--check")
+        assert code == 0, f"{self.name}: {text}"
+
+    def wait_settled(self, seconds=20):
+        """Waits until no branch is in doubt any more, as the file itself says."""
+        wait_until(lambda: self.ask("--check")[0] == 0, f"{self.name} has nothing in doubt", seconds)

@@ -1,0 +1,400 @@
+"""A participant in memory that keeps the rules P1..P9 of proto/README.md, records every message, holds the
+coordinator to its own rules (`violations`), and misbehaves where a script says so."""
+
+import dataclasses
+import http.server
+import json
+import re
+import socket
+import threading
+import time
+
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+COMMON = {"transaction", "branch", "coordinator", "finished_below"}
+MEMBERS = {
+    "prepare": COMMON | {"payload", "one_phase", "timeout_ms"},
+    "commit": COMMON,
+    "abort": COMMON,
+    "forget": COMMON,
+}
+UNKNOWN_BRANCH = {"type": "urn:vow:unknown-branch", "title": "no such branch", "status": 404}
+
+
+@dataclasses.dataclass
+class Message:
+    """One message as it arrived."""
+
+    type: str
+    transaction: str
+    branch: int
+    body: dict
+    headers: dict
+    at: float
+
+
+@dataclasses.dataclass
+class Branch:
+    """What the toy keeps of a branch for ever (it has no watermark to clean up by)."""
+
+    vote: str = None  # what was promised
+    told_vote: str = None  # what certainly left as an answer
+    payload: object = None
+    outcome: str = None  # committed or aborted
+    one_phase: bool = False
+    effects: int = 0  # how often it took effect
+    told: set = dataclasses.field(default_factory=set)  # commit, abort
+
+
+class Exchange:
+    """One request under way, as a behaviour sees it."""
+
+    def __init__(self, toy, handler, message):
+        self.toy, self.handler, self.message = toy, handler, message
+
+    def execute(self, vote=None):
+        """Does what the message asks, by the rules: (status, body)."""
+        return self.toy.execute(self.message, vote)
+
+    def reply(self, status, body=b"", content_type="application/json"):
+        if isinstance(body, dict):
+            if status == 200:
+                self.toy.note_vote(self.message, body)
+            body = json.dumps(body).encode()
+        self.handler.send_response(status)
+        self.handler.send_header("Content-Type", content_type)
+        self.handler.send_header("Content-Length", str(len(body)))
+        self.handler.end_headers()
+        self.handler.wfile.write(body)
+
+    def raw(self, data):
+        self.handler.wfile.write(data)
+        self.handler.wfile.flush()
+
+    def close(self):
+        self.handler.close_connection = True
+
+
+# ---- behaviours: functions of an exchange, for Toy.script ----
+
+
+def vote(word, reason=None):
+    """Votes so, and means it."""
+
+    def behave(exchange):
+        status, body = exchange.execute(word)
+        exchange.reply(status, {**body, "reason": reason} if reason else body)
+
+    return behave
+
+
+def answer(status, body=b"", content_type="application/json"):
+    """Answers so and does nothing else."""
+    return lambda exchange: exchange.reply(status, body, content_type)
+
+
+def problem(status, slug):
+    body = {"type": f"urn:vow:{slug}", "title": slug, "status": status}
+    return answer(status, body, "application/problem+json")
+
+
+def drop(exchange):
+    """The request is lost: nothing is done, the connection ends."""
+    exchange.close()
+
+
+def lost_reply(exchange):
+    """The request is carried out, its answer is lost."""
+    exchange.execute()
+    exchange.close()
+
+
+def raw(data):
+    """Bytes that may not even be HTTP."""
+
+    def behave(exchange):
+        exchange.raw(data)
+        exchange.close()
+
+    return behave
+
+
+def hang(exchange):
+    """Takes the request and never answers."""
+    exchange.toy.released.wait()
+    exchange.close()
+
+
+def delay(seconds, then=None):
+    """Answers late, by the rules."""
+
+    def behave(exchange):
+        exchange.toy.released.wait(seconds)
+        (then or obey)(exchange)
+
+    return behave
+
+
+def gate(event, then=None):
+    """Waits for the test's own event before it goes on."""
+
+    def behave(exchange):
+        event.wait(60)
+        (then or obey)(exchange)
+
+    return behave
+
+
+def huge(size):
+    """A body of that many bytes around a valid answer."""
+    return answer(200, b'{"vote":"commit","outcome":"committed","reason":"' + b"x" * size + b'"}')
+
+
+def endless(exchange):
+    """A body that never stops."""
+    exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+    while not exchange.toy.released.is_set():
+        exchange.raw(b" " * 65536)
+    exchange.close()
+
+
+def trickle(exchange):
+    """Slow-loris: one byte now and then, for ever."""
+    exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while not exchange.toy.released.wait(0.1):
+        exchange.raw(b" ")
+    exchange.close()
+
+
+def obey(exchange):
+    exchange.reply(*exchange.execute())
+
+
+# ---- the participant ----
+
+
+class Toy:
+    def __init__(self, name="toy"):
+        self.name = name
+        self.port = 0
+        self.lock = threading.RLock()
+        self.messages = []
+        self.branches = {}
+        self.scripts = {}
+        self.violations = []
+        self.finished_below = ""
+        self.honour_one_phase = False
+        self.released = threading.Event()
+        self.server = None
+
+    # ---- its life ----
+
+    def start(self):
+        self.released = threading.Event()
+        self.server = Server(("127.0.0.1", self.port), self)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def stop(self):
+        """As a crash looks from outside: connections end, new ones are refused. What it promised is kept."""
+        if self.server:
+            self.released.set()
+            self.server.shutdown()
+            self.server.server_close()
+            self.server.end_connections()
+            self.server = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/{self.name}"
+
+    def script(self, type, behaviour, times=None):
+        """From now on this behaviour answers messages of the type: the next `times` of them, or all."""
+        with self.lock:
+            self.scripts.setdefault(type, []).append([behaviour, times])
+        return self
+
+    def unscript(self):
+        """Back to obeying; what hangs is let go."""
+        with self.lock:
+            self.scripts.clear()
+        self.released.set()
+        self.released = threading.Event()
+
+    # ---- what a test asks ----
+
+    def received(self, type=None, transaction=None):
+        with self.lock:
+            return [
+                message for message in self.messages
+                if type in (None, message.type) and transaction in (None, message.transaction)
+            ]
+
+    def count(self, type, transaction=None):
+        return len(self.received(type, transaction))
+
+    def outcome(self, transaction):
+        """How its branch of the transaction ended: committed, aborted, or None. Only one branch here."""
+        outcomes = self.outcomes(transaction)
+        assert len(outcomes) <= 1, outcomes
+        return outcomes[0] if outcomes else None
+
+    def outcomes(self, transaction):
+        with self.lock:
+            return [b.outcome for (t, _), b in sorted(self.branches.items()) if t == transaction]
+
+    def in_doubt(self):
+        with self.lock:
+            return [key for key, b in self.branches.items() if b.vote == "commit" and not b.outcome]
+
+    # ---- the rules ----
+
+    def behaviour(self, type):
+        with self.lock:
+            queue = self.scripts.get(type, [])
+            while queue:
+                entry = queue[0]
+                if entry[1] is None:
+                    return entry[0]
+                if entry[1] > 0:
+                    entry[1] -= 1
+                    return entry[0]
+                queue.pop(0)
+        return obey
+
+    def record(self, message):
+        """Takes note of a message and of what it does wrong."""
+        with self.lock:
+            self.messages.append(message)
+            blame = lambda text: self.violations.append(f"{message.type} {message.transaction}: {text}")
+            if not UUID7.match(message.transaction):
+                blame("not a UUIDv7")
+            if unknown := set(message.body) - MEMBERS[message.type]:
+                blame(f"unknown members {unknown}")
+            if missing := COMMON - {"coordinator", "finished_below"} - set(message.body):
+                blame(f"missing members {missing}")
+            if message.headers.get("content-type") != "application/json":
+                blame("not application/json")
+            if message.transaction < self.finished_below and message.type != "forget":
+                blame(f"C5: is below {self.finished_below}, which was declared over")
+            self.finished_below = max(self.finished_below, message.body.get("finished_below", ""))
+            branch = self.branches.get((message.transaction, message.branch))
+            if branch:
+                self.blame_by_history(message, branch, blame)
+
+    @staticmethod
+    def blame_by_history(message, branch, blame):
+        if message.type == "prepare":
+            if branch.payload != message.body.get("payload"):
+                blame("another payload than before")
+        elif message.type in ("commit", "abort"):
+            branch.told.add(message.type)
+            if branch.told == {"commit", "abort"} and not branch.one_phase:
+                blame("AC2: told to commit and to abort")
+            if branch.told_vote in ("read-only", "abort"):
+                blame(f"C3: it voted {branch.told_vote}")
+            if message.type == "commit" and branch.vote != "commit":
+                blame(f"AC3: its vote is {branch.vote}")
+
+    def execute(self, message, forced_vote=None):
+        with self.lock:
+            key = (message.transaction, message.branch)
+            if message.type == "prepare":
+                return self.prepare(key, message, forced_vote or "commit")
+            if message.type == "commit":
+                return self.finish(key, "committed")
+            if message.type == "abort":
+                self.branches.setdefault(key, Branch(vote="abort"))
+                return self.finish(key, "aborted")
+            return 200, {}
+
+    def prepare(self, key, message, word):
+        branch = self.branches.get(key)
+        if branch is None:
+            branch = self.branches[key] = Branch(vote=word, payload=message.body.get("payload"))
+            if word == "commit" and message.body.get("one_phase") and self.honour_one_phase:
+                branch.one_phase, branch.outcome, branch.effects = True, "committed", 1
+        body = {"vote": branch.vote}
+        if branch.one_phase:
+            body["outcome"] = branch.outcome
+        return 200, body
+
+    def finish(self, key, outcome):
+        branch = self.branches.get(key)
+        if branch is None or (outcome == "committed" and branch.vote != "commit"):
+            return 404, UNKNOWN_BRANCH
+        if branch.outcome is None:
+            branch.outcome = outcome
+            branch.effects += outcome == "committed"
+        return 200, {"outcome": branch.outcome}
+
+    def note_vote(self, message, body):
+        """A vote leaves. A late one may find nobody who waits for it: that one proves nothing."""
+        with self.lock:
+            branch = self.branches.get((message.transaction, message.branch))
+            prompt = time.monotonic() - message.at < 0.3
+            if branch and message.type == "prepare" and prompt:
+                branch.told_vote = body.get("vote")
+
+    def coordinator_died(self):
+        """It no longer knows the votes it was told, unless it had decided."""
+        with self.lock:
+            for branch in self.branches.values():
+                branch.told_vote = None
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(self, address, toy):
+        self.toy = toy
+        self.connections = set()
+        super().__init__(address, Handler)
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self):
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def handle_error(self, request, client_address):
+        """A connection that the other side has closed is nothing to report."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def log_message(self, format, *arguments):
+        pass
+
+    def do_GET(self):
+        toy = self.server.toy
+        branches = [{"transaction": t, "branch": b} for t, b in toy.in_doubt()]
+        Exchange(toy, self, None).reply(200, {"branches": branches})
+
+    def do_POST(self):
+        toy = self.server.toy
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        type = self.path.rpartition("/")[2]
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        message = Message(
+            type, body["transaction"], body["branch"], body, headers, time.monotonic()
+        )
+        toy.record(message)
+        exchange = Exchange(toy, self, message)
+        behaviour = toy.behaviour(type)
+        behaviour(exchange)
+        self.wfile.flush()

@@ -1,0 +1,95 @@
+"""The coordinator's daemon as a process: started on a free port, killed, started again on the same log."""
+
+import signal
+
+from .client import Client
+from .process import Process, program
+from .waiting import wait_until
+
+# Short waits, so that a test that needs a timeout does not take long.
+QUICK = {
+    "prepare_timeout_ms": 3000,
+    "request_timeout_ms": 1500,
+    "transaction_timeout_ms": 60000,
+    "retry_min_ms": 50,
+    "retry_max_ms": 400,
+}
+LISTENING = r"listening on (?:http://)?(?P<address>[\w.\[\]:]+:\d+)"
+
+
+class Vowd:
+    """options: configuration keys; they go in as flags. failpoint: what VOW_FAILPOINT is set to."""
+
+    def __init__(self, folder, **options):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.log = folder / "vow.log"
+        self.options = {**QUICK, **options}
+        self.process = Process(folder / "vowd.out")
+        self.address = "127.0.0.1:0"
+        self.client = None
+        self.on_death = []  # called when it is killed: what it knew by heart is gone
+
+    def flags(self):
+        options = {"listen": self.address, "log": self.log, **self.options}
+        pairs = (("--" + key.replace("_", "-"), value) for key, value in options.items())
+        return [str(part) for pair in pairs if pair[1] is not None for part in pair]
+
+    def start(self, failpoint=None, ready=True, environment=None):
+        """Starts it and waits until it listens, and until it is ready. The first start finds a free
+        port; later ones keep it, since participants were told where to ask."""
+        environment = dict(environment or {})
+        if failpoint:
+            environment["VOW_FAILPOINT"] = failpoint
+        self.process.start([program("vowd"), *self.flags()], environment)
+        match = self.process.wait_for_line(LISTENING, "vowd listens")
+        self.address = match["address"]
+        self.client = Client(self.url)
+        if ready:
+            self.wait_ready()
+        return self
+
+    @property
+    def url(self):
+        return f"http://{self.address}"
+
+    def wait_ready(self):
+        wait_until(lambda: self.client.get("/readyz").status == 200, "vowd is ready", 20)
+
+    def kill(self):
+        self.process.kill()
+        self.died()
+
+    def died(self):
+        for call in self.on_death:
+            call()
+
+    def restart(self, **options):
+        """kill -9, and a new process on the same log and port."""
+        self.kill()
+        return self.start(**options)
+
+    def stop(self, seconds=15):
+        """SIGTERM; its exit code."""
+        return self.process.stop(seconds)
+
+    def reload(self):
+        self.process.signal(signal.SIGHUP)
+
+    def wait_state(self, transaction, *states, seconds=15):
+        """The transaction, once it is in one of the states."""
+
+        def look():
+            shown = self.client.show(transaction)
+            return shown if shown["state"] in states else None
+
+        return wait_until(look, f"{transaction} is {' or '.join(states)}", seconds)
+
+    def wait_killed(self, seconds=15):
+        """Waits until a fail point has killed it."""
+        code = self.process.wait(seconds)
+        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL), f"it ended with {code}"
+        self.died()
+
+    def status(self):
+        return self.client.get("/v1/status").json
