@@ -1,9 +1,18 @@
 """Real processes under test: vowd, participants, clients. tests/README.md shows how they are used."""
 
 from .bank import Bank
-from .client import Client
+from .client import Client, assert_aborted, assert_committed
 from .toy import Toy
 from .vowd import Vowd
 from .waiting import parallel, wait_until
 
-__all__ = ["Bank", "Client", "Toy", "Vowd", "parallel", "wait_until"]
+__all__ = [
+    "Bank",
+    "Client",
+    "Toy",
+    "Vowd",
+    "assert_aborted",
+    "assert_committed",
+    "parallel",
+    "wait_until",
+]

@@ -1,4 +1,4 @@
-"""A REST client of the standard library. Every answer is held against the OpenAPI file."""
+"""A REST client of the standard library. Each answer is held against the OpenAPI file."""
 
 import http.client
 import json
@@ -7,7 +7,20 @@ import urllib.parse
 
 from . import schema
 
-COMMITTED, ABORTED = "committed", "aborted"
+
+def assert_committed(answer):
+    """The client has been told that it committed."""
+    assert answer.status == 200, answer
+    assert answer.json["state"] in ("committing", "committed"), answer
+    return answer.json
+
+
+def assert_aborted(answer, *words):
+    """The client has been told that it aborted, and why, in these words."""
+    assert answer.status == 409 and answer.problem == "transaction-aborted", answer
+    for word in words:
+        assert word in answer.text, f"{word} is not in {answer}"
+    return answer.json
 
 
 class Answer:

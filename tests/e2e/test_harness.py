@@ -1,0 +1,115 @@
+"""The harness itself: a toy that sees a rule broken says so, and a process that complains is noticed."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from vowtest import toy as toys
+from vowtest.process import Process
+
+ID = "01900000-0000-7000-8000-000000000001"
+LATER = "01900000-0000-7000-8000-000000000002"
+
+
+@pytest.fixture
+def toy():
+    toy = toys.Toy().start()
+    yield toy
+    toy.stop()
+
+
+def send(toy, type, transaction=ID, branch=1, **body):
+    """One message as a coordinator sends it: (status, answer)."""
+    if type == "prepare":
+        body.setdefault("timeout_ms", 1000)
+    body = {"transaction": transaction, "branch": branch, **body}
+    request = urllib.request.Request(
+        f"{toy.url}/{type}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_correct_coordinator_is_not_blamed(toy):
+    assert send(toy, "prepare", payload={"a": 1}) == (200, {"vote": "commit"})
+    assert send(toy, "prepare", payload={"a": 1}) == (200, {"vote": "commit"})
+    assert send(toy, "commit", finished_below=ID) == (200, {"outcome": "committed"})
+    assert send(toy, "commit") == (200, {"outcome": "committed"})
+    assert toy.outcome(ID) == "committed" and toy.branches[ID, 1].effects == 1
+    assert toy.violations == []
+
+
+@pytest.mark.parametrize(
+    "messages, rule",
+    [
+        ([("prepare", {}), ("commit", {}), ("abort", {})], "AC2"),
+        ([("prepare", {}), ("abort", {}), ("commit", {})], "AC2"),
+        ([("prepare", {"payload": 1}), ("prepare", {"payload": 2})], "another payload"),
+        ([("prepare", {"transaction": LATER, "finished_below": LATER}), ("prepare", {})], "C5"),
+        ([("prepare", {"colour": 1})], "unknown members"),
+        ([("prepare", {"transaction": "x"})], "UUIDv7"),
+    ],
+)
+def test_each_broken_rule_is_noticed(toy, messages, rule):
+    for type, body in messages:
+        send(toy, type, **body)
+    assert any(rule in text for text in toy.violations), toy.violations
+
+
+@pytest.mark.parametrize("word", ["read-only", "abort"])
+def test_telling_a_branch_that_is_done_is_noticed(toy, word):
+    toy.script("prepare", toys.vote(word))
+    send(toy, "prepare")
+    send(toy, "abort")
+    assert any("C3" in text for text in toy.violations)
+
+
+def test_committing_without_a_promise_is_noticed(toy):
+    toy.script("prepare", toys.vote("abort"))
+    send(toy, "prepare")
+    assert send(toy, "commit")[0] == 404
+    assert any("AC3" in text for text in toy.violations)
+
+
+def test_a_prepare_that_was_overtaken_by_its_abort_is_refused(toy):
+    assert send(toy, "abort") == (200, {"outcome": "aborted"})
+    assert send(toy, "prepare") == (200, {"vote": "abort"})
+
+
+def test_a_stopped_toy_refuses_and_keeps_its_promise(toy):
+    send(toy, "prepare")
+    toy.stop()
+    with pytest.raises(OSError):
+        send(toy, "commit")
+    toy.start()
+    assert send(toy, "commit") == (200, {"outcome": "committed"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "==1==ERROR: AddressSanitizer: heap-use-after-free",
+        "a.c:3:2: runtime error: signed integer overflow",
+        "WARNING: ThreadSanitizer: data race (pid=1)",
+        "vowd: core.c:10: step: Assertion `x' failed.",
+        "==12== Invalid read of size 4",
+        "==12== 8 bytes in 1 blocks are definitely lost in loss record 1 of 1",
+    ],
+)
+def test_what_a_sanitizer_says_is_noticed(tmp_path, line):
+    process = Process(tmp_path / "out")
+    process.start([sys.executable, "-c", f"print({line!r})"])
+    assert process.wait() == 0
+    assert process.complaints() == [line]
+
+
+def test_an_orderly_process_is_not_blamed(tmp_path):
+    process = Process(tmp_path / "out")
+    process.start([sys.executable, "-c", "print('all is well')"])
+    assert process.wait_for_line("all is (well)", "it speaks")[1] == "well"
+    assert process.wait() == 0 and process.complaints() == []
