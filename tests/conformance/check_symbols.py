@@ -35,7 +35,7 @@ def symbols(path, *options):
 
 def compile_object(source, target, includes):
     subprocess.run(
-        ["gcc", "-std=gnu11", "-O1", "-fPIC", "-D_GNU_SOURCE", '-DVOW_VERSION="check"', "-c",
+        ["gcc", "-std=gnu11", "-O1", "-fno-pie", "-D_GNU_SOURCE", '-DVOW_VERSION="check"', "-c",
          *[f"-I{path}" for path in includes], "-o", str(target), str(source)],
         check=True,
     )
