@@ -1,10 +1,11 @@
 /*
- * HTTP requests out: libcurl's multi interface on a libuv loop. The only file of the coordinator
- * that includes curl. Connections are kept and reused; every request has a deadline; an answer
- * larger than the limit is cut off and reported. Used by the daemon (messages to participants) and
- * by vowctl (its REST calls).
+ * HTTP requests out: libcurl's multi interface on a libuv loop. sender.c is the only file of the
+ * coordinator that includes curl. Connections are kept and reused; every request has a deadline; an
+ * answer larger than the limit is cut off and reported. Redirects are not followed, proxies of the
+ * environment are not used, and only http and https are spoken. Used by the daemon (messages to
+ * participants) and by vowctl (its REST calls).
  *
- * Threads: the loop's. Bodies are copied.
+ * Threads: the loop's. Everything in a request is copied.
  */
 #ifndef VOW_COORDINATOR_SENDER_H
 #define VOW_COORDINATOR_SENDER_H
@@ -19,7 +20,7 @@ struct uv_loop_s;
 struct vow_sender;
 
 struct vow_sender_config {
-  uint32_t connections_max; /* all together */
+  uint32_t connections_max; /* all together; what does not fit waits, its deadline running */
   uint32_t connections_per_host_max;
   uint32_t idle_connections_max; /* kept for reuse */
   size_t answer_bytes_max;
@@ -41,22 +42,37 @@ struct vow_sender_request {
   void *context;
 };
 
+#define VOW_SENDER_WHY_BYTES 256
+
 struct vow_sender_answer {
-  enum vow_error error; /* VOW_OK: there is a status; else UNREACHABLE, TIMEOUT, PROTOCOL (too
-                           large, not HTTP) */
-  const char *why;      /* a sentence when error */
+  /* VOW_OK: there is a status. Else UNREACHABLE (no connection, or lost before the whole answer
+   * came), TIMEOUT, PROTOCOL (not HTTP, too large). */
+  enum vow_error error;
+  const char *why; /* a sentence when error, else "" */
   int status;
   const char *content_type; /* or "" */
-  const char *body;         /* never NULL */
+  const char *body;         /* never NULL; NUL-terminated */
   size_t body_bytes;
 };
 
+/* VOW_E_NO_MEMORY. */
 enum vow_error vow_sender_open(struct vow_sender **out, struct uv_loop_s *loop,
                                const struct vow_sender_config *config) VOW_MUST_CHECK;
+/* Never blocks; done() may submit again. VOW_E_NO_MEMORY: done() will not be called. */
 enum vow_error vow_sender_submit(struct vow_sender *sender,
                                  const struct vow_sender_request *request) VOW_MUST_CHECK;
 /* Drops what is under way without calling done; closes its loop handles (run the loop until they
- * are closed), then frees. */
+ * are closed), then frees. Not from within done(). NULL is fine. */
 void vow_sender_close(struct vow_sender *sender);
+
+struct vow_sender_counts {
+  uint64_t inflight;    /* now */
+  uint64_t requests;    /* since the start; so are the next */
+  uint64_t unreachable; /* by how they ended, when without a status */
+  uint64_t timeouts;
+  uint64_t garbage;
+  uint64_t bytes_out, bytes_in; /* of bodies */
+};
+void vow_sender_counts(const struct vow_sender *sender, struct vow_sender_counts *out);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * HTTP in: libmicrohttpd driven by a libuv loop (external epoll). The only file of the coordinator
- * that includes microhttpd. It knows nothing of transactions: it reads a whole request within
- * limits, hands it up, and sends what it is told to, now or later (the connection is suspended
- * meanwhile).
+ * HTTP in: libmicrohttpd driven by a libuv loop (external epoll). server.c is the only file of the
+ * coordinator that includes microhttpd. It knows nothing of transactions: it reads a whole request
+ * within limits, hands it up, and sends what it is told to, now or later (the connection is
+ * suspended meanwhile).
  *
  * Threads: the loop's.
  */
@@ -20,29 +20,41 @@ struct vow_server;
 struct vow_server_request; /* one HTTP exchange */
 
 struct vow_server_config {
-  const char *listen; /* "127.0.0.1:7800", "[::1]:7800", port 0: any free one */
-  uint32_t connections_max;
-  uint32_t idle_timeout_ms;
+  const char *listen;       /* "127.0.0.1:7800", "[::1]:7800", port 0: any free one */
+  uint32_t connections_max; /* further ones wait in the listen queue */
+  uint32_t idle_timeout_ms; /* of a connection that sends nothing; rounded up to seconds */
   size_t body_bytes_max;
   /* A complete request. It must be answered exactly once, now or later, unless `gone` says that the
    * client hung up. */
   void (*handle)(void *context, struct vow_server_request *request);
   void (*gone)(void *context,
-               struct vow_server_request *request); /* last word: the request is freed after it */
+               struct vow_server_request *request); /* last word: it must not be touched after it */
   void *context;
 };
 
-/* VOW_E_ADDRESS_IN_USE, VOW_E_CONFIG (not an address) with a sentence in why. */
+/* VOW_E_ADDRESS_IN_USE, VOW_E_CONFIG (not an address that can be used) with a sentence in why. */
 enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
                                const struct vow_server_config *config, char *why,
                                size_t why_bytes) VOW_MUST_CHECK;
 const char *vow_server_address(
     const struct vow_server *server);               /* "127.0.0.1:7800", with the real port */
 void vow_server_quiesce(struct vow_server *server); /* stop accepting; what is open goes on */
-void vow_server_close(struct vow_server *server);   /* requests that are still open get gone() */
+/* Requests that are still open get gone(). Closes its loop handles (run the loop until they are
+ * closed), then frees. NULL is fine. */
+void vow_server_close(struct vow_server *server);
+
+struct vow_server_counts {
+  uint64_t connections;      /* open now */
+  uint64_t requests_open;    /* begun and not completely answered */
+  uint64_t requests_waiting; /* handed up and not answered */
+  uint64_t requests;         /* since the start */
+  uint64_t hangups;          /* clients that left before their answer */
+};
+void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out);
 
 const char *vow_request_method(const struct vow_server_request *request);
-const char *vow_request_path(const struct vow_server_request *request); /* decoded; never NULL */
+/* Decoded; never NULL. Empty, which is no route, where the target has an encoded NUL. */
+const char *vow_request_path(const struct vow_server_request *request);
 const char *vow_request_query(const struct vow_server_request *request,
                               const char *name); /* decoded; or NULL */
 /* Names of all query parameters one by one; NULL past the last. */
@@ -50,13 +62,15 @@ const char *vow_request_query_name(const struct vow_server_request *request, uns
 const char *vow_request_header(const struct vow_server_request *request,
                                const char *name); /* or NULL */
 const char *vow_request_body(const struct vow_server_request *request, size_t *bytes);
-bool vow_request_body_too_large(
-    const struct vow_server_request *request); /* then the body is empty: answer 413 */
+/* Then the body is empty: answer 413, before handle() returns. */
+bool vow_request_body_too_large(const struct vow_server_request *request);
 
 void vow_request_set_data(struct vow_server_request *request, void *data); /* the handler's own */
 void *vow_request_data(const struct vow_server_request *request);
 
-/* Adds a header to the coming answer; copies. */
+#define VOW_REQUEST_HEADERS_MAX 8
+
+/* Adds a header to the coming answer; copies. VOW_E_NO_MEMORY, VOW_E_LIMIT_EXCEEDED. */
 enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
                                       const char *value) VOW_MUST_CHECK;
 /* Copies the body. content_type NULL: no body. Never blocks. After it the request is the server's

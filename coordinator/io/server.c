@@ -1,0 +1,600 @@
+/*
+ * HTTP in, on libmicrohttpd in external epoll mode. See server.h.
+ *
+ * How the two loops meet: microhttpd keeps its sockets in an epoll set of its own, whose descriptor
+ * is polled by libuv. Whatever calls for microhttpd's attention (that descriptor, its timeout, an
+ * answer to a suspended request) only kicks; it then runs once for all of them, right after libuv
+ * has handed out its events (check) or, for what timers did, right before it waits (prepare). An
+ * idle handle keeps libuv from waiting while a run is due.
+ *
+ * Life of a request:
+ *
+ *   URI read ──> READING ──complete──> HANDED ──answer──> ANSWERED ──sent──> completed()
+ *                   │                     │ client left, server closes
+ *                   └──connection lost──> completed()     └──> GONE ──> completed()
+ *
+ * Invariants:
+ *   1. A request is freed in completed() and nowhere else; microhttpd calls it once for each.
+ *   2. A connection is suspended exactly while its request is HANDED and handle() has returned.
+ *   3. gone() is called once for each HANDED request that is never answered.
+ *   4. Microhttpd does not look at a suspended socket, so after HANGUP_WATCH_MS libuv does.
+ */
+#include "server.h"
+
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "server_internal.h"
+
+#define CONNECTION_MEMORY_BYTES (32u * 1024) /* a request line and its headers; more is a 431 */
+#define DRAIN_BYTES_MIN         (16u * 1024 * 1024) /* of a refused body; past it we hang up */
+#define BODY_KEEP_BYTES         (16u * 1024) /* a buffer that stays with a request kept for reuse */
+#define REQUESTS_KEPT           256
+#define HANGUP_WATCH_MS         250
+#define HANDLES                 6
+
+enum request_state { READING, HANDED, ANSWERED, GONE };
+
+struct vow_server_request {
+  struct vow_server *server;
+  struct MHD_Connection *connection;
+  struct MHD_Response *response; /* owned until it is queued; ANSWERED without one: hang up */
+  enum request_state state;
+  int status;
+  bool started;   /* the access handler has seen it */
+  bool suspended; /* see invariant 2 */
+  bool too_large;
+  bool bad_uri;
+  const char *method;
+  const char *path;
+  char *body; /* owned; NUL-terminated */
+  size_t body_bytes, body_capacity;
+  size_t dropped_bytes;                   /* of a body that is too large */
+  char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */
+  unsigned header_count;
+  void *data;
+  uint64_t handed_ms;
+  uv_poll_t *hangup;                      /* owned; NULL: not watched */
+  struct vow_server_request *prev, *next; /* in server->waiting, or next alone in server->free */
+};
+
+struct vow_server {
+  uv_loop_t *loop;
+  struct MHD_Daemon *daemon;
+  struct vow_server_config config;
+  char address[80];
+  uv_poll_t poll;
+  uv_timer_t timeout;
+  uv_timer_t hangup_timer;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_idle_t idle;
+  unsigned handles_open;
+  bool run_due, closing, quiesced, connection_closed;
+  struct vow_server_request *waiting_head, *waiting_tail; /* HANDED and suspended, oldest first */
+  struct vow_server_request *free;
+  unsigned free_count;
+  struct vow_server_counts counts;
+};
+
+/* ---- requests ---- */
+
+static struct vow_server_request *request_new(struct vow_server *server,
+                                              struct MHD_Connection *connection) {
+  struct vow_server_request *request = server->free;
+  if (request != NULL) {
+    server->free = request->next;
+    server->free_count--;
+    request->next = NULL;
+  } else if ((request = calloc(1, sizeof *request)) == NULL) {
+    return NULL;
+  }
+  request->server = server;
+  request->connection = connection;
+  server->counts.requests_open++;
+  server->counts.requests++;
+  return request;
+}
+
+static void request_free(struct vow_server_request *request) {
+  free(request->body);
+  free(request);
+}
+
+static void request_release(struct vow_server_request *request) {
+  struct vow_server *server = request->server;
+  for (unsigned i = 0; i < request->header_count; i++) free(request->headers[i]);
+  if (request->response != NULL) MHD_destroy_response(request->response);
+  server->counts.requests_open--;
+  if (server->free_count >= REQUESTS_KEPT || request->body_capacity > BODY_KEEP_BYTES) {
+    request_free(request);
+    return;
+  }
+  char *body = request->body;
+  size_t capacity = request->body_capacity;
+  memset(request, 0, sizeof *request);
+  request->body = body;
+  request->body_capacity = capacity;
+  request->next = server->free;
+  server->free = request;
+  server->free_count++;
+}
+
+static bool body_append(struct vow_server_request *request, const char *data, size_t bytes) {
+  size_t need = request->body_bytes + bytes + 1;
+  if (need > request->body_capacity) {
+    size_t capacity = request->body_capacity ? request->body_capacity : 1024;
+    while (capacity < need) capacity *= 2;
+    char *body = realloc(request->body, capacity);
+    if (body == NULL) return false;
+    request->body = body;
+    request->body_capacity = capacity;
+  }
+  memcpy(request->body + request->body_bytes, data, bytes);
+  request->body_bytes += bytes;
+  request->body[request->body_bytes] = '\0';
+  return true;
+}
+
+static size_t drain_bytes_max(const struct vow_server *server) {
+  size_t four = server->config.body_bytes_max * 4;
+  return four > DRAIN_BYTES_MIN ? four : DRAIN_BYTES_MIN;
+}
+
+/* ---- suspended requests and clients that leave ---- */
+
+static void kick(struct vow_server *server);
+static void on_hangup_timer(uv_timer_t *timer);
+
+static void waiting_append(struct vow_server *server, struct vow_server_request *request) {
+  request->handed_ms = uv_now(server->loop);
+  request->prev = server->waiting_tail;
+  request->next = NULL;
+  if (server->waiting_tail != NULL) {
+    server->waiting_tail->next = request;
+  } else {
+    server->waiting_head = request;
+  }
+  server->waiting_tail = request;
+  server->counts.requests_waiting++;
+  if (!uv_is_active((uv_handle_t *)&server->hangup_timer)) {
+    uv_timer_start(&server->hangup_timer, on_hangup_timer, HANGUP_WATCH_MS, 0);
+  }
+}
+
+static void waiting_remove(struct vow_server *server, struct vow_server_request *request) {
+  if (request->prev != NULL) {
+    request->prev->next = request->next;
+  } else {
+    server->waiting_head = request->next;
+  }
+  if (request->next != NULL) {
+    request->next->prev = request->prev;
+  } else {
+    server->waiting_tail = request->prev;
+  }
+  request->prev = request->next = NULL;
+  server->counts.requests_waiting--;
+}
+
+static void free_handle(uv_handle_t *handle) {
+  free(handle);
+}
+
+/* Takes a suspended request back: it is watched no longer and microhttpd will look at it again. */
+static void wake(struct vow_server_request *request) {
+  struct vow_server *server = request->server;
+  waiting_remove(server, request);
+  if (request->hangup != NULL) {
+    uv_close((uv_handle_t *)request->hangup, free_handle);
+    request->hangup = NULL;
+  }
+  request->suspended = false;
+  MHD_resume_connection(request->connection);
+  kick(server);
+}
+
+static void tell_gone(struct vow_server_request *request) {
+  struct vow_server *server = request->server;
+  request->state = GONE;
+  server->counts.hangups++;
+  if (server->config.gone != NULL) server->config.gone(server->config.context, request);
+}
+
+static void on_hangup(uv_poll_t *poll, int status, int events) {
+  struct vow_server_request *request = poll->data;
+  if (status == 0 && (events & UV_DISCONNECT) == 0) return;
+  tell_gone(request);
+  wake(request);
+}
+
+static void watch(struct vow_server_request *request) {
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  uv_poll_t *poll = info == NULL ? NULL : calloc(1, sizeof *poll);
+  if (poll == NULL) return; /* the wait is bounded anyway */
+  if (uv_poll_init(request->server->loop, poll, info->connect_fd) != 0) {
+    free(poll);
+    return;
+  }
+  poll->data = request;
+  request->hangup = poll;
+  uv_poll_start(poll, UV_DISCONNECT, on_hangup);
+}
+
+/* Watched requests are at the head of the list, for it is in the order of their age. The timer
+ * comes rarely, so walking over them is cheap. */
+static void on_hangup_timer(uv_timer_t *timer) {
+  struct vow_server *server = timer->data;
+  uint64_t now = uv_now(server->loop);
+  struct vow_server_request *request = server->waiting_head;
+  for (; request != NULL; request = request->next) {
+    if (request->hangup != NULL) continue;
+    if (now - request->handed_ms < HANGUP_WATCH_MS) break;
+    watch(request);
+  }
+  if (request != NULL) {
+    uv_timer_start(timer, on_hangup_timer, HANGUP_WATCH_MS, 0);
+  }
+}
+
+/* ---- microhttpd's callbacks ---- */
+
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
+  struct vow_server_request *request = request_new(context, connection);
+  if (request != NULL) request->bad_uri = strstr(uri, "%00") != NULL;
+  return request;
+}
+
+static enum MHD_Result queue_answer(struct vow_server_request *request) {
+  enum MHD_Result result =
+      MHD_queue_response(request->connection, (unsigned)request->status, request->response);
+  MHD_destroy_response(request->response);
+  request->response = NULL;
+  return result;
+}
+
+/* Hands the request up. It may be answered before this returns. */
+static enum MHD_Result hand_over(struct vow_server_request *request) {
+  struct vow_server *server = request->server;
+  if (server->closing) return MHD_NO;
+  request->state = HANDED;
+  server->config.handle(server->config.context, request);
+  if (request->state == ANSWERED) {
+    return request->response == NULL ? MHD_NO : queue_answer(request);
+  }
+  request->suspended = true;
+  MHD_suspend_connection(request->connection);
+  waiting_append(server, request);
+  return MHD_YES;
+}
+
+/* The headers are there. A body that will be refused, and that the client either has not sent yet
+ * (it expects a 100) or that is too large even to be thrown away, is refused now; microhttpd closes
+ * the connection after the answer. Other bodies are read, so that the client can read our answer.
+ */
+static enum MHD_Result start(struct vow_server_request *request) {
+  struct vow_server *server = request->server;
+  const char *length = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_CONTENT_LENGTH);
+  unsigned long long bytes = length == NULL ? 0 : strtoull(length, NULL, 10);
+  request->started = true;
+  if (bytes <= server->config.body_bytes_max) return MHD_YES;
+  request->too_large = true;
+  bool expects = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                             MHD_HTTP_HEADER_EXPECT) != NULL;
+  if (!expects && bytes <= drain_bytes_max(server)) return MHD_YES;
+  return hand_over(request);
+}
+
+static enum MHD_Result take_body(struct vow_server_request *request, const char *data,
+                                 size_t *bytes) {
+  struct vow_server *server = request->server;
+  size_t size = *bytes;
+  if (!request->too_large && size > server->config.body_bytes_max - request->body_bytes) {
+    request->too_large = true;
+    request->dropped_bytes = request->body_bytes;
+  }
+  if (request->too_large) {
+    request->body_bytes = 0;
+    request->dropped_bytes += size;
+    if (request->dropped_bytes > drain_bytes_max(server)) return MHD_NO;
+  } else if (!body_append(request, data, size)) {
+    return MHD_NO;
+  }
+  *bytes = 0;
+  return MHD_YES;
+}
+
+static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *bytes, void **state) {
+  (void)context, (void)connection, (void)version;
+  struct vow_server_request *request = *state;
+  if (request == NULL) return MHD_NO; /* no memory for it */
+  if (!request->started) {
+    request->method = method;
+    request->path = request->bad_uri ? "" : url;
+    return start(request);
+  }
+  if (*bytes > 0) return take_body(request, data, bytes);
+  if (request->state == READING) return hand_over(request);
+  return request->response == NULL ? MHD_NO : queue_answer(request);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code) {
+  (void)context, (void)connection, (void)code;
+  struct vow_server_request *request = *state;
+  if (request == NULL) return;
+  *state = NULL;
+  if (request->state == HANDED) tell_gone(request);
+  request_release(request);
+}
+
+/* Microhttpd stops listening at the connection limit, or when descriptors run out, and starts again
+ * in the run after the one that closed a connection, but does not ask for that run. */
+static void on_connection(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode code) {
+  struct vow_server *server = context;
+  (void)connection, (void)state;
+  if (code == MHD_CONNECTION_NOTIFY_CLOSED) server->connection_closed = true;
+}
+
+/* ---- the two loops ---- */
+
+static void on_idle(uv_idle_t *idle) {
+  (void)idle;
+}
+
+static void kick(struct vow_server *server) {
+  if (server->run_due || server->closing) return;
+  server->run_due = true;
+  uv_idle_start(&server->idle, on_idle);
+}
+
+static void on_timeout(uv_timer_t *timer) {
+  kick(timer->data);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)status, (void)events;
+  kick(poll->data);
+}
+
+static void run(struct vow_server *server) {
+  server->run_due = false;
+  uv_idle_stop(&server->idle);
+  server->connection_closed = false;
+  MHD_run(server->daemon);
+  if (server->connection_closed) kick(server);
+  MHD_UNSIGNED_LONG_LONG wait_ms;
+  if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES) {
+    uv_timer_stop(&server->timeout);
+  } else if (wait_ms == 0) {
+    kick(server);
+  } else if (!uv_is_active((uv_handle_t *)&server->timeout) ||
+             uv_timer_get_due_in(&server->timeout) > wait_ms) {
+    /* A timer that is early only asks again; so it is moved when it would be late. */
+    uv_timer_start(&server->timeout, on_timeout, wait_ms, 0);
+  }
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+  struct vow_server *server = prepare->data;
+  if (server->run_due) run(server);
+}
+
+static void on_check(uv_check_t *check) {
+  struct vow_server *server = check->data;
+  if (server->run_due) run(server);
+}
+
+/* ---- open and close ---- */
+
+static void server_free(struct vow_server *server) {
+  while (server->free != NULL) {
+    struct vow_server_request *request = server->free;
+    server->free = request->next;
+    request_free(request);
+  }
+  free(server);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  struct vow_server *server = handle->data;
+  if (--server->handles_open == 0) server_free(server);
+}
+
+static bool attach(struct vow_server *server, uv_loop_t *loop) {
+  const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+  if (info == NULL || uv_poll_init(loop, &server->poll, info->epoll_fd) != 0) return false;
+  uv_timer_init(loop, &server->timeout);
+  uv_timer_init(loop, &server->hangup_timer);
+  uv_prepare_init(loop, &server->prepare);
+  uv_check_init(loop, &server->check);
+  uv_idle_init(loop, &server->idle);
+  server->handles_open = HANDLES;
+  server->poll.data = server->timeout.data = server->hangup_timer.data = server;
+  server->prepare.data = server->check.data = server->idle.data = server;
+  uv_poll_start(&server->poll, UV_READABLE, on_readable);
+  uv_prepare_start(&server->prepare, on_prepare);
+  uv_check_start(&server->check, on_check);
+  return true;
+}
+
+enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
+                               const struct vow_server_config *config, char *why,
+                               size_t why_bytes) {
+  int fd = -1;
+  struct vow_server *server = calloc(1, sizeof *server);
+  if (server == NULL) return VOW_E_NO_MEMORY;
+  server->loop = loop;
+  server->config = *config;
+  server->config.listen = NULL; /* borrowed for this call only */
+  enum vow_error error = vow_server_listen(config->listen, &fd, server->address,
+                                           sizeof server->address, why, why_bytes);
+  if (error != VOW_OK) {
+    free(server);
+    return error;
+  }
+  server->daemon = MHD_start_daemon(
+      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, server,
+      MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
+      (unsigned)config->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+      (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+      (unsigned)((config->idle_timeout_ms + 999) / 1000), MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+      server, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_CONNECTION,
+      on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+  if (server->daemon == NULL) close(fd);
+  if (server->daemon == NULL || !attach(server, loop)) {
+    snprintf(why, why_bytes, "the HTTP server cannot start: out of memory or of descriptors");
+    if (server->daemon != NULL) MHD_stop_daemon(server->daemon);
+    free(server);
+    return VOW_E_NO_MEMORY;
+  }
+  *out = server;
+  return VOW_OK;
+}
+
+const char *vow_server_address(const struct vow_server *server) {
+  return server->address;
+}
+
+void vow_server_quiesce(struct vow_server *server) {
+  if (server->quiesced) return;
+  server->quiesced = true;
+  int fd = MHD_quiesce_daemon(server->daemon);
+  if (fd != MHD_INVALID_SOCKET) close(fd);
+}
+
+void vow_server_close(struct vow_server *server) {
+  if (server == NULL) return;
+  MHD_run(server->daemon); /* lets answers out that were given in this turn of the loop */
+  server->closing = true;
+  while (server->waiting_head != NULL) {
+    struct vow_server_request *request = server->waiting_head;
+    tell_gone(request);
+    wake(request);
+  }
+  uv_close((uv_handle_t *)&server->poll, on_handle_closed);
+  uv_close((uv_handle_t *)&server->timeout, on_handle_closed);
+  uv_close((uv_handle_t *)&server->hangup_timer, on_handle_closed);
+  uv_close((uv_handle_t *)&server->prepare, on_handle_closed);
+  uv_close((uv_handle_t *)&server->check, on_handle_closed);
+  uv_close((uv_handle_t *)&server->idle, on_handle_closed);
+  MHD_run(server->daemon); /* microhttpd refuses to stop while a connection is suspended */
+  MHD_stop_daemon(server->daemon);
+  server->daemon = NULL;
+}
+
+void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out) {
+  const union MHD_DaemonInfo *info =
+      MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+  *out = server->counts;
+  out->connections = info == NULL ? 0 : info->num_connections;
+}
+
+/* ---- what the handler sees ---- */
+
+const char *vow_request_method(const struct vow_server_request *request) {
+  return request->method;
+}
+
+const char *vow_request_path(const struct vow_server_request *request) {
+  return request->path;
+}
+
+const char *vow_request_query(const struct vow_server_request *request, const char *name) {
+  return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+struct nth {
+  unsigned left;
+  const char *name;
+};
+
+static enum MHD_Result pick_nth(void *context, enum MHD_ValueKind kind, const char *name,
+                                const char *value) {
+  (void)kind, (void)value;
+  struct nth *nth = context;
+  if (nth->left-- > 0) return MHD_YES;
+  nth->name = name;
+  return MHD_NO;
+}
+
+const char *vow_request_query_name(const struct vow_server_request *request, unsigned index) {
+  struct nth nth = {.left = index};
+  MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, pick_nth, &nth);
+  return nth.name;
+}
+
+const char *vow_request_header(const struct vow_server_request *request, const char *name) {
+  return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+const char *vow_request_body(const struct vow_server_request *request, size_t *bytes) {
+  *bytes = request->body_bytes;
+  return request->body_bytes == 0 ? "" : request->body;
+}
+
+bool vow_request_body_too_large(const struct vow_server_request *request) {
+  return request->too_large;
+}
+
+void vow_request_set_data(struct vow_server_request *request, void *data) {
+  request->data = data;
+}
+
+void *vow_request_data(const struct vow_server_request *request) {
+  return request->data;
+}
+
+enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
+                                      const char *value) {
+  size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
+  if (request->header_count == VOW_REQUEST_HEADERS_MAX) return VOW_E_LIMIT_EXCEEDED;
+  char *both = malloc(name_bytes + value_bytes);
+  if (both == NULL) return VOW_E_NO_MEMORY;
+  memcpy(both, name, name_bytes);
+  memcpy(both + name_bytes, value, value_bytes);
+  request->headers[request->header_count++] = both;
+  return VOW_OK;
+}
+
+static struct MHD_Response *make_response(struct vow_server_request *request,
+                                          const char *content_type, const char *body,
+                                          size_t body_bytes) {
+  union {
+    const void *in;
+    void *out;
+  } bytes = {.in = body == NULL ? "" : body}; /* the API lacks a const that MUST_COPY implies */
+  struct MHD_Response *response =
+      MHD_create_response_from_buffer(body_bytes, bytes.out, MHD_RESPMEM_MUST_COPY);
+  if (response == NULL) return NULL;
+  bool ok = content_type == NULL ||
+            MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+  if (request->server->quiesced) {
+    ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+  }
+  for (unsigned i = 0; i < request->header_count; i++) {
+    const char *name = request->headers[i];
+    ok = ok && MHD_add_response_header(response, name, name + strlen(name) + 1);
+  }
+  if (ok) return response;
+  MHD_destroy_response(response);
+  return NULL;
+}
+
+void vow_request_answer(struct vow_server_request *request, int status, const char *content_type,
+                        const char *body, size_t body_bytes) {
+  request->response =
+      make_response(request, content_type, body, content_type == NULL ? 0 : body_bytes);
+  request->status = status;
+  request->state = ANSWERED;
+  if (request->suspended) wake(request);
+}
