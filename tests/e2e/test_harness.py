@@ -24,7 +24,8 @@ def send(toy, type, transaction=ID, branch=1, **body):
     """One message as a coordinator sends it: (status, answer)."""
     if type == "prepare":
         body.setdefault("timeout_ms", 1000)
-    body = {"transaction": transaction, "branch": branch, **body}
+    body.setdefault("finished_below", "0" * 8 + ID[8:])
+    body = {"transaction": transaction, "branch": branch, "coordinator": "http://x", **body}
     request = urllib.request.Request(
         f"{toy.url}/{type}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

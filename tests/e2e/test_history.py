@@ -2,7 +2,7 @@
 
 import urllib.parse
 
-from vowtest import assert_aborted, assert_committed, parallel, toy, wait_until
+from vowtest import assert_aborted, assert_committed, parallel, toy, transaction_of, wait_until
 
 
 def some_history(world, vowd):
@@ -60,7 +60,7 @@ def test_a_transaction_tells_its_whole_story_with_times(world):
     b.script("commit", toy.answer(503, b"later"), times=2)
     id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     shown = vowd.wait_state(id, "committed")
-    events = [entry["event"] for entry in shown["history"]]
+    events = [entry["kind"] for entry in shown["history"]]
     order = ["begun", "enlisted", "commit-asked", "prepare-sent", "vote", "decided", "decision-sent",
              "acknowledged", "ended"]
     positions = [events.index(event) for event in order]
@@ -68,7 +68,7 @@ def test_a_transaction_tells_its_whole_story_with_times(world):
     assert "attempt-failed" in events
     times = [entry["time"] for entry in shown["history"]]
     assert all(time.endswith("Z") for time in times)
-    assert "503" in next(e["detail"] for e in shown["history"] if e["event"] == "attempt-failed")
+    assert "503" in next(e["detail"] for e in shown["history"] if e["kind"] == "attempt-failed")
 
 
 def test_history_outlives_a_restart_and_tells_of_it(world):
@@ -79,10 +79,10 @@ def test_history_outlives_a_restart_and_tells_of_it(world):
     vowd.restart()
     b.unscript()
     shown = vowd.wait_state(id, "committed")
-    events = [entry["event"] for entry in shown["history"]]
+    events = [entry["kind"] for entry in shown["history"]]
     assert "recovered" in events and events.index("decided") < events.index("recovered")
     vowd.restart()
-    assert [e["event"] for e in vowd.client.show(id)["history"]] == events
+    assert [e["kind"] for e in vowd.client.show(id)["history"]] == events
 
 
 def test_only_so_many_are_kept_and_open_ones_always(world):
@@ -109,7 +109,7 @@ def test_only_so_old_ones_are_kept(world):
 def test_heuristic_ones_are_kept_until_they_are_forgotten(world):
     vowd, (a, b) = world.vowd(retention_count=0, retention_age_ms=0), world.two_toys()
     a.script("commit", toy.answer(200, {"outcome": "heuristic-abort"}), times=1)
-    id = vowd.client.one_shot([a.url, b.url]).json["id"]
+    id = transaction_of(vowd.client.one_shot([a.url, b.url]))["id"]
     wait_until(lambda: vowd.client.show(id).get("heuristic"), "it is heuristic")
     for _ in range(5):
         assert_committed(vowd.client.one_shot([a.url, b.url]))
@@ -125,9 +125,9 @@ def test_participants_are_listed_with_their_state(world):
 
     def look():
         all = {one["url"].rstrip("/"): one for one in vowd.client.get("/v1/participants").json["participants"]}
-        return all if b.url in all and not all[b.url]["up"] else None
+        return all if b.url in all and all[b.url]["state"] == "down" else None
 
     found = wait_until(look, "b is seen to be down")
-    assert found[a.url]["up"] if a.url in found else True
+    assert found[a.url]["state"] == "up" if a.url in found else True
     assert "503" in found[b.url]["last_error"] and found[b.url]["failures_in_row"] >= 1
     b.unscript()

@@ -101,7 +101,7 @@ def test_what_passes_is_tried_again_until_the_vote_is_there(world, name):
     shown = vowd.wait_state(id, "committed")
     assert bad.outcome(id) == "committed" and bad.branches[id, 2].effects == 1
     assert branch_of(shown, "bad")["attempts"] >= 4
-    assert any(entry["event"] == "attempt-failed" for entry in shown["history"]), shown["history"]
+    assert any(entry["kind"] == "attempt-failed" for entry in shown["history"]), shown["history"]
 
 
 @pytest.mark.parametrize("name", ["503", "hangs", "500"])
@@ -125,7 +125,7 @@ def test_commit_is_told_until_it_is_acknowledged(world, name):
     shown = vowd.wait_state(id, "committed")
     assert bad.outcome(id) == "committed" and bad.branches[id, 2].effects == 1
     assert bad.count("commit") == 3, "it was asked again, and not more often than needed"
-    errors = [entry for entry in shown["history"] if entry["event"] == "attempt-failed"]
+    errors = [entry for entry in shown["history"] if entry["kind"] == "attempt-failed"]
     assert errors and all(entry["detail"] for entry in errors)
 
 
@@ -142,7 +142,7 @@ def test_while_commit_is_not_acknowledged_the_error_can_be_seen(world):
     assert vowd.client.state(id) == "committing" and vowd.client.outcome(id) == "committed"
     participants = vowd.client.get("/v1/participants").json["participants"]
     down = next(one for one in participants if one["url"].rstrip("/") == bad.url)
-    assert not down["up"] and down["last_error"]
+    assert down["state"] == "down" and down["last_error"]
     bad.unscript()
     vowd.wait_state(id, "committed")
 

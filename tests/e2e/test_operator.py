@@ -1,7 +1,7 @@
 """What an operator sees and does: heuristic outcomes, branches that nobody knows, resolve and forget."""
 
 import pytest
-from vowtest import assert_aborted, assert_committed, toy, wait_until
+from vowtest import assert_aborted, assert_committed, toy, transaction_of, wait_until
 
 
 def heuristic(word):
@@ -37,7 +37,7 @@ def test_heuristic_answers_to_commit_are_merged(world, answers, merged):
     vowd, both = world.vowd(), world.two_toys()
     for one, word in zip(both, answers):
         one.script("commit", heuristic(word))
-    id = vowd.client.one_shot([one.url for one in both]).json["id"]
+    id = transaction_of(vowd.client.one_shot([one.url for one in both]))["id"]
     wait_until(lambda: vowd.client.show(id).get("heuristic") == merged, f"it is {merged}")
 
 
@@ -45,7 +45,7 @@ def test_a_participant_that_committed_against_an_abort_is_mixed(world):
     vowd, (a, b, c) = world.vowd(), (*world.two_toys(), world.toy())
     a.script("abort", heuristic("heuristic-commit"))
     b.script("prepare", toy.delay(0.1, toy.vote("abort")))
-    id = vowd.client.one_shot([a.url, b.url, c.url]).json["id"]
+    id = transaction_of(vowd.client.one_shot([a.url, b.url, c.url]))["id"]
     assert settled(vowd, id)["heuristic"] == "mixed"
     assert vowd.client.outcome(id) == "aborted"
 
@@ -53,7 +53,7 @@ def test_a_participant_that_committed_against_an_abort_is_mixed(world):
 def test_a_heuristic_outcome_stays_until_it_is_forgotten_with_a_reason(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     a.script("commit", heuristic("heuristic-abort"))
-    id = vowd.client.one_shot([a.url, b.url]).json["id"]
+    id = transaction_of(vowd.client.one_shot([a.url, b.url]))["id"]
     assert settled(vowd, id)["heuristic"] == "mixed"
     assert a.count("forget") == 0
     vowd.restart()
@@ -82,7 +82,7 @@ def test_forgetting_what_is_not_heuristic_is_refused(world):
 def test_commit_for_a_branch_that_nobody_knows_is_a_hazard_and_never_success(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     a.script("commit", toy.problem(404, "unknown-branch"))
-    id = vowd.client.one_shot([a.url, {"url": b.url}]).json["id"]
+    id = transaction_of(vowd.client.one_shot([a.url, b.url]))["id"]
     wait_until(lambda: b.outcome(id) == "committed", "the other one commits")
     shown = settled(vowd, id)
     assert shown["heuristic"] == "hazard"
@@ -162,7 +162,7 @@ def test_settling_a_branch_that_ended_is_refused(world):
 def test_heuristics_are_counted(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     a.script("commit", heuristic("heuristic-abort"))
-    settled(vowd, vowd.client.one_shot([a.url, b.url]).json["id"])
+    settled(vowd, transaction_of(vowd.client.one_shot([a.url, b.url]))["id"])
     metrics = vowd.client.get("/metrics").text
     lines = [line for line in metrics.splitlines() if "heuristic" in line and "mixed" in line]
     assert any(line.endswith(" 1") for line in lines), metrics

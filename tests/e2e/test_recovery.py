@@ -219,14 +219,14 @@ def test_recovery_goes_on_while_it_serves(world):
     vowd.kill()
     b.stop()
     vowd.start()
-    assert vowd.status()["recovery"]["remaining"] == 5
+    assert vowd.status()["recovering"] == 5
     c = world.toy()
     assert_committed(vowd.client.one_shot([a.url, c.url]))
     b.start()
     b.unscript()
     for id in old:
         vowd.wait_state(id, "committed")
-    assert vowd.status()["recovery"]["remaining"] == 0
+    assert vowd.status()["recovering"] == 0
 
 
 def test_twenty_kills_in_a_row_lose_nothing(world):

@@ -1,7 +1,7 @@
 """Real processes under test: vowd, participants, clients. tests/README.md shows how they are used."""
 
 from .bank import Bank
-from .client import Client, assert_aborted, assert_committed
+from .client import Client, assert_aborted, assert_committed, transaction_of
 from .toy import Toy
 from .vowd import Vowd
 from .waiting import parallel, wait_until
@@ -14,5 +14,6 @@ __all__ = [
     "assert_aborted",
     "assert_committed",
     "parallel",
+    "transaction_of",
     "wait_until",
 ]

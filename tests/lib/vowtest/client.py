@@ -15,12 +15,18 @@ def assert_committed(answer):
     return answer.json
 
 
+def transaction_of(answer):
+    """The transaction that an answer shows, whether it committed, aborted or is heuristic."""
+    return answer.json.get("transaction", answer.json)
+
+
 def assert_aborted(answer, *words):
     """The client has been told that it aborted, and why, in these words."""
     assert answer.status == 409 and answer.problem == "transaction-aborted", answer
     for word in words:
-        assert word in answer.text, f"{word} is not in {answer}"
-    return answer.json
+        assert word in answer.json["detail"], f"{word} is not in {answer}"
+    assert answer.json["outcome"] == "aborted", answer
+    return answer.json.get("transaction")
 
 
 class Answer:

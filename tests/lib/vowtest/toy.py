@@ -271,7 +271,7 @@ class Toy:
                 blame("not a UUIDv7")
             if unknown := set(message.body) - MEMBERS[message.type]:
                 blame(f"unknown members {unknown}")
-            if missing := COMMON - {"coordinator", "finished_below"} - set(message.body):
+            if missing := COMMON - set(message.body):
                 blame(f"missing members {missing}")
             if message.headers.get("content-type") != "application/json":
                 blame("not application/json")

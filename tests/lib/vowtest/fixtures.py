@@ -1,8 +1,11 @@
-"""What every e2e test gets: a world of one vowd, toys and banks, in a folder of its own, which is checked and
-ended when the test is over."""
+"""A pytest plugin (-p vowtest.fixtures). What every system test gets: a world of vowd, toys and banks, in a folder
+of its own, which is checked and ended when the test is over."""
 
 import pytest
-from vowtest import Bank, Toy, Vowd
+
+from .bank import Bank
+from .toy import Toy
+from .vowd import Vowd
 
 
 class World:
