@@ -4,9 +4,13 @@
  * log_internal.h) is the only part of the coordinator that includes sqlite3.h. The rules it keeps
  * are numbered 1..8 in coordinator/README.md, "Log rules".
  *
- * One row a transaction, its newest image (record.h) with a checksum; `open` says whether it has
- * ended. History is the rows that are not open. Queued records of one transaction are joined: only
- * the newest image is written.
+ * One row a transaction, its newest image (record.h) with a checksum. Open transactions and ended
+ * ones stand in tables of their own, so that recovery never depends on the history. Queued records
+ * of one transaction are joined: only the newest image is written.
+ *
+ * Files: <path>, <path>-wal (belongs to it: never move or delete one without the other) and
+ * <path>-reserve (disk space kept for decisions). Closing any descriptor of <path> inside the
+ * process would drop its lock: nobody else in the daemon may open it.
  *
  * Threads: one owner (the loop) calls everything; `wake` is called on the log thread.
  */
@@ -23,12 +27,12 @@ struct vow_log;
 struct vow_log_config {
   const char *path;
   bool create;    /* make the file if it is missing; else that is VOW_E_LOG_IO */
-  bool read_only; /* offline reading: nothing is changed, no checkpoint is made; start() is refused
-                   */
+  bool read_only; /* offline reading: nothing is changed, no checkpoint is made; start() is refused.
+                     Sees what a killed daemon left in the WAL. A damaged log opens, too */
   uint32_t lazy_flush_ms; /* an unforced record is synced after this at the latest */
   uint64_t wal_bytes_max; /* checkpoint when the WAL is larger */
-  uint64_t
-      reserve_bytes; /* kept free on the disk for decisions and ends; below it `low` is reported */
+  uint64_t reserve_bytes; /* kept in a file of its own for decisions and ends on a full disk; when
+                             less than as much again is free, `space_low` is reported. 0: none */
   uint64_t retention_age_ms;   /* ended transactions older than this are purged; 0: at once */
   uint64_t retention_count;    /* and those beyond this many */
   uint32_t purge_step;         /* rows a step */
@@ -36,13 +40,15 @@ struct vow_log_config {
   void *wake_context;
 };
 
-/* Opens, locks, verifies (rule 3: checkpoint, fsync of file and folder, quick_check, checksums of
- * the open rows) and raises the incarnation. Blocks: on disk. `why` gets what is wrong and what to
- * do about it. VOW_E_LOG_*. */
+/* Opens, locks, verifies (rule 3: quick_check, checksums of the open rows, checkpoint, fsync of
+ * file and folder) and raises the incarnation. Blocks: on disk. `why` gets what is wrong and what
+ * to do about it; a log that is refused as damaged, locked or of another version is left as it was
+ * found. VOW_E_LOG_*. */
 enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
-void vow_log_close(
-    struct vow_log *log); /* flushes what is queued, joins the thread, checkpoints; NULL is fine */
+/* Writes what is queued, joins the thread, checkpoints. Queries that wait are answered: all that
+ * have not run by then with VOW_E_DRAINING, done() being called from here. NULL is fine. */
+void vow_log_close(struct vow_log *log);
 
 struct vow_log_info {
   uint64_t incarnation; /* starts counted */
@@ -56,10 +62,11 @@ void vow_log_info(const struct vow_log *log, struct vow_log_info *out);
 enum vow_error vow_log_start(struct vow_log *log)
     VOW_MUST_CHECK; /* starts the thread; from here on use append and query */
 
-/* Queues one LOG action: encodes it now, borrows nothing. Never blocks. VOW_E_NO_MEMORY. */
+/* Queues one LOG action: encodes it now, borrows nothing. Never blocks. VOW_E_NO_MEMORY;
+ * VOW_E_INVALID_ARGUMENT when the position is not above the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
 
-/* New retention and limits (SIGHUP). */
+/* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */
 void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config);
 
 /* ---- queries: run on the log thread after everything queued before them, answered by vow_log_poll
@@ -74,8 +81,9 @@ enum vow_log_query_type {
   VOW_LOG_QUERY_FIND_MANY,     /* rows by ids (outcomes in bulk): found images, in the order of ids,
                                   state 0 where none */
   VOW_LOG_QUERY_LIST,          /* ended rows, newest first, filtered */
-  VOW_LOG_QUERY_BACKUP,        /* VACUUM INTO path */
-  VOW_LOG_QUERY_CHECK          /* full integrity check, all checksums */
+  VOW_LOG_QUERY_BACKUP,        /* a verified copy at `path`; made in steps between writes */
+  VOW_LOG_QUERY_CHECK          /* full integrity check, all checksums; while it runs nothing is
+                                  written, so a daemon backs up instead, and checks that */
 };
 
 struct vow_log_query {
@@ -90,7 +98,7 @@ struct vow_log_query {
   int heuristic;  /* LIST: -1 any, else only rows with (1) or without (0) a heuristic outcome */
   const char *participant;  /* LIST: a branch has this name or URL; NULL: any; copied */
   uint64_t ended_before_ms; /* LIST: 0: any */
-  const char *path;         /* BACKUP; copied; must not exist */
+  const char *path;         /* BACKUP; copied; absolute; must not exist */
   void (*done)(void *context,
                const struct vow_log_result *result); /* on the loop, from vow_log_poll */
   void *context;
@@ -98,14 +106,15 @@ struct vow_log_query {
 
 struct vow_log_result {
   enum vow_error error;
-  const char *why; /* a sentence, when error */
+  const char *why; /* a sentence, when error or rows_bad; else NULL */
   struct vow_txn
       *rows; /* the receiver may take what they own (leave them zeroed); the rest is freed */
   uint32_t count;
   bool more; /* LIST, OPEN_PAGE: go on from `next`; a LIST page may be empty and still have more
                 (bounded scan) */
-  struct vow_id next;
-  uint64_t rows_checked, rows_bad; /* CHECK */
+  struct vow_id next;    /* also after OPEN_PAGE failed with LOG_CORRUPT: the row that is damaged */
+  uint64_t rows_checked; /* CHECK */
+  uint64_t rows_bad;     /* CHECK; LIST: damaged rows that were passed over */
 };
 
 /* Never blocks; strings are copied. VOW_E_NO_MEMORY, VOW_E_OVERLOADED (too many queries under way:

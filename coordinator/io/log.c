@@ -1,0 +1,317 @@
+/*
+ * The log as its owner sees it: opening, queueing, asking, and hearing what became of it.
+ * Everything here runs on the owner's thread and holds the mutex only to move pointers; the disk is
+ * the log thread's business (log_thread.c).
+ */
+#include "io/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/log_internal.h"
+#include "io/record.h"
+
+uint64_t log_now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t log_wall_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void log_explain(char why[VOW_LOG_WHY_BYTES], const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(why, VOW_LOG_WHY_BYTES, format, arguments);
+  va_end(arguments);
+}
+
+/* ---- what SQLite says ---- */
+
+static enum vow_error classify(int rc, int error_number, const char **advice) {
+  *advice = "look at the disk and the kernel's messages, then start again";
+  switch (rc & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_MISMATCH:
+    case SQLITE_CONSTRAINT:
+      *advice = "run `vowctl check` on it, then restore it from a backup";
+      return VOW_E_LOG_CORRUPT;
+    case SQLITE_FULL:
+      *advice = "free some space";
+      return VOW_E_LOG_FULL;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      *advice = "make it and its folder writable for this user";
+      return VOW_E_LOG_READ_ONLY;
+    case SQLITE_CANTOPEN:
+      *advice = "look at the permissions of the file and its folder";
+      return error_number == EACCES || error_number == EPERM || error_number == EROFS
+                 ? VOW_E_LOG_READ_ONLY
+                 : VOW_E_LOG_IO;
+    case SQLITE_NOMEM:
+      *advice = "give this process more memory";
+      return VOW_E_NO_MEMORY;
+    default:
+      return VOW_E_LOG_IO;
+  }
+}
+
+enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
+                                char why[VOW_LOG_WHY_BYTES]) {
+  if ((rc & 0xff) == SQLITE_BUSY) return log_locked(log->path, why);
+  char text[128] = "";
+  const char *advice;
+  int error_number = log->db == NULL ? 0 : sqlite3_system_errno(log->db);
+  enum vow_error error = classify(rc, error_number, &advice);
+  const char *reason =
+      error_number == 0 ? "no system error" : strerror_r(error_number, text, sizeof text);
+  log_explain(why, "the log %s: %s failed: %s (SQLite code %d, %s); %s", log->path, what,
+              sqlite3_errstr(rc), rc, reason, advice);
+  return error;
+}
+
+/* ---- opening and closing ---- */
+
+static void set_limits(struct log_limits *limits, const struct vow_log_config *config) {
+  limits->lazy_flush_ms = config->lazy_flush_ms;
+  limits->wal_bytes_max = config->wal_bytes_max;
+  limits->reserve_bytes = config->reserve_bytes;
+  limits->retention_age_ms = config->retention_age_ms;
+  limits->retention_count = config->retention_count;
+  limits->purge_step = config->purge_step == 0 ? 1 : config->purge_step;
+}
+
+static enum vow_error new_log(struct vow_log **out, const struct vow_log_config *config) {
+  pthread_condattr_t attributes;
+  struct vow_log *log = calloc(1, sizeof *log);
+  if (log == NULL) return VOW_E_NO_MEMORY;
+  log->wake = config->wake;
+  log->wake_context = config->wake_context;
+  log->read_only = config->read_only;
+  log->lock_fd = -1;
+  set_limits(&log->limits, config);
+  vow_buf_init(&log->scratch.record, LOG_RECORD_BYTES_MAX);
+  pthread_mutex_init(&log->mutex, NULL);
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&log->wanted, &attributes);
+  pthread_condattr_destroy(&attributes);
+  *out = log;
+  return VOW_OK;
+}
+
+static void free_log(struct vow_log *log) {
+  log_batch_fini(&log->queue);
+  log_batch_fini(&log->writing);
+  log_entry_fini(&log->scratch);
+  pthread_cond_destroy(&log->wanted);
+  pthread_mutex_destroy(&log->mutex);
+  free(log->path);
+  free(log->folder);
+  free(log->reserve);
+  free(log);
+}
+
+enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
+                            char why[VOW_LOG_WHY_BYTES]) {
+  struct vow_log *log;
+  log_explain(why, "out of memory");
+  enum vow_error error = new_log(&log, config);
+  if (error != VOW_OK) return error;
+  error = log_database_open(log, config, why);
+  if (error != VOW_OK) {
+    log_database_close(log, false);
+    free_log(log);
+    return error;
+  }
+  if (!log->read_only) log_space_open(log);
+  log->info.incarnation = log->head.incarnation;
+  log->info.position = log->appended = log->progress.durable = log->head.position;
+  log->info.id_ceiling = log->head.ceiling;
+  log->info.created_ms = log->head.created_ms;
+  log->info.ended = log->head.ended;
+  log->progress.space_low = log->low;
+  log->wrote_ms = log_now_ms();
+  *out = log;
+  return VOW_OK;
+}
+
+/* Every query gets its answer, also those that were still waiting. */
+static void answer_all(struct vow_log *log) {
+  struct log_query *query;
+  while ((query = log_query_pop(&log->queries)) != NULL) {
+    log_query_fail(query, VOW_E_DRAINING, "the log is being closed");
+    log_query_push(&log->finished, query);
+  }
+  while ((query = log_query_pop(&log->finished)) != NULL) {
+    query->q.done(query->q.context, &query->result);
+    log_query_free(query);
+  }
+}
+
+void vow_log_close(struct vow_log *log) {
+  if (log == NULL) return;
+  if (log->started) {
+    pthread_mutex_lock(&log->mutex);
+    log->stopping = true;
+    pthread_cond_signal(&log->wanted);
+    pthread_mutex_unlock(&log->mutex);
+    pthread_join(log->thread, NULL);
+  }
+  answer_all(log);
+  char why[VOW_LOG_WHY_BYTES];
+  bool clean = !log->failed && !log->read_only &&
+               log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why) == VOW_OK;
+  log_database_close(log, clean || log->tidy_on_close);
+  free_log(log);
+}
+
+void vow_log_info(const struct vow_log *log, struct vow_log_info *out) {
+  *out = log->info;
+}
+
+enum vow_error vow_log_start(struct vow_log *log) {
+  if (log->read_only || log->started) return VOW_E_INVALID_ARGUMENT;
+  log->started = true;
+  if (pthread_create(&log->thread, NULL, log_thread_main, log) != 0) {
+    log->started = false;
+    return VOW_E_NO_MEMORY;
+  }
+  return VOW_OK;
+}
+
+void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config) {
+  pthread_mutex_lock(&log->mutex);
+  set_limits(&log->new_limits, config);
+  log->limits_changed = true;
+  pthread_cond_signal(&log->wanted);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* ---- queueing ---- */
+
+static enum vow_error encode(struct log_entry *entry, const struct vow_action *action) {
+  const struct vow_txn *txn = action->u.log.txn;
+  struct vow_jsonw w;
+  vow_buf_reset(&entry->record);
+  vow_jsonw_init(&w, &entry->record);
+  vow_record_write(&w, NULL, txn, VOW_RECORD_LOG);
+  if (entry->record.error != VOW_OK) return VOW_E_NO_MEMORY;
+  free(entry->key);
+  entry->key = NULL;
+  if (txn->idempotency_key != NULL) {
+    entry->key = strdup(txn->idempotency_key);
+    if (entry->key == NULL) return VOW_E_NO_MEMORY;
+  }
+  entry->id = txn->id;
+  entry->position = action->u.log.position;
+  entry->state = (int)txn->state;
+  entry->heuristic = (int)txn->heuristic;
+  entry->kept = txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten;
+  entry->created_ms = txn->created_ms;
+  entry->ended_ms = txn->ended_ms;
+  return VOW_OK;
+}
+
+/* With the mutex held. */
+static enum vow_error enqueue(struct vow_log *log, const struct vow_action *action) {
+  struct log_batch *queue = &log->queue;
+  if (action->u.log.record == VOW_RECORD_TXN) {
+    uint32_t before = queue->count;
+    enum vow_error error = log_batch_put(queue, &log->scratch);
+    if (error != VOW_OK) return error;
+    if (queue->count == before) log->counts.joined++;
+  } else {
+    queue->ceiling = action->u.log.ceiling;
+    queue->has_ceiling = true;
+  }
+  if (queue->position == 0) queue->since_ms = log_now_ms();
+  queue->position = action->u.log.position;
+  queue->forced |= action->u.log.forced;
+  log->counts.records++;
+  log->counts.queued = queue->count;
+  return VOW_OK;
+}
+
+enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) {
+  if (action->type != VOW_ACTION_LOG || action->u.log.position <= log->appended)
+    return VOW_E_INVALID_ARGUMENT;
+  enum vow_error error = VOW_OK;
+  if (action->u.log.record == VOW_RECORD_TXN) error = encode(&log->scratch, action);
+  if (error != VOW_OK) return error;
+  pthread_mutex_lock(&log->mutex);
+  bool first = log->queue.position == 0;
+  error = enqueue(log, action);
+  if (error == VOW_OK && log->waiting && (first || action->u.log.forced))
+    pthread_cond_signal(&log->wanted);
+  pthread_mutex_unlock(&log->mutex);
+  if (error == VOW_OK) log->appended = action->u.log.position;
+  return error;
+}
+
+/* ---- asking ---- */
+
+enum vow_error vow_log_query(struct vow_log *log, const struct vow_log_query *query) {
+  if (!log->started) return VOW_E_INVALID_ARGUMENT;
+  struct log_query *copy = log_query_copy(query);
+  if (copy == NULL) return VOW_E_NO_MEMORY;
+  enum vow_error error = VOW_OK;
+  copy->needs = log->appended;
+  pthread_mutex_lock(&log->mutex);
+  if (log->queries_under_way == VOW_LOG_QUERIES_MAX) {
+    error = VOW_E_OVERLOADED;
+  } else {
+    log->queries_under_way++;
+    log_query_push(&log->queries, copy);
+    pthread_cond_signal(&log->wanted);
+  }
+  pthread_mutex_unlock(&log->mutex);
+  if (error != VOW_OK) log_query_free(copy);
+  return error;
+}
+
+enum vow_error vow_log_query_now(struct vow_log *log, const struct vow_log_query *query) {
+  if (log->started) return VOW_E_INVALID_ARGUMENT;
+  struct log_query *copy = log_query_copy(query);
+  if (copy == NULL) return VOW_E_NO_MEMORY;
+  if (query->type == VOW_LOG_QUERY_BACKUP) {
+    log_backup_start(log, copy);
+    while (log->backup != NULL) log_backup_step(log);
+  } else {
+    log_query_run(log, copy);
+    log_query_push(&log->finished, copy);
+  }
+  answer_all(log);
+  return VOW_OK;
+}
+
+void vow_log_poll(struct vow_log *log, struct vow_log_progress *out) {
+  struct log_query *query, *next;
+  pthread_mutex_lock(&log->mutex);
+  struct vow_log_progress progress = log->progress;
+  query = log->finished.first;
+  log->finished = (struct log_query_list){0};
+  for (next = query; next != NULL; next = next->next) log->queries_under_way--;
+  pthread_mutex_unlock(&log->mutex);
+  for (; query != NULL; query = next) {
+    next = query->next;
+    query->q.done(query->q.context, &query->result);
+    log_query_free(query);
+  }
+  *out = progress;
+}
+
+void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {
+  pthread_mutex_lock(&log->mutex);
+  *out = log->counts;
+  pthread_mutex_unlock(&log->mutex);
+}

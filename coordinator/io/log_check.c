@@ -1,0 +1,200 @@
+/*
+ * Whether a log may be believed. At open: the head, the structure of the database, and every open
+ * row, because the daemon acts on those. On request (`vowctl check`): everything.
+ *
+ * quick_check reads the whole file, and recovery must not wait for the history (rule 7), so above
+ * LOG_CHECK_BYTES_MAX it is given the head and the open transactions only. Ended rows are still
+ * checked one by one whenever they are read.
+ */
+#include <string.h>
+
+#include "io/log_internal.h"
+
+#define SQL_COLUMNS \
+  "id, position, state, heuristic, kept, created_ms, ended_ms, key, record, checksum"
+#define SQL_VALUES "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+#define SQL_SET                                                                        \
+  "position = ?2, state = ?3, heuristic = ?4, kept = ?5, created_ms = ?6, ended_ms = " \
+  "?7, key = ?8, record = ?9, checksum = ?10"
+
+static const char *const sql[LOG_STATEMENTS] = {
+    [LOG_BEGIN] = "BEGIN IMMEDIATE",
+    [LOG_COMMIT] = "COMMIT",
+    [LOG_ROLLBACK] = "ROLLBACK",
+    [LOG_OPEN_PUT] = "INSERT INTO open_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES
+                     " ON CONFLICT(id) DO UPDATE SET " SQL_SET,
+    [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE id = ?1",
+    [LOG_ENDED_PUT] =
+        "INSERT INTO ended_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES " ON CONFLICT(id) DO NOTHING",
+    [LOG_ENDED_UPDATE] = "UPDATE ended_txn SET " SQL_SET " WHERE id = ?1",
+    [LOG_ENDED_DELETE] = "DELETE FROM ended_txn WHERE id = ?1",
+    [LOG_HEAD_PUT] =
+        "UPDATE head SET created_ms = ?1, incarnation = ?2, position = ?3, ended = ?4,"
+        " id_ceiling = ?5, checksum = ?6 WHERE one = 1",
+    [LOG_OPEN_PAGE] = "SELECT " SQL_COLUMNS " FROM open_txn WHERE id > ?1 ORDER BY id",
+    [LOG_FIND] = "SELECT " SQL_COLUMNS
+                 " FROM open_txn WHERE id = ?1 UNION ALL"
+                 " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
+    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS
+                     " FROM (SELECT * FROM open_txn WHERE key = ?1 UNION ALL"
+                     " SELECT * FROM ended_txn WHERE key = ?1) ORDER BY id DESC",
+    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
+    [LOG_SCAN] = "SELECT " SQL_COLUMNS
+                 " FROM open_txn UNION ALL"
+                 " SELECT " SQL_COLUMNS " FROM ended_txn",
+    [LOG_OLDEST] = "SELECT ended_ms FROM ended_txn WHERE kept = 0 ORDER BY ended_ms LIMIT 1",
+    [LOG_PURGE] =
+        "DELETE FROM ended_txn WHERE id IN (SELECT id FROM ended_txn WHERE kept = 0"
+        " AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)",
+};
+
+enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  for (int i = 0; i < LOG_STATEMENTS; i++) {
+    int rc = sqlite3_prepare_v3(log->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
+                                NULL);
+    if ((rc & 0xff) == SQLITE_ERROR) {
+      log_explain(why, "the log %s has lost a part: %s; restore it from a backup", log->path,
+                  sqlite3_errmsg(log->db));
+      return VOW_E_LOG_CORRUPT;
+    }
+    if (rc != SQLITE_OK) return log_sqlite_error(log, rc, "reading its schema", why);
+  }
+  return VOW_OK;
+}
+
+static enum vow_error damaged(struct vow_log *log, const char *what, char why[VOW_LOG_WHY_BYTES]) {
+  char copy[VOW_LOG_WHY_BYTES];
+  log_explain(copy, "%s", what);
+  log_explain(why,
+              "the log %s is damaged: %.300s; nothing was changed: run `vowctl check` on it, then "
+              "restore it from a backup",
+              log->path, copy);
+  return VOW_E_LOG_CORRUPT;
+}
+
+static enum vow_error read_head(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  static const char select[] =
+      "SELECT created_ms, incarnation, position, ended, id_ceiling, checksum FROM head";
+  struct log_head head = {0};
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int rc = sqlite3_prepare_v2(log->db, select, -1, &row, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(row);
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+    error = log_sqlite_error(log, rc, "reading its head", why);
+    goto out;
+  }
+  head.created_ms = (uint64_t)sqlite3_column_int64(row, 0);
+  head.incarnation = (uint64_t)sqlite3_column_int64(row, 1);
+  head.position = (uint64_t)sqlite3_column_int64(row, 2);
+  head.ended = (uint64_t)sqlite3_column_int64(row, 3);
+  const void *ceiling = sqlite3_column_blob(row, 4);
+  bool whole = rc == SQLITE_ROW && ceiling != NULL && sqlite3_column_bytes(row, 4) == 16;
+  if (whole) memcpy(head.ceiling.bytes, ceiling, 16);
+  if (!whole || sqlite3_column_int64(row, 5) != log_head_checksum(&head))
+    error = damaged(log, "its head row does not match its checksum", why);
+  else
+    log->head = head;
+out:
+  sqlite3_finalize(row);
+  return error;
+}
+
+/* Runs quick_check or integrity_check; the first complaint names the page. */
+static enum vow_error check_structure(struct vow_log *log, const char *pragma,
+                                      char why[VOW_LOG_WHY_BYTES]) {
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int rc = sqlite3_prepare_v2(log->db, pragma, -1, &row, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(row);
+  if (rc != SQLITE_ROW) {
+    error = log_sqlite_error(log, rc, "checking it", why);
+  } else {
+    const char *text = (const char *)sqlite3_column_text(row, 0);
+    if (text == NULL || strcmp(text, "ok") != 0)
+      error = damaged(log, text == NULL ? "out of memory" : text, why);
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
+static enum vow_error database_bytes(struct vow_log *log, uint64_t *out,
+                                     char why[VOW_LOG_WHY_BYTES]) {
+  static const char select[] =
+      "SELECT page_count * page_size, page_size FROM pragma_page_count, pragma_page_size";
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int rc = sqlite3_prepare_v2(log->db, select, -1, &row, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(row);
+  if (rc == SQLITE_ROW) {
+    log->page_bytes = (uint64_t)sqlite3_column_int64(row, 1);
+    *out = (uint64_t)sqlite3_column_int64(row, 0);
+  } else {
+    error = log_sqlite_error(log, rc, "reading its size", why);
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
+static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  static const uint8_t nil[16] = {0};
+  char what[VOW_LOG_WHY_BYTES];
+  sqlite3_stmt *row = log->statements[LOG_OPEN_PAGE];
+  enum vow_error error = VOW_OK;
+  int rc;
+  sqlite3_bind_blob(row, 1, nil, 16, SQLITE_STATIC);
+  while (error == VOW_OK && (rc = sqlite3_step(row)) != SQLITE_DONE) {
+    if (rc != SQLITE_ROW)
+      error = log_sqlite_error(log, rc, "reading its open transactions", why);
+    else if (!log->read_only && !log_row_verify(row, what))
+      error = damaged(log, what, why);
+    else
+      log->info.open++;
+  }
+  sqlite3_reset(row);
+  return error;
+}
+
+enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  uint64_t bytes = 0;
+  enum vow_error error = database_bytes(log, &bytes, why);
+  /* A damaged log can be opened read-only: that is how one finds out what is damaged. */
+  if (error == VOW_OK && !log->read_only) {
+    bool all = bytes <= LOG_CHECK_BYTES_MAX;
+    error = check_structure(log, all ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(head)", why);
+    if (error == VOW_OK && !all) error = check_structure(log, "PRAGMA quick_check(open_txn)", why);
+  }
+  if (error == VOW_OK) error = read_head(log, why);
+  if (error == VOW_OK) error = check_open_rows(log, why);
+  return error;
+}
+
+/* Everything: structure, every checksum, every record. The first problem is the sentence. */
+enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
+                             char why[VOW_LOG_WHY_BYTES]) {
+  char what[VOW_LOG_WHY_BYTES];
+  sqlite3_stmt *row = log->statements[LOG_SCAN];
+  uint64_t checked = 0, bad = 0, ended = 0;
+  enum vow_error error = check_structure(log, "PRAGMA integrity_check(1)", why);
+  int rc = SQLITE_ROW;
+  while (error != VOW_E_NO_MEMORY && (rc = sqlite3_step(row)) == SQLITE_ROW) {
+    struct vow_txn txn = {0};
+    enum vow_error row_error = log_row_read(row, &txn, what);
+    vow_txn_fini(&txn);
+    checked++;
+    if (sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0) ended++;
+    if (row_error == VOW_OK) continue;
+    bad++;
+    if (error == VOW_OK) error = damaged(log, what, why);
+    if (row_error == VOW_E_NO_MEMORY) error = row_error;
+  }
+  sqlite3_reset(row);
+  if (error == VOW_OK && rc != SQLITE_DONE)
+    error = log_sqlite_error(log, rc, "reading its rows", why);
+  if (error == VOW_OK && ended != log->head.ended)
+    error =
+        damaged(log, "its head counts another number of ended transactions than there are", why);
+  *checked_out = checked;
+  *bad_out = bad;
+  return error;
+}

@@ -1,0 +1,258 @@
+/*
+ * What the files of the log share: log.c (the owner's side), log_open.c (from a path to a verified
+ * database), log_thread.c (the log thread and its order of work), log_batch.c (the queue),
+ * log_write.c (rows, purge, checkpoint), log_create.c, log_check.c, log_space.c (the disk),
+ * log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes this
+ * file.
+ *
+ * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
+ * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
+ */
+#ifndef VOW_COORDINATOR_LOG_INTERNAL_H
+#define VOW_COORDINATOR_LOG_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "buf.h"
+#include "io/log.h"
+
+#define LOG_APPLICATION_ID    0x766f774c /* "vowL": bytes 68..71 of the file */
+#define LOG_PAGE_BYTES        4096
+#define LOG_RECORD_BYTES_MAX  (256u << 20)
+#define LOG_CHECK_BYTES_MAX   (64u << 20) /* a larger database is checked in part at open */
+#define LOG_BUSY_MS           250         /* how long open waits for a holder that is leaving */
+#define LOG_ENTRIES_KEPT      1024        /* buffers a batch keeps for the next round */
+#define LOG_ENTRY_BYTES_KEPT  (16u << 10)
+#define LOG_LIST_SCAN_MAX     2000 /* rows a LIST page looks at */
+#define LOG_QUERY_SLICE_MS    2    /* queries run this long between two writes */
+#define LOG_BACKUP_STEP_PAGES 64
+#define PATH_BYTES_MAX        4200 /* PATH_MAX and the longest suffix */
+#define LOG_SPACE_CHECK_MS    250
+#define LOG_FULL_RETRY_MS     100
+#define LOG_PURGE_EVERY       8    /* batches between two purge steps under load */
+#define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
+#define LOG_IDLE_MS           1000 /* without a write: quiet enough for a checkpoint of a big WAL */
+#define LOG_IDLE_LONG_MS      30000 /* … and of any WAL */
+
+/* ---- the queue ---- */
+
+/* The newest image of one transaction, ready to be written. */
+struct log_entry {
+  struct vow_id id;
+  uint64_t position;
+  int state, heuristic;
+  bool kept; /* waits for an operator: never purged */
+  uint64_t created_ms, ended_ms;
+  char *key;             /* owned; or NULL */
+  struct vow_buf record; /* owned */
+  uint32_t slot;
+};
+
+/* Everything queued since the last write, joined by transaction. */
+struct log_batch {
+  struct log_entry *entries; /* the first `count` are in use, the rest keep their buffers */
+  uint32_t count, capacity;
+  uint32_t *slots; /* open addressing; entry index + 1, 0: free */
+  uint32_t slot_mask;
+  uint64_t position; /* of the newest record; 0: the batch is empty */
+  uint64_t since_ms; /* monotonic time of the oldest record */
+  uint64_t records;  /* before joining */
+  bool forced;
+  bool has_ceiling;
+  struct vow_id ceiling;
+};
+
+void log_entry_fini(struct log_entry *entry);
+/* Swaps *entry with its place in the batch: what comes back is memory to be used again. */
+enum vow_error log_batch_put(struct log_batch *batch, struct log_entry *entry) VOW_MUST_CHECK;
+void log_batch_reset(struct log_batch *batch);
+void log_batch_fini(struct log_batch *batch);
+
+/* ---- queries ---- */
+
+struct log_query {
+  struct vow_log_query q; /* its strings point into this allocation */
+  uint64_t needs;         /* records up to this position are written first */
+  struct vow_log_result result;
+  char why[VOW_LOG_WHY_BYTES];
+  struct log_query *next;
+};
+
+struct log_query_list {
+  struct log_query *first, *last; /* `last` means nothing while `first` is NULL */
+};
+
+struct log_query *log_query_copy(const struct vow_log_query *query); /* NULL: out of memory */
+void log_query_free(struct log_query *query);
+void log_query_push(struct log_query_list *list, struct log_query *query);
+struct log_query *log_query_pop(struct log_query_list *list);
+void log_query_fail(struct log_query *query, enum vow_error error, const char *why);
+/* Fills query->result. Everything but BACKUP, which log_backup.c does in steps. */
+void log_query_run(struct vow_log *log, struct log_query *query);
+
+/* ---- the log ---- */
+
+enum log_statement {
+  LOG_BEGIN,
+  LOG_COMMIT,
+  LOG_ROLLBACK,
+  LOG_OPEN_PUT,
+  LOG_OPEN_DELETE,
+  LOG_ENDED_PUT,
+  LOG_ENDED_UPDATE,
+  LOG_ENDED_DELETE,
+  LOG_HEAD_PUT,
+  LOG_OPEN_PAGE,
+  LOG_FIND,
+  LOG_FIND_KEY,
+  LOG_LIST,
+  LOG_SCAN,
+  LOG_OLDEST,
+  LOG_PURGE,
+  LOG_STATEMENTS
+};
+
+/* The database's single row about itself, written with every batch. */
+struct log_head {
+  uint64_t created_ms;
+  uint64_t incarnation;
+  uint64_t position;
+  uint64_t ended; /* rows of ended_txn */
+  struct vow_id ceiling;
+};
+
+struct log_backup; /* one that is under way */
+
+struct log_limits { /* what SIGHUP may change */
+  uint32_t lazy_flush_ms;
+  uint64_t wal_bytes_max;
+  uint64_t reserve_bytes;
+  uint64_t retention_age_ms;
+  uint64_t retention_count;
+  uint32_t purge_step;
+};
+
+struct vow_log {
+  /* fixed after open */
+  char *path;    /* owned; canonical */
+  char *folder;  /* owned */
+  char *reserve; /* owned; "<path>-reserve" */
+  void (*wake)(void *context);
+  void *wake_context;
+  bool read_only;
+  int lock_fd;        /* read-only file: holds off daemons; else -1 */
+  bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
+  struct vow_log_info info;
+  bool started;
+  pthread_t thread;
+
+  /* the owner's (loop) */
+  struct log_entry scratch; /* the record being encoded */
+  uint64_t appended;        /* position of the newest record given to append */
+
+  /* the connection's thread, see above */
+  sqlite3 *db;
+  sqlite3_stmt *statements[LOG_STATEMENTS];
+  struct log_head head;
+  struct log_limits limits;
+  struct log_batch writing; /* not empty while a full disk holds it up */
+  struct log_backup *backup;
+  uint64_t wal_bytes;
+  uint64_t page_bytes;
+  uint64_t wrote_ms, slice_end_ms, retry_ms, tidy_ms; /* all monotonic */
+  uint64_t purge_check_ms, space_check_ms, checkpoint_retry_ms;
+  struct vow_log_counts done; /* what this thread counts; copied to `counts` now and then */
+  uint32_t batches_since_purge;
+  bool purge_due;
+  bool backup_turn;
+  bool reserve_held;
+  uint64_t reserve_bytes; /* of the reserve that is held */
+  bool low;
+  bool failed;
+  bool stuck; /* the disk is full and the reserve is used up: `writing` is tried again */
+
+  /* shared, under the mutex */
+  pthread_mutex_t mutex;
+  pthread_cond_t wanted; /* there is work for the log thread */
+  struct log_batch queue;
+  struct log_query_list queries, finished;
+  uint32_t queries_under_way;
+  struct log_limits new_limits;
+  bool limits_changed;
+  bool waiting; /* the log thread sleeps on `wanted` */
+  bool stopping;
+  struct vow_log_progress progress;
+  struct vow_log_counts counts;
+};
+
+uint64_t log_now_ms(void);  /* monotonic */
+uint64_t log_wall_ms(void); /* Unix time */
+
+/* Writes a sentence, cut off at the end of `why`. */
+void log_explain(char why[VOW_LOG_WHY_BYTES], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Turns an SQLite result into our error, and says what happened while doing `what`. */
+enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
+                                char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+
+/* log_open.c */
+enum vow_error log_database_open(struct vow_log *log, const struct vow_log_config *config,
+                                 char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+void log_database_close(struct vow_log *log, bool checkpoint);
+enum vow_error log_locked(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* log_check.c: the statements; what the daemon stands on; everything. */
+enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
+                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
+enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+
+/* log_thread.c */
+void *log_thread_main(void *log);
+/* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
+void log_fail(struct vow_log *log, enum vow_error error, const char *why);
+
+/* log_write.c. VOW_E_LOG_FULL from these means: rolled back, nothing happened, may be tried again.
+ */
+enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool purge,
+                         char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+enum vow_error log_checkpoint(struct vow_log *log, int mode,
+                              char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+bool log_purge_wanted(struct vow_log *log, uint64_t now_ms);
+
+/* log_space.c */
+void log_space_open(struct vow_log *log);
+void log_space_check(struct vow_log *log, uint64_t now_ms);
+bool log_space_release(struct vow_log *log); /* true: there was a reserve, and it is free now */
+
+/* log_backup.c: takes the query over; answers it when it is done. */
+void log_backup_start(struct vow_log *log, struct log_query *query);
+void log_backup_step(struct vow_log *log);
+void log_backup_stop(struct vow_log *log);
+bool log_backup_waits(const struct vow_log *log); /* with the mutex held: nothing to do just now */
+void log_query_finish(struct vow_log *log, struct log_query *query);
+
+/* log_row.c: the columns of both tables are the same, in the order of this enum. */
+enum log_column {
+  LOG_COLUMN_ID,
+  LOG_COLUMN_POSITION,
+  LOG_COLUMN_STATE,
+  LOG_COLUMN_HEURISTIC,
+  LOG_COLUMN_KEPT,
+  LOG_COLUMN_CREATED,
+  LOG_COLUMN_ENDED,
+  LOG_COLUMN_KEY,
+  LOG_COLUMN_RECORD,
+  LOG_COLUMN_CHECKSUM
+};
+void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry);
+/* False when the row is not what was written. *id_out is set where it can be read. */
+bool log_row_verify(sqlite3_stmt *row, char why[VOW_LOG_WHY_BYTES]);
+enum vow_error log_row_read(sqlite3_stmt *row, struct vow_txn *out,
+                            char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+int64_t log_head_checksum(const struct log_head *head);
+
+#endif

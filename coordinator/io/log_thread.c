@@ -1,0 +1,254 @@
+/*
+ * The log thread: it sleeps until something is due, does one piece of work, and looks again. Order
+ * of work, and why:
+ *
+ *   write     when a forced record waits, or an unforced one for long enough, or a query asks about
+ *             it: takes the whole queue, one transaction, one sync; then says how far it is durable
+ *   query     for a short while after a write even if the next one is due: readers never starve
+ *   backup    a few pages after every write, and whenever nothing else is due
+ *   tidy      checkpoint, purge, disk space: when it is quiet; under load in or after a batch
+ *   stop      when all of that has been done
+ *
+ * Because a write takes the whole queue, everything up to the newest position taken is written, or
+ * superseded by a newer image in the same batch, once its COMMIT returns: that position is durable.
+ *
+ * After log_fail nothing is written any more; queries are answered with the failure.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "io/log_internal.h"
+
+#define TICK_MS 10000 /* an idle log looks at its disk and its retention this often */
+
+enum job { JOB_WAIT, JOB_WRITE, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
+
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+/* ---- telling the owner ---- */
+
+static void publish(struct vow_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  log->progress.durable = log->head.position;
+  log->progress.space_low = log->low;
+  log->counts.batches = log->done.batches;
+  log->counts.syncs = log->done.syncs;
+  log->counts.checkpoints = log->done.checkpoints;
+  log->counts.checkpoint_failures = log->done.checkpoint_failures;
+  log->counts.purged = log->done.purged;
+  log->counts.wal_bytes = log->wal_bytes;
+  pthread_mutex_unlock(&log->mutex);
+  if (log->wake != NULL) log->wake(log->wake_context);
+}
+
+void log_fail(struct vow_log *log, enum vow_error error, const char *why) {
+  pthread_mutex_lock(&log->mutex);
+  if (log->progress.error == VOW_OK) {
+    log->progress.error = error;
+    log_explain(log->progress.why, "%s", why);
+  }
+  pthread_mutex_unlock(&log->mutex);
+  log->failed = true;
+  if (log->wake != NULL) log->wake(log->wake_context);
+}
+
+void log_query_finish(struct vow_log *log, struct log_query *query) {
+  pthread_mutex_lock(&log->mutex);
+  log_query_push(&log->finished, query);
+  pthread_mutex_unlock(&log->mutex);
+  if (log->started && log->wake != NULL) log->wake(log->wake_context);
+}
+
+/* ---- work ---- */
+
+static void checkpoint(struct vow_log *log, uint64_t now) {
+  char why[VOW_LOG_WHY_BYTES];
+  if (now < log->checkpoint_retry_ms) return;
+  enum vow_error error = log_checkpoint(log, SQLITE_CHECKPOINT_RESTART, why);
+  if (error == VOW_E_LOG_FULL && log_space_release(log))
+    error = log_checkpoint(log, SQLITE_CHECKPOINT_RESTART, why);
+  if (error == VOW_E_LOG_FULL) {
+    log->low = true;
+    log->checkpoint_retry_ms = now + LOG_FULL_RETRY_MS;
+  } else if (error != VOW_OK) {
+    log_fail(log, error, why);
+  }
+}
+
+static bool take_turn_to_purge(struct vow_log *log, uint64_t now) {
+  if (++log->batches_since_purge < LOG_PURGE_EVERY || !log_purge_wanted(log, now)) return false;
+  log->batches_since_purge = 0;
+  return true;
+}
+
+/* A full disk holds the batch up, in order: nothing behind it is written before it. */
+static void wait_for_space(struct vow_log *log, bool stopping, const char *why) {
+  log->stuck = log->low = true;
+  log->retry_ms = log_now_ms() + LOG_FULL_RETRY_MS;
+  if (stopping) log_fail(log, VOW_E_LOG_FULL, why);
+}
+
+static void write_queue(struct vow_log *log, bool stopping) {
+  char why[VOW_LOG_WHY_BYTES];
+  uint64_t now = log_now_ms();
+  bool purge = !log->stuck && take_turn_to_purge(log, now);
+  enum vow_error error = log_write(log, &log->writing, purge, why);
+  if (error == VOW_E_LOG_FULL && log_space_release(log))
+    error = log_write(log, &log->writing, false, why);
+  if (error == VOW_E_LOG_FULL) {
+    wait_for_space(log, stopping, why);
+  } else if (error != VOW_OK) {
+    log_fail(log, error, why);
+    return;
+  } else {
+    log->stuck = false;
+    log_batch_reset(&log->writing);
+  }
+  now = log_now_ms();
+  if (now >= log->space_check_ms) log_space_check(log, now);
+  log->wrote_ms = now;
+  log->slice_end_ms = now + LOG_QUERY_SLICE_MS;
+  log->backup_turn = true;
+  publish(log);
+  if (log->wal_bytes > log->limits.wal_bytes_max && !log->stuck) checkpoint(log, now);
+}
+
+static void answer(struct vow_log *log, struct log_query *query) {
+  char why[VOW_LOG_WHY_BYTES];
+  if (log->failed) {
+    pthread_mutex_lock(&log->mutex);
+    enum vow_error error = log->progress.error;
+    log_explain(why, "%s", log->progress.why);
+    pthread_mutex_unlock(&log->mutex);
+    log_query_fail(query, error, why);
+  } else if (query->q.type == VOW_LOG_QUERY_BACKUP) {
+    log_backup_start(log, query);
+    return;
+  } else {
+    log_query_run(log, query);
+  }
+  log_query_finish(log, query);
+}
+
+static bool quiet_enough_to_checkpoint(const struct vow_log *log, uint64_t now) {
+  uint64_t quiet_ms = now - log->wrote_ms;
+  bool big = log->wal_bytes > log->limits.wal_bytes_max / 4;
+  return log->wal_bytes > 0 && quiet_ms >= (big ? LOG_IDLE_MS : LOG_IDLE_LONG_MS);
+}
+
+static void tidy(struct vow_log *log, uint64_t now) {
+  static const struct log_batch nothing;
+  char why[VOW_LOG_WHY_BYTES];
+  bool was_low = log->low;
+  log_space_check(log, now);
+  log->purge_check_ms = min_u64(log->purge_check_ms, now);
+  if (log_purge_wanted(log, now)) {
+    enum vow_error error = log_write(log, &nothing, true, why);
+    if (error == VOW_E_LOG_FULL) log->purge_due = false; /* later: nothing is lost by waiting */
+    if (error != VOW_OK && error != VOW_E_LOG_FULL) log_fail(log, error, why);
+  }
+  if (!log->failed && quiet_enough_to_checkpoint(log, now)) checkpoint(log, now);
+  log->tidy_ms = log->purge_due ? now : now + (log->low ? LOG_IDLE_MS : TICK_MS);
+  if (was_low != log->low || log->purge_due) publish(log);
+}
+
+/* ---- choosing ---- */
+
+/* With the mutex held. */
+static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *until) {
+  if (log->stuck) {
+    *until = min_u64(*until, log->retry_ms);
+    return log->stopping || now >= log->retry_ms;
+  }
+  if (log->queue.position == 0) return false;
+  const struct log_query *query = log->queries.first;
+  if (log->queue.forced || log->stopping) return true;
+  if (query != NULL && query->needs > log->head.position) return true;
+  uint64_t due = log->queue.since_ms + log->limits.lazy_flush_ms;
+  *until = min_u64(*until, due);
+  return now >= due;
+}
+
+static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until) {
+  const struct log_query *query = log->queries.first;
+  *until = UINT64_MAX;
+  if (log->failed) return query != NULL ? JOB_QUERY : log->stopping ? JOB_STOP : JOB_WAIT;
+  bool write = write_is_due(log, now, until);
+  /* While the disk is full a query sees what is written: an older image, never another outcome. */
+  bool ready = query != NULL && (query->needs <= log->head.position || log->stuck);
+  if (ready && (!write || now < log->slice_end_ms)) return JOB_QUERY;
+  if (log->backup != NULL && log->backup_turn && !log->stopping) return JOB_BACKUP;
+  if (write) return JOB_WRITE;
+  if (log->stopping) return JOB_STOP;
+  if (log->backup != NULL && !log_backup_waits(log)) return JOB_BACKUP;
+  uint64_t tidy_at = log->tidy_ms;
+  if (log->wal_bytes > log->limits.wal_bytes_max / 4)
+    tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
+  *until = min_u64(*until, tidy_at);
+  return now >= tidy_at ? JOB_TIDY : JOB_WAIT;
+}
+
+static void wait_until(struct vow_log *log, uint64_t until) {
+  log->waiting = true;
+  if (until == UINT64_MAX) {
+    pthread_cond_wait(&log->wanted, &log->mutex);
+  } else {
+    struct timespec at = {.tv_sec = (time_t)(until / 1000),
+                          .tv_nsec = (long)(until % 1000) * 1000000};
+    (void)pthread_cond_timedwait(&log->wanted, &log->mutex, &at);
+  }
+  log->waiting = false;
+}
+
+/* Sleeps until there is a job and takes what it needs from the shared part. */
+static enum job next_job(struct vow_log *log, struct log_query **query, bool *stopping) {
+  enum job job;
+  uint64_t until;
+  pthread_mutex_lock(&log->mutex);
+  while (true) {
+    if (log->limits_changed) log->limits = log->new_limits;
+    log->limits_changed = false;
+    job = choose(log, log_now_ms(), &until);
+    if (job != JOB_WAIT) break;
+    wait_until(log, until);
+  }
+  if (job == JOB_QUERY) *query = log_query_pop(&log->queries);
+  if (job == JOB_WRITE && !log->stuck) {
+    struct log_batch empty = log->writing;
+    log->writing = log->queue;
+    log->queue = empty;
+  }
+  *stopping = log->stopping;
+  pthread_mutex_unlock(&log->mutex);
+  return job;
+}
+
+void *log_thread_main(void *argument) {
+  struct vow_log *log = argument;
+  struct log_query *query = NULL;
+  bool stopping;
+  while (true) {
+    switch (next_job(log, &query, &stopping)) {
+      case JOB_WRITE:
+        write_queue(log, stopping);
+        break;
+      case JOB_QUERY:
+        answer(log, query);
+        break;
+      case JOB_BACKUP:
+        log->backup_turn = false;
+        log_backup_step(log);
+        break;
+      case JOB_TIDY:
+        tidy(log, log_now_ms());
+        break;
+      case JOB_WAIT:
+        break;
+      case JOB_STOP:
+        log_backup_stop(log);
+        return NULL;
+    }
+  }
+}

@@ -1,0 +1,160 @@
+/*
+ * Writing: one batch is one SQLite transaction and one sync. The head row goes with every batch, so
+ * the position that stands in the database is always that of its newest record.
+ *
+ * What a failed COMMIT means (rule 2). Whether the rows survived is unknown, so in general the
+ * caller gives up and the process ends. SQLITE_FULL is the exception: SQLite reports it for a write
+ * that did not fit (ENOSPC), never for a sync, and every frame of the transaction is written before
+ * the first sync. SQLite then rolls back (it says so by returning to autocommit) and the next
+ * attempt overwrites the same frames with the same rows or newer ones. Nothing was revealed, so it
+ * does not even matter should the frames of the first attempt survive a crash in between: they are
+ * what we are about to write again. A disk whose sync fails for lack of space (delayed allocation)
+ * is reported as an I/O error and ends the process like any other.
+ */
+#include <string.h>
+
+#include "io/log_internal.h"
+
+static int run(sqlite3_stmt *statement) {
+  int rc = sqlite3_step(statement);
+  int reset = sqlite3_reset(statement);
+  return rc == SQLITE_DONE ? SQLITE_OK : reset != SQLITE_OK ? reset : rc;
+}
+
+static int run_with_id(sqlite3_stmt *statement, const struct vow_id *id) {
+  sqlite3_bind_blob(statement, 1, id->bytes, 16, SQLITE_STATIC);
+  return run(statement);
+}
+
+static int write_ended(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
+  int rc = run_with_id(log->statements[LOG_OPEN_DELETE], &entry->id);
+  if (rc != SQLITE_OK) return rc;
+  log_row_bind(log->statements[LOG_ENDED_PUT], entry);
+  rc = run(log->statements[LOG_ENDED_PUT]);
+  if (rc != SQLITE_OK) return rc;
+  if (sqlite3_changes(log->db) == 1) {
+    head->ended++;
+    return SQLITE_OK;
+  }
+  /* It had ended before, and an operator's word was added. */
+  log_row_bind(log->statements[LOG_ENDED_UPDATE], entry);
+  return run(log->statements[LOG_ENDED_UPDATE]);
+}
+
+static int write_open(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
+  int rc = run_with_id(log->statements[LOG_ENDED_DELETE], &entry->id);
+  if (rc != SQLITE_OK) return rc;
+  head->ended -= (uint64_t)sqlite3_changes(log->db);
+  log_row_bind(log->statements[LOG_OPEN_PUT], entry);
+  return run(log->statements[LOG_OPEN_PUT]);
+}
+
+static int purge_rows(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
+                      struct log_head *head, uint64_t *purged) {
+  sqlite3_stmt *statement = log->statements[LOG_PURGE];
+  sqlite3_bind_int64(statement, 1, (sqlite3_int64)ended_by_ms);
+  sqlite3_bind_int64(statement, 2, (sqlite3_int64)rows);
+  int rc = run(statement);
+  if (rc != SQLITE_OK) return rc;
+  uint64_t gone = (uint64_t)sqlite3_changes(log->db);
+  head->ended -= gone;
+  *purged += gone;
+  return SQLITE_OK;
+}
+
+static uint64_t age_limit(const struct vow_log *log) {
+  uint64_t now = log_wall_ms(), age = log->limits.retention_age_ms;
+  return age > now ? 0 : now - age;
+}
+
+/* One small step: first what is too old, then what is too many, the oldest ends first. */
+static int purge(struct vow_log *log, struct log_head *head, uint64_t *purged) {
+  uint64_t step = log->limits.purge_step;
+  int rc = purge_rows(log, age_limit(log), step, head, purged);
+  if (rc != SQLITE_OK || head->ended <= log->limits.retention_count) return rc;
+  uint64_t excess = head->ended - log->limits.retention_count, left = step - *purged;
+  return purge_rows(log, INT64_MAX, excess < left ? excess : left, head, purged);
+}
+
+static int write_head(struct vow_log *log, const struct log_head *head) {
+  sqlite3_stmt *statement = log->statements[LOG_HEAD_PUT];
+  sqlite3_bind_int64(statement, 1, (sqlite3_int64)head->created_ms);
+  sqlite3_bind_int64(statement, 2, (sqlite3_int64)head->incarnation);
+  sqlite3_bind_int64(statement, 3, (sqlite3_int64)head->position);
+  sqlite3_bind_int64(statement, 4, (sqlite3_int64)head->ended);
+  sqlite3_bind_blob(statement, 5, head->ceiling.bytes, 16, SQLITE_STATIC);
+  sqlite3_bind_int64(statement, 6, log_head_checksum(head));
+  int rc = run(statement);
+  if (rc == SQLITE_OK && sqlite3_changes(log->db) != 1) rc = SQLITE_CORRUPT;
+  return rc;
+}
+
+static int write_batch(struct vow_log *log, const struct log_batch *batch, bool with_purge,
+                       struct log_head *head, uint64_t *purged) {
+  int rc = run(log->statements[LOG_BEGIN]);
+  for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
+    const struct log_entry *entry = &batch->entries[i];
+    rc = entry->ended_ms != 0 ? write_ended(log, entry, head) : write_open(log, entry, head);
+  }
+  if (rc == SQLITE_OK && with_purge) rc = purge(log, head, purged);
+  if (batch->position > head->position) head->position = batch->position;
+  if (batch->has_ceiling) head->ceiling = batch->ceiling;
+  if (rc == SQLITE_OK) rc = write_head(log, head);
+  if (rc == SQLITE_OK) rc = run(log->statements[LOG_COMMIT]);
+  return rc;
+}
+
+enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool with_purge,
+                         char why[VOW_LOG_WHY_BYTES]) {
+  struct log_head head = log->head;
+  uint64_t purged = 0;
+  int rc = write_batch(log, batch, with_purge, &head, &purged);
+  if (rc == SQLITE_OK) {
+    log->head = head;
+    log->done.batches++;
+    log->done.syncs++;
+    log->done.purged += purged;
+    if (with_purge) log->purge_due = purged >= log->limits.purge_step;
+    return VOW_OK;
+  }
+  enum vow_error error = log_sqlite_error(log, rc, "writing it", why);
+  if (!sqlite3_get_autocommit(log->db)) (void)run(log->statements[LOG_ROLLBACK]);
+  if (error == VOW_E_LOG_FULL && !sqlite3_get_autocommit(log->db)) {
+    log_explain(why, "the log %s could not be rolled back on a full disk", log->path);
+    error = VOW_E_LOG_IO;
+  }
+  return error;
+}
+
+bool log_purge_wanted(struct vow_log *log, uint64_t now_ms) {
+  if (log->purge_due || now_ms < log->purge_check_ms) return log->purge_due;
+  sqlite3_stmt *row = log->statements[LOG_OLDEST];
+  log->purge_check_ms = now_ms + LOG_PURGE_CHECK_MS;
+  /* An error here is found again, and reported, by the next write. */
+  bool some = sqlite3_step(row) == SQLITE_ROW;
+  bool old = some && (uint64_t)sqlite3_column_int64(row, 0) <= age_limit(log);
+  sqlite3_reset(row);
+  log->purge_due = some && (old || log->head.ended > log->limits.retention_count);
+  return log->purge_due;
+}
+
+/* All three results count (rule 4). BUSY cannot be: nobody else has the file, and no statement of
+ * ours is open. FULL is harmless, the WAL still has everything; any other error may have left the
+ * page cache and the disk apart, and is final. */
+enum vow_error log_checkpoint(struct vow_log *log, int mode, char why[VOW_LOG_WHY_BYTES]) {
+  int frames = -1, done = -1;
+  int rc = sqlite3_wal_checkpoint_v2(log->db, "main", mode, &frames, &done);
+  if (rc != SQLITE_OK) {
+    log->done.checkpoint_failures++;
+    return log_sqlite_error(log, rc, "writing it back from its write-ahead log", why);
+  }
+  if (frames < 0 || frames != done) {
+    log->done.checkpoint_failures++;
+    log_explain(why, "only %d of %d pages of the log %s were written back", done, frames,
+                log->path);
+    return VOW_E_LOG_IO;
+  }
+  log->done.checkpoints++;
+  log->wal_bytes = 0;
+  return VOW_OK;
+}

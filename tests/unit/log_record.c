@@ -1,0 +1,223 @@
+/* A transaction that was written as a record and read back is the same transaction. */
+#include "io/record.h"
+#include "log_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct vow_buf text;
+
+static const char *write_record(const struct vow_txn *txn, enum vow_record_detail detail) {
+  struct vow_jsonw w;
+  vow_buf_reset(&text);
+  vow_jsonw_init(&w, &text);
+  vow_record_write(&w, NULL, txn, detail);
+  assert_int_equal(text.error, VOW_OK);
+  return vow_buf_text(&text);
+}
+
+static struct vow_txn read_record(const char *record) {
+  char why[VOW_JSON_WHY_BYTES] = "";
+  struct vow_txn txn = {0};
+  if (vow_record_read(record, strlen(record), &txn, why) != VOW_OK) fail_msg("%s", why);
+  return txn;
+}
+
+static struct vow_txn full_txn(void) {
+  struct vow_txn txn = nth_txn(7, VOW_TXN_COMMITTED, 1700000009000);
+  txn.heuristic = VOW_HEURISTIC_MIXED;
+  txn.delegated = txn.forgotten = true;
+  txn.history_dropped = 12;
+  set_text(&txn.metadata, "{\"order\":4711,\"tags\":[\"a\",{\"deep\":null}]}");
+  set_text(&txn.idempotency_key, "key \"7\" \xc3\xa9");
+  for (int i = 0; i < 16; i++) txn.request_hash[i] = (uint8_t)(i * 17);
+  set_text(&txn.traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  set_text(&txn.reason, "bank-b voted abort:\n\ttoo little");
+  txn.branches[0].outcome = VOW_OUTCOME_HEURISTIC_ABORT;
+  txn.branches[0].state = VOW_BRANCH_HEURISTIC;
+  set_text(&txn.branches[0].last_error, "connection refused");
+  txn.branches[0].last_error_ms = 1700000001234;
+  txn.branches[1].resolved = true;
+  txn.branches[1].vote = VOW_VOTE_READ_ONLY;
+  txn.history[1].branch = 2;
+  txn.history[1].count = 17;
+  txn.history[1].detail = strdup("connect: timed out");
+  return txn;
+}
+
+static void check_same_branch(const struct vow_branch *a, const struct vow_branch *b) {
+  assert_int_equal(a->number, b->number);
+  assert_string_equal(a->name, b->name);
+  assert_string_equal(a->url, b->url);
+  assert_int_equal(a->vote, b->vote);
+  assert_int_equal(a->state, b->state);
+  assert_int_equal(a->outcome, b->outcome);
+  assert_int_equal(a->attempts, b->attempts);
+  assert_string_equal(a->last_error ? a->last_error : "-", b->last_error ? b->last_error : "-");
+  assert_int_equal(a->last_error_ms, b->last_error_ms);
+  assert_int_equal(a->resolved, b->resolved);
+  assert_null(b->payload);
+}
+
+static void every_field_survives(void **state) {
+  (void)state;
+  struct vow_txn a = full_txn();
+  set_text(&a.branches[0].payload, "{\"secret\":1}");
+  a.branches[0].payload_bytes = 12;
+  const char *record = write_record(&a, VOW_RECORD_LOG);
+  assert_null(strstr(record, "secret"));
+  struct vow_txn b = read_record(record);
+  assert_int_equal(vow_id_compare(a.id, b.id), 0);
+  assert_int_equal(a.state, b.state);
+  assert_int_equal(a.heuristic, b.heuristic);
+  assert_true(b.decision_durable && b.delegated && b.forgotten);
+  assert_int_equal(a.created_ms, b.created_ms);
+  assert_int_equal(a.updated_ms, b.updated_ms);
+  assert_int_equal(a.deadline_ms, b.deadline_ms);
+  assert_int_equal(a.ended_ms, b.ended_ms);
+  assert_string_equal(a.metadata, b.metadata);
+  assert_string_equal(a.idempotency_key, b.idempotency_key);
+  assert_memory_equal(a.request_hash, b.request_hash, 16);
+  assert_string_equal(a.traceparent, b.traceparent);
+  assert_string_equal(a.reason, b.reason);
+  assert_int_equal(b.branch_count, 2);
+  check_same_branch(&a.branches[0], &b.branches[0]);
+  check_same_branch(&a.branches[1], &b.branches[1]);
+  assert_int_equal(b.history_count, 3);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(a.history[i].time_ms, b.history[i].time_ms);
+    assert_int_equal(a.history[i].kind, b.history[i].kind);
+    assert_int_equal(a.history[i].count, b.history[i].count);
+    assert_int_equal(a.history[i].branch, b.history[i].branch);
+  }
+  assert_string_equal(b.history[1].detail, "connect: timed out");
+  assert_false(b.history[1].detail_static);
+  assert_int_equal(b.history_dropped, 12);
+  vow_txn_fini(&a);
+  vow_txn_fini(&b);
+}
+
+static void what_is_not_set_stays_unset(void **state) {
+  (void)state;
+  struct vow_txn a = {.id = nth_id(1), .state = VOW_TXN_PREPARING, .created_ms = 1700000000000};
+  struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
+  assert_memory_equal(&a, &b, sizeof a);
+  vow_txn_fini(&b);
+}
+
+static void a_decision_that_is_read_is_durable(void **state) {
+  (void)state;
+  for (int s = VOW_TXN_ACTIVE; s <= VOW_TXN_ABORTED; s++) {
+    struct vow_txn a = {.id = nth_id(1), .state = (enum vow_txn_state)s, .created_ms = 1};
+    struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
+    assert_int_equal(b.state, s);
+    assert_int_equal(b.decision_durable, s >= VOW_TXN_COMMITTING);
+    vow_txn_fini(&b);
+  }
+}
+
+static void bytes_that_are_not_text_do_not_spoil_a_record(void **state) {
+  (void)state;
+  struct vow_txn a = nth_txn(1, VOW_TXN_COMMITTING, 0);
+  set_text(&a.branches[0].last_error, "\xff\xfe HTTP \x01\x1f\x7f\xc3");
+  struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
+  assert_string_equal(b.branches[0].last_error,
+                      "\xef\xbf\xbd\xef\xbf\xbd HTTP \x01\x1f\x7f\xef\xbf\xbd");
+  vow_txn_fini(&a);
+  vow_txn_fini(&b);
+}
+
+static void lists_have_no_history_and_views_no_key(void **state) {
+  (void)state;
+  struct vow_txn a = full_txn();
+  a.decision_durable = true;
+  assert_null(strstr(write_record(&a, VOW_RECORD_SUMMARY), "\"history\""));
+  assert_null(strstr(vow_buf_text(&text), "idempotency_key"));
+  assert_non_null(strstr(vow_buf_text(&text), "\"outcome\":\"committed\",\"heuristic\""));
+  assert_non_null(strstr(write_record(&a, VOW_RECORD_VIEW), "\"history\""));
+  assert_null(strstr(vow_buf_text(&text), "request_hash"));
+  a.decision_durable = false;
+  a.state = VOW_TXN_COMMITTING;
+  assert_non_null(strstr(write_record(&a, VOW_RECORD_VIEW), "\"state\":\"preparing\""));
+  assert_non_null(strstr(write_record(&a, VOW_RECORD_LOG), "\"state\":\"committing\""));
+  vow_txn_fini(&a);
+}
+
+/* Every one of these is a record with one thing wrong. */
+static void damaged_records_are_refused_with_a_sentence(void **state) {
+  (void)state;
+#define ID      "\"id\":\"018bcfe5-6807-7007-8000-00000000d899\","
+#define CREATED "\"created\":\"2023-11-14T22:13:20.007Z\","
+#define ARRAYS  "\"branches\":[],\"history\":[]"
+#define BRANCH  "\"branch\":1,\"name\":\"a\",\"url\":\"http://a\",\"attempts\":0"
+  static const char *const good = "{" ID "\"state\":\"active\"," CREATED ARRAYS "}";
+  static const char *const bad[][2] = {
+      {"", ""},
+      {"{" ID "\"state\":\"active\"," CREATED ARRAYS, "line 1"},
+      {"[]", "object"},
+      {"{\"state\":\"active\"," CREATED ARRAYS "}", "id"},
+      {"{" ID "\"state\":\"dreaming\"," CREATED ARRAYS "}", "dreaming"},
+      {"{" ID "\"state\":\"active\"," ARRAYS "}", "created"},
+      {"{" ID "\"state\":\"active\"," CREATED "\"branches\":[]}", "history"},
+      {"{" ID "\"state\":\"active\"," CREATED ARRAYS ",\"new\":1}", "new"},
+      {"{" ID "\"state\":\"active\"," CREATED ARRAYS ",\"metadata\":[]}", "metadata"},
+      {"{" ID "\"state\":\"active\"," CREATED ARRAYS ",\"idempotency_key\":\"k\"}", "request_hash"},
+      {"{" ID "\"state\":\"active\"," CREATED ARRAYS
+       ",\"idempotency_key\":\"k\",\"request_hash\":\"zz\"}",
+       "request_hash"},
+      {"{" ID "\"state\":\"active\"," CREATED "\"branches\":[{" BRANCH "}],\"history\":[]}",
+       "state"},
+      {"{" ID "\"state\":\"active\"," CREATED "\"branches\":[{" BRANCH
+       ",\"state\":\"prepared\",\"vote\":\"maybe\"}],\"history\":[]}",
+       "maybe"},
+      {"{" ID "\"state\":\"active\"," CREATED
+       "\"branches\":[],\"history\":[{\"time\":\"2023-11-14T22:13:20Z\",\"kind\":\"ended\","
+       "\"count\":65536}]}",
+       "count"},
+  };
+  struct vow_txn txn = read_record(good), untouched;
+  vow_txn_fini(&txn);
+  memset(&txn, 0x5a, sizeof txn);
+  untouched = txn;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char why[VOW_JSON_WHY_BYTES] = "";
+    assert_int_equal(vow_record_read(bad[i][0], strlen(bad[i][0]), &txn, why), VOW_E_LOG_CORRUPT);
+    if (strstr(why, bad[i][1]) == NULL) fail_msg("\"%s\" does not name \"%s\"", why, bad[i][1]);
+    assert_memory_equal(&txn, &untouched, sizeof txn);
+  }
+}
+
+static void ten_thousand_branches_survive(void **state) {
+  (void)state;
+  struct vow_txn a = {.id = nth_id(1), .state = VOW_TXN_COMMITTING, .created_ms = 1};
+  a.branches = calloc(10000, sizeof *a.branches);
+  assert_non_null(a.branches);
+  for (a.branch_count = 0; a.branch_count < 10000; a.branch_count++) {
+    struct vow_branch *branch = &a.branches[a.branch_count];
+    branch->number = a.branch_count + 1;
+    branch->state = VOW_BRANCH_COMMITTING;
+    set_text(&branch->name, "one of many");
+    set_text(&branch->url, "http://many.example:8080/participant");
+  }
+  struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
+  assert_int_equal(b.branch_count, 10000);
+  assert_int_equal(b.branches[9999].number, 10000);
+  vow_txn_fini(&a);
+  vow_txn_fini(&b);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_field_survives),
+      cmocka_unit_test(what_is_not_set_stays_unset),
+      cmocka_unit_test(a_decision_that_is_read_is_durable),
+      cmocka_unit_test(bytes_that_are_not_text_do_not_spoil_a_record),
+      cmocka_unit_test(lists_have_no_history_and_views_no_key),
+      cmocka_unit_test(damaged_records_are_refused_with_a_sentence),
+      cmocka_unit_test(ten_thousand_branches_survive),
+  };
+  vow_buf_init(&text, 64 << 20);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  vow_buf_fini(&text);
+  return failed;
+}
