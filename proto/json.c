@@ -61,7 +61,8 @@ static void say_why(char why[VOW_JSON_WHY_BYTES], const char *text, size_t bytes
   }
   if (offset > bytes) offset = bytes;
   const char *what = error->text;
-  if (json_error_code(error) == json_error_null_character) {
+  if (json_error_code(error) == json_error_null_character ||
+      json_error_code(error) == json_error_null_byte_in_key) {
     what = "a string holds U+0000, which is not allowed,";
   }
   say_where(why, what, text, offset);
