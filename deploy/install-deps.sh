@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # install-deps.sh SET...: installs what is missing of the Debian 12 packages that vow needs.
 #   build   to compile vowd, vowctl, libvow and the examples
+#   demo    what ./deploy/quickstart.sh needs beyond that
 #   test    what ./tests/run.sh needs beyond that
 # Asks dpkg first, so that a machine that has everything needs neither the network nor root.
 set -euo pipefail
@@ -10,11 +11,13 @@ packages_of() {
     build)
       echo gcc g++ cmake ninja-build pkg-config libmicrohttpd-dev libjansson-dev libsqlite3-dev \
         libcurl4-openssl-dev libuv1-dev libinih-dev libxxhash-dev ;;
+    demo)
+      echo curl ;;
     test)
       echo libcmocka-dev clang-format clang-tidy valgrind shellcheck sqlite3 \
         python3 python3-venv python3-pytest python3-yaml python3-jsonschema ;;
     *)
-      echo "install-deps.sh: no set is named '$1'; there are: build, test" >&2
+      echo "install-deps.sh: no set is named '$1'; there are: build, demo, test" >&2
       return 1 ;;
   esac
 }
@@ -39,7 +42,7 @@ root_prefix() {
 
 main() {
   local set list package prefix wanted=() missing=()
-  [ $# -gt 0 ] || { echo "usage: install-deps.sh build|test ..." >&2; return 2; }
+  [ $# -gt 0 ] || { echo "usage: install-deps.sh build|demo|test ..." >&2; return 2; }
   for set in "$@"; do
     list=$(packages_of "$set")
     read -ra list <<<"$list"

@@ -85,7 +85,7 @@ vowctl() { "$build/coordinator/ctl/vowctl" --url "http://${address[vowd]}" "$@";
 
 build_release() {
   say "Building a release"
-  "$root/deploy/install-deps.sh" build
+  "$root/deploy/install-deps.sh" build demo
   local log="$build.log"
   if ! { cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=OFF &&
     ninja -C "$build"; } >"$log" 2>&1; then

@@ -206,7 +206,7 @@ static enum vow_error take_path(struct parse *p) {
 }
 
 static enum vow_error take_all(struct parse *p, const char *url) {
-  const char *default_port = NULL;
+  const char *default_port = "";
 
   if (strnlen(url, VOW_URL_BYTES_MAX + 1) > VOW_URL_BYTES_MAX) {
     return refuse(p, "the URL is longer than %d bytes", VOW_URL_BYTES_MAX);

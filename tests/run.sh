@@ -43,7 +43,7 @@ build_suite() {
   case "$1" in
     all)
       build all -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=address,undefined \
-        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE= ;;
+        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE= -DVOW_TIDY=ON ;;
     tsan)
       build tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=thread \
         -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE=tsan ;;
