@@ -168,7 +168,7 @@ def test_a_read_only_disk_is_named(world, small_disk):
 
 def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, small_disk):
     """Log rule 6: 507 for new transactions, the open ones commit, and it recovers when there is space."""
-    vowd, (a, b) = world.vowd(start=False, log_reserve_bytes=1 << 20), world.two_toys()
+    vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=1 << 20), world.two_toys()
     vowd.log = small_disk / "vow.log"
     vowd.start()
     ids = []
@@ -201,7 +201,7 @@ def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, 
 
 
 def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_kept(world, small_disk):
-    vowd, (a, b) = world.vowd(start=False, log_reserve_bytes=0), world.two_toys()
+    vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=0), world.two_toys()
     vowd.log = small_disk / "vow.log"
     vowd.start()
     assert_committed(vowd.client.one_shot([a.url, b.url]))
