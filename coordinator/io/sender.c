@@ -343,6 +343,13 @@ static enum vow_error explain(struct transfer *t, CURLcode code, char why[VOW_SE
   }
 }
 
+/* Curl tries again on a fresh connection when a kept one turns out dead, and the first try may have
+ * been read; so it is not the kind of the failure that counts but the bytes of all tries. */
+static bool nothing_left(struct transfer *t) {
+  long bytes = 1;
+  return curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &bytes) == CURLE_OK && bytes == 0;
+}
+
 static void count(struct vow_sender_counts *counts, const struct vow_sender_answer *answer) {
   counts->inflight--;
   counts->bytes_in += answer->body_bytes;
@@ -367,6 +374,7 @@ static void finish(struct transfer *t, CURLcode code) {
     answer.body_bytes = t->answer.size;
   } else {
     answer.error = explain(t, code, why);
+    answer.not_sent = nothing_left(t);
   }
   count(&sender->counts, &answer);
   t->done(t->context, &answer);

@@ -48,6 +48,7 @@ struct vow_sender_answer {
   /* VOW_OK: there is a status. Else UNREACHABLE (no connection, or lost before the whole answer
    * came), TIMEOUT, PROTOCOL (not HTTP, too large). */
   enum vow_error error;
+  bool not_sent;   /* the request certainly never reached the other side: no byte of it left */
   const char *why; /* a sentence when error, else "" */
   int status;
   const char *content_type; /* or "" */

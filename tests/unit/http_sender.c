@@ -132,6 +132,10 @@ static void deadline(void **state) {
 /* Listens and, once something has been read, sends `answer` and closes; NULL: never answers. */
 struct peer {
   uv_tcp_t listener;
+  bool keeps;    /* the connection, after its first answer */
+  bool vanishes; /* closes the listener at the second request, and the connection unanswered */
+  unsigned served;
+  char kept_answer[128];
   const char *answer;
   char url[64];
 };
@@ -160,6 +164,17 @@ static void peer_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     return;
   }
   if (n == 0 || peer->answer == NULL) return;
+  if (peer->vanishes && peer->served == 1) {
+    uv_close((uv_handle_t *)&peer->listener, NULL);
+    uv_close((uv_handle_t *)stream, free_stream);
+    return;
+  }
+  peer->served++;
+  if (peer->keeps) {
+    uv_buf_t whole = uv_buf_init(peer->kept_answer, (unsigned)strlen(peer->kept_answer));
+    assert_int_equal(uv_try_write(stream, &whole, 1), (int)whole.len);
+    return;
+  }
   uv_read_stop(stream);
   uv_write_t *write = calloc(1, sizeof *write);
   char text[256];
@@ -198,7 +213,7 @@ static void peer_close(struct world *w, struct peer *peer) {
 }
 
 static void bad_peer(struct world *w, const char *sent, enum vow_error error, const char *why) {
-  struct peer peer;
+  struct peer peer = {0};
   struct reply reply;
   peer_open(w, &peer, sent);
   submit(w, &reply, "POST", peer.url, "{}", 300);
@@ -224,7 +239,7 @@ static void bad_peers(void **state) {
 static void refused(void **state) {
   /* Nobody listens there, the name does not exist, the scheme is not ours: no connection. */
   struct world *w = *state;
-  struct peer peer;
+  struct peer peer = {0};
   struct reply reply;
   peer_open(w, &peer, "");
   peer_close(w, &peer);
@@ -241,10 +256,33 @@ static void refused(void **state) {
   assert_int_equal(reply.bytes, 0);
 }
 
+static void not_sent(void **state) {
+  /* Only a request of which no byte left is called not sent: not one that curl sent on a kept
+   * connection that died under it, even though the second try was refused. */
+  struct world *w = *state;
+  struct peer peer = {.keeps = true, .vanishes = true};
+  struct reply reply;
+  snprintf(peer.kept_answer, sizeof peer.kept_answer,
+           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  peer_open(w, &peer, "");
+  submit(w, &reply, "POST", peer.url, "{}", 5000);
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(reply.status, 200);
+  submit(w, &reply, "POST", peer.url, "{}", 5000);
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(reply.error, VOW_E_UNREACHABLE);
+  assert_false(reply.not_sent);
+  submit(w, &reply, "POST", peer.url, "{}", 5000);
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(reply.error, VOW_E_UNREACHABLE);
+  assert_true(reply.not_sent);
+  bad_peer(w, NULL, VOW_E_TIMEOUT, "no answer from 127.0.0.1");
+}
+
 static void no_redirects(void **state) {
   /* A redirect is an answer like any other: it is not followed. */
   struct world *w = *state;
-  struct peer peer;
+  struct peer peer = {0};
   struct reply reply;
   char answer[256];
   snprintf(answer, sizeof answer,
@@ -277,9 +315,9 @@ static void dropped_at_close(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
-      T(echoes),    T(describes),     T(empty_answers),    T(handles_are_reused),
-      T(many_wait), T(large_answers), T(deadline),         T(bad_peers),
-      T(refused),   T(no_redirects),  T(dropped_at_close),
+      T(echoes),    T(describes),     T(empty_answers), T(handles_are_reused),
+      T(many_wait), T(large_answers), T(deadline),      T(bad_peers),
+      T(refused),   T(not_sent),      T(no_redirects),  T(dropped_at_close),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

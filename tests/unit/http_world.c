@@ -126,6 +126,7 @@ void on_done(void *context, const struct vow_sender_answer *answer) {
   assert_false(reply->there);
   reply->there = true;
   reply->error = answer->error;
+  reply->not_sent = answer->not_sent;
   reply->status = answer->status;
   snprintf(reply->why, sizeof reply->why, "%s", answer->why);
   snprintf(reply->type, sizeof reply->type, "%s", answer->content_type);

@@ -55,6 +55,7 @@ void turn(struct world *w);
 struct reply {
   bool there;
   enum vow_error error;
+  bool not_sent;
   int status;
   char why[VOW_SENDER_WHY_BYTES];
   char type[64];
