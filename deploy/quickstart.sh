@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# ./deploy/quickstart.sh [--keep]: from a bare Debian 12 to transfers that survive kill -9, in about a minute.
+# ./deploy/quickstart.sh [--keep]: from a bare Debian 12 to transfers that survive kill -9, in about
+# a minute.
 set -euo pipefail
 
 usage() {
   cat <<'END'
 usage: ./deploy/quickstart.sh [--keep]
 
-Installs what is missing, builds a release, starts vowd and two banks (each with a SQLite file of its own), runs
-1,000 concurrent transfers, kills vowd and a bank in the middle of more of them, restarts both, and counts the money.
+Installs what is missing, builds a release, starts vowd and two banks (each with a SQLite file of
+its own), runs 1,000 concurrent transfers, kills vowd and a bank in the middle of more of them,
+restarts both, and counts the money.
 
   --keep    leaves vowd and the banks running at the end, and says how to stop them
 END
@@ -16,6 +18,7 @@ END
 readonly accounts=100 balance=10000 transfers=1000
 root=$(cd "$(dirname "$0")/.." && pwd)
 build="$root/build-release"
+examples="$build/participant-sdk/examples"
 work=
 keep=no
 declare -A pid=() address=()
@@ -60,19 +63,19 @@ start() {
   pid[$name]=$!
   listening() {
     kill -0 "${pid[$name]}" 2>/dev/null || { tail -n 3 "$out" >&2; fail "$name does not start"; }
-    address[$name]=$(tail -c "+$((before + 1))" "$out" | grep -oE -m1 '127\.0\.0\.1:[0-9]+' | head -n 1)
+    address[$name]=$(tail -c "+$((before + 1))" "$out" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)
     [ -n "${address[$name]}" ]
   }
   wait_for 10 "$name listens" listening
 }
 
 start_vowd() {
-  start vowd "$build/coordinator/vowd" --log "$work/vow.log" --listen "${address[vowd]:-127.0.0.1:0}" \
-    --retry-max-ms 500
+  start vowd "$build/coordinator/vowd" --log "$work/vow.log" --retry-max-ms 500 \
+    --listen "${address[vowd]:-127.0.0.1:0}"
 }
 
 start_bank() {
-  start "$1" "$build/participant-sdk/examples/bank" --db "$work/$1.db" --listen "${address[$1]:-127.0.0.1:0}" "${@:2}"
+  start "$1" "$examples/bank" --db "$work/$1.db" --listen "${address[$1]:-127.0.0.1:0}" "${@:2}"
 }
 
 kill_9() {
@@ -86,19 +89,20 @@ vowctl() { "$build/coordinator/ctl/vowctl" --url "http://${address[vowd]}" "$@";
 build_release() {
   say "Building a release"
   "$root/deploy/install-deps.sh" build demo
-  local log="$build.log"
-  if ! { cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=OFF &&
-    ninja -C "$build"; } >"$log" 2>&1; then
+  local log="$build.log" options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=OFF)
+  if ! { cmake -S "$root" -B "$build" -G Ninja "${options[@]}" && ninja -C "$build"; } \
+    >"$log" 2>&1; then
     tail -n 30 "$log" >&2
     fail "the build failed; the whole text is in $log"
   fi
   note "in ${build#"$root"/}"
 }
 
-# transfer OPTION...: money from bank-a to bank-b, one transaction each, from 32 threads. Each has a key of its own
-# and is asked again with it until its outcome is known. Every 20th asks for more than there is.
+# transfer OPTION...: money from bank-a to bank-b, one transaction each, from 32 threads. Each has a
+# key of its own and is asked again with it until its outcome is known. Every 20th asks for more
+# than there is.
 transfer() {
-  "$build/participant-sdk/examples/transfer" --coordinator "http://${address[vowd]}" \
+  "$examples/transfer" --coordinator "http://${address[vowd]}" \
     --from "http://${address[bank-a]}" --to "http://${address[bank-b]}" --accounts "$accounts" \
     --concurrency 32 --overdraw-every 20 "$@"
 }
@@ -116,7 +120,8 @@ scene_transfers() {
   transfer --count "$transfers"
 }
 
-# Stops vowd for a moment in full work, so that the bank's promises stay unanswered, and kills the bank then.
+# Stops vowd for a moment in full work, so that the bank's promises stay unanswered, and kills the
+# bank then.
 scene_bank_dies() {
   say "A bank dies after its yes: kill -9 bank-a"
   local promises=0 deadline=$((SECONDS + 10))
@@ -129,12 +134,13 @@ scene_bank_dies() {
   done
   kill_9 bank-a
   kill -CONT "${pid[vowd]}"
-  note "it had voted yes $promises times and not heard the outcome; $(basename "$work")/bank-a.db holds the promises"
+  note "it had voted yes $promises times and not heard the outcome; the promises are in bank-a.db"
   start_bank bank-a
   note "restarted; it takes up its promises and learns how they ended"
 }
 
-# Stops bank-b in full work, so that its commits cannot be acknowledged, and kills vowd when some are decided.
+# Stops bank-b in full work, so that its commits cannot be acknowledged, and kills vowd when some
+# are decided.
 scene_vowd_dies() {
   say "The coordinator dies between decision and commit: kill -9 vowd"
   local decided=0 deadline=$((SECONDS + 10))
@@ -148,25 +154,28 @@ scene_vowd_dies() {
   done
   kill_9 vowd
   kill -CONT "${pid[bank-b]}"
-  note "$decided transactions were decided and not delivered; bank-b is in doubt about $(in_doubt bank-b)"
+  note "$decided transactions were decided and not delivered"
+  note "bank-b is in doubt about $(in_doubt bank-b)"
   start_vowd
   note "restarted on its log:"
   vowctl status | sed 's/^/    /'
 }
 
-recovered() { [ "$(count_of committing)" = 0 ] && [ "$(count_of aborting)" = 0 ] && nobody_in_doubt; }
-nobody_in_doubt() { [ "$(in_doubt bank-a)" = 0 ] && [ "$(in_doubt bank-b)" = 0 ]; }
+recovered() {
+  [ "$(count_of committing)" = 0 ] && [ "$(count_of aborting)" = 0 ] &&
+    [ "$(in_doubt bank-a)" = 0 ] && [ "$(in_doubt bank-b)" = 0 ]
+}
 
 count_money() {
   say "Counting the money"
-  local name sum total=0
+  local name sum total=0 expected=$((2 * accounts * balance))
   for name in bank-a bank-b; do
-    "$build/participant-sdk/examples/bank" --db "$work/$name.db" --check || fail "$name is not in order"
-    sum=$("$build/participant-sdk/examples/bank" --db "$work/$name.db" --sum)
+    "$examples/bank" --db "$work/$name.db" --check || fail "$name is not in order"
+    sum=$("$examples/bank" --db "$work/$name.db" --sum)
     note "$name holds $sum"
     total=$((total + sum))
   done
-  [ "$total" -eq $((2 * accounts * balance)) ] || fail "$total is not $((2 * accounts * balance)): money was lost or made"
+  [ "$total" -eq "$expected" ] || fail "$total is not $expected: money was lost or made"
   note "together $total, as at the start: nothing was lost, nothing was made"
 }
 
@@ -175,9 +184,9 @@ by_hand() {
   say "Try it by hand"
   cat <<END
   curl -s $url/v1/status
-  curl -s $url/v1/transactions -H 'Content-Type: application/json' -d '{"commit": true, "branches": [
-    {"url": "http://${address[bank-a]}", "name": "debit",  "payload": {"account": 1, "amount": -25}},
-    {"url": "http://${address[bank-b]}", "name": "credit", "payload": {"account": 1, "amount": 25}}]}'
+  curl -s $url/v1/transactions -H 'Content-Type: application/json' -d '{"commit": true,
+    "branches": [{"url": "http://${address[bank-a]}", "payload": {"account": 1, "amount": -25}},
+                 {"url": "http://${address[bank-b]}", "payload": {"account": 1, "amount": 25}}]}'
   curl -s '$url/v1/transactions?limit=3'
   ${build#"$root"/}/coordinator/ctl/vowctl --url $url list --limit 5
 END
@@ -199,7 +208,8 @@ main() {
   start_vowd
   start_bank bank-a --init "$accounts" "$balance"
   start_bank bank-b --init "$accounts" "$balance"
-  note "vowd ${address[vowd]}, bank-a ${address[bank-a]}, bank-b ${address[bank-b]}; their files are in $work"
+  note "vowd ${address[vowd]}, bank-a ${address[bank-a]}, bank-b ${address[bank-b]}"
+  note "their files are in $work"
 
   scene_transfers
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# ./tests/run.sh [--quick] [NAME]: installs what is missing, builds, and runs the tests as one ctest run.
+# ./tests/run.sh [--quick] [NAME]: installs what is missing, builds, and runs the tests as one ctest
+# run.
 set -euo pipefail
 
 usage() {
@@ -15,7 +16,7 @@ usage: ./tests/run.sh [--quick] [NAME]
   --help      this text
 
 Environment:
-  PYTEST_ADDOPTS   for one test function: PYTEST_ADDOPTS="-k lost_reply -s" ./tests/run.sh e2e.commit
+  PYTEST_ADDOPTS   one function of a file: PYTEST_ADDOPTS="-k lost_reply" ./tests/run.sh e2e.commit
   VOW_JOBS         how much runs at once; default: the number of processors
   VOW_BANK_CYCLES  kill -9 cycles of e2e.bank; default 20
 
@@ -26,13 +27,19 @@ END
 root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=${VOW_JOBS:-$(nproc)}
 
+configure_and_build() {
+  local dir=$1
+  shift
+  cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON "$@" && ninja -C "$dir" -j "$jobs"
+}
+
 # build SUITE CMAKE_OPTION...: configures and builds build-tests/SUITE; prints only what goes wrong.
 build() {
   local suite=$1 dir="$root/build-tests/$1" log="$root/build-tests/$1.log"
   shift
   echo "Building $suite ..."
   mkdir -p "$dir"
-  if ! { cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON "$@" && ninja -C "$dir" -j "$jobs"; } >"$log" 2>&1; then
+  if ! configure_and_build "$dir" "$@" >"$log" 2>&1; then
     grep -vE '^\[[0-9]+/[0-9]+\]|^-- ' "$log" || true
     echo "The build of $suite failed; the whole text is in ${log#"$root"/}"
     return 1

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Includes point one way: proto <- core <- io <- main, api and ctl. Coordinator and SDK meet only in proto,
-and each third-party header is included by one .c file a side.
+"""Includes point one way: proto <- core <- io <- main, api and ctl. Coordinator and SDK meet only
+in proto, and each third-party header is included by one .c file a side.
 
 usage: check_layers.py ROOT | --self-test
 """
@@ -37,8 +37,8 @@ MAY_USE = {
     "example": ("proto", "sdk"),
 }
 
-# A header of somebody else's, and the files that may include it: `name*.c` stands for name.c and the
-# name_<part>.c that share name_internal.h with it.
+# A header of somebody else's, and the files that may include it: `name*.c` stands for name.c and
+# the name_<part>.c that share name_internal.h with it.
 OWNERS = {
     "jansson.h": (r"proto/json\.c",),
     "microhttpd.h": (
@@ -55,12 +55,17 @@ OWNERS = {
     ),
     "uv.h": (r"coordinator/io/\w+\.[ch]", r"coordinator/ctl/\w+\.[ch]", r"coordinator/\w+\.[ch]"),
     "ini.h": (r"coordinator/config(_\w+)?\.c", r"participant-sdk/examples/\w+\.c"),
-    "xxhash.h": (r"coordinator/io/\w+\.c", r"participant-sdk/io/\w+\.c", r"participant-sdk/resources/\w+\.c"),
+    "xxhash.h": (
+        r"coordinator/io/\w+\.c",
+        r"participant-sdk/io/\w+\.c",
+        r"participant-sdk/resources/\w+\.c",
+    ),
 }
 
 # System headers that bring I/O, clocks, threads or randomness.
 IMPURE = re.compile(
-    r"^(sys/(?!types\.h)|arpa/|net/|netinet/|time\.h|unistd\.h|fcntl\.h|poll\.h|pthread\.h|signal\.h|threads\.h"
+    r"^(sys/(?!types\.h)|arpa/|net/|netinet/|time\.h|unistd\.h|fcntl\.h|poll\.h|pthread\.h"
+    r"|signal\.h|threads\.h"
     r"|stdatomic\.h|syslog\.h|locale\.h|setjmp\.h|uv\.h|sqlite3\.h|microhttpd\.h|curl/)"
 )
 PURE_FOLDERS = ("coordinator/core/", "participant-sdk/core/")
@@ -82,7 +87,8 @@ def includes(files):
 
 
 def resolve(files, path, header):
-    """The file of ours that an include names: beside the includer first, then by the end of its path."""
+    """The file of ours that an include names: beside the includer first, then by the end of its
+    path."""
     beside = str(pathlib.PurePosixPath(path).parent / header)
     if beside in files:
         return beside
@@ -99,7 +105,7 @@ def arrows(files):
             continue
         (side, height), (other, other_height) = place(path), place(target)
         if other != side and other not in MAY_USE[side]:
-            yield path, line, f"{side} includes {target}, which belongs to {other}: they meet only in proto/"
+            yield path, line, f"{side} includes {target} of {other}: they meet only in proto/"
         elif other_height > height:
             yield path, line, f"includes {target}, which lies above it"
 
@@ -120,14 +126,16 @@ def public_headers(files):
     """What applications see: the standard library and vow's own public headers."""
     for path, line, header in includes(files):
         if "/include/vow/" in path and not re.fullmatch(r"vow/\w+\.h|std\w+\.h", header):
-            yield path, line, f"a public header includes only <vow/…> and the standard library: {header}"
+            yield path, line, f"a public header includes <vow/…> and std….h only: {header}"
 
 
 def examples(files):
     """What an example includes of vow is what an application can include."""
     for path, line, header in includes(files):
         target = resolve(files, path, header)
-        beside = target and pathlib.PurePosixPath(target).parent == pathlib.PurePosixPath(path).parent
+        beside = (
+            target and pathlib.PurePosixPath(target).parent == pathlib.PurePosixPath(path).parent
+        )
         if place(path)[0] == "example" and target and not beside and "/include/vow/" not in target:
             yield path, line, f"an example uses the public headers only: {header}"
 
@@ -138,11 +146,14 @@ arrows.guilty = [
     {"proto/json.c": '#include "core/core.h"', "coordinator/core/core.h": ""},
     {"coordinator/io/log.c": '#include "vow/client.h"', "participant-sdk/include/vow/client.h": ""},
     {"participant-sdk/io/log.c": '#include "core/txn.h"', "coordinator/core/txn.h": ""},
-    {"participant-sdk/io/log.c": '#include "resources/sqlite.h"', "participant-sdk/resources/sqlite.h": ""},
+    {
+        "participant-sdk/io/log.c": '#include "resources/sqlite.h"',
+        "participant-sdk/resources/sqlite.h": "",
+    },
     {"coordinator/main.c": '#include "ctl/table.h"', "coordinator/ctl/table.h": ""},
 ]
 arrows.innocent = {
-    "coordinator/io/log.c": '#include <stdio.h>\n#include "log.h"\n#include "core/core.h"\n#include "buf.h"',
+    "coordinator/io/log.c": '#include "log.h"\n#include "core/core.h"\n#include "buf.h"',
     "coordinator/io/log.h": "",
     "coordinator/core/core.h": "",
     "participant-sdk/core/core.h": "",
@@ -165,9 +176,14 @@ purity.guilty = [
     {"coordinator/core/core.c": "#include <time.h>"},
     {"participant-sdk/core/core.c": "#include <sys/socket.h>"},
 ]
-purity.innocent = {"coordinator/core/core.c": "#include <string.h>", "coordinator/io/log.c": "#include <time.h>"}
+purity.innocent = {
+    "coordinator/core/core.c": "#include <string.h>",
+    "coordinator/io/log.c": "#include <time.h>",
+}
 public_headers.guilty = [{"participant-sdk/include/vow/sqlite.h": "#include <sqlite3.h>"}]
-public_headers.innocent = {"participant-sdk/include/vow/sqlite.h": "#include <stddef.h>\n#include <vow/types.h>"}
+public_headers.innocent = {
+    "participant-sdk/include/vow/sqlite.h": "#include <stddef.h>\n#include <vow/types.h>"
+}
 examples.guilty = [{"participant-sdk/examples/bank.c": '#include "json.h"', "proto/json.h": ""}]
 examples.innocent = {
     "participant-sdk/examples/bank.c": '#include <vow/client.h>\n#include "accounts.h"',

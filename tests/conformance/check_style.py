@@ -31,7 +31,8 @@ def file_length(files):
 
 
 def function_length(files):
-    """A function opens with a line at the margin that ends in `) {` and closes with `}` at the margin."""
+    """A function opens with a line at the margin that ends in `) {` and closes with `}` at the
+    margin."""
     for path, lines in code_lines(files):
         opened = None
         for number, line in enumerate(lines, 1):
@@ -41,13 +42,14 @@ def function_length(files):
                     start -= 1
                 opened = start
             elif line == "}" and opened is not None:
-                if number - opened + 1 > FUNCTION_LINES_MAX:
-                    yield path, opened, f"{number - opened + 1} lines; a function stops at {FUNCTION_LINES_MAX}"
+                length = number - opened + 1
+                if length > FUNCTION_LINES_MAX:
+                    yield path, opened, f"{length} lines; a function stops at {FUNCTION_LINES_MAX}"
                 opened = None
 
 
 def width(files):
-    for path, lines in code_lines(files):
+    for path, lines in code_lines(files, (*CODE, ".py", ".sh")):
         allowed = False
         for number, line in enumerate(lines, 1):
             # A table that clang-format is told to leave alone may be as wide as its rows.
@@ -93,13 +95,18 @@ def backward_goto(files):
 
 
 LONG_FUNCTION = "/* */\nint f(int a) {\n" + "  a++;\n" * FUNCTION_LINES_MAX + "}\n"
-WRAPPED_LONG_FUNCTION = "/* */\nint f(int a,\n      int b) {\n" + "  a++;\n" * (FUNCTION_LINES_MAX - 2) + "}\n"
+WRAPPED_LONG_FUNCTION = (
+    "/* */\nint f(int a,\n      int b) {\n" + "  a++;\n" * (FUNCTION_LINES_MAX - 2) + "}\n"
+)
 SHORT_FUNCTION = "/* */\nint f(int a) {\n" + "  a++;\n" * (FUNCTION_LINES_MAX - 2) + "}\n"
 
 file_length.guilty = [{"proto/a.c": "x\n" * (FILE_LINES_MAX + 1)}]
 file_length.innocent = {"proto/a.c": "x\n" * FILE_LINES_MAX, "proto/README.md": "x\n" * 9999}
 function_length.guilty = [{"proto/a.c": LONG_FUNCTION}, {"proto/a.c": WRAPPED_LONG_FUNCTION}]
-function_length.innocent = {"proto/a.c": SHORT_FUNCTION, "proto/b.c": "struct x {\n" + "  int a;\n" * 99 + "};\n"}
+function_length.innocent = {
+    "proto/a.c": SHORT_FUNCTION,
+    "proto/b.c": "struct x {\n" + "  int a;\n" * 99 + "};\n",
+}
 width.guilty = [{"proto/a.h": "/* " + "x" * WIDTH_MAX + " */"}]
 width.innocent = {"proto/a.h": "x" * WIDTH_MAX + "\n/* clang-format off */\n" + "x" * 200}
 catch_all_names.guilty = [{"coordinator/utils/a.c": ""}, {"proto/misc.c": ""}]
@@ -109,10 +116,21 @@ unfinished.innocent = {"proto/a.c": "/* to do or not */"}
 opening_comment.guilty = [{"proto/a.c": "#include <stdio.h>\n"}]
 opening_comment.innocent = {"proto/a.c": "/* What it is. */\n"}
 backward_goto.guilty = [{"proto/a.c": "/* */\nint f(void) {\nagain:\n  goto again;\n}\n"}]
-backward_goto.innocent = {"proto/a.c": "/* */\nint f(void) {\n  goto out;\nout:\n  return 0;\n}\nint g(void) {\n  goto out;\n"}
+backward_goto.innocent = {
+    "proto/a.c": "/* */\nint f(void) {\n  goto out;\nout:\n  return 0;\n}\n"
+    "int g(void) {\n  goto out;\n"
+}
 
 if __name__ == "__main__":
     main(
-        [file_length, function_length, width, catch_all_names, unfinished, opening_comment, backward_goto],
+        [
+            file_length,
+            function_length,
+            width,
+            catch_all_names,
+            unfinished,
+            opening_comment,
+            backward_goto,
+        ],
         __doc__,
     )

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What object files admit to: the cores call nothing that does I/O, reads a clock or draws lots, and keep
-no state of their own; libvow exports exactly what its public headers declare.
+"""What object files admit to: the cores call nothing that does I/O, reads a clock or draws lots,
+and keep no state of their own; libvow exports exactly what its public headers declare.
 
 usage: check_symbols.py --core ROOT | --exports ROOT LIBRARY | --self-test
 """
@@ -12,14 +12,23 @@ import sys
 import tempfile
 
 CORE_FOLDERS = ("coordinator/core", "participant-sdk/core")
-CORE_INCLUDES = ("proto", "proto/include", "coordinator", "coordinator/core", "participant-sdk",
-                 "participant-sdk/core", "participant-sdk/include")
+CORE_INCLUDES = (
+    "proto",
+    "proto/include",
+    "coordinator",
+    "coordinator/core",
+    "participant-sdk",
+    "participant-sdk/core",
+    "participant-sdk/include",
+)
 # What a pure state machine may ask of the C library: memory and strings.
 PURE = re.compile(
-    r"^(vow_\w+|mem\w+|str\w+|stpcpy|malloc|calloc|realloc|reallocarray|free|qsort|bsearch|abs|abort"
-    r"|v?snprintf|__\w+_chk|__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$"
+    r"^(vow_\w+|mem\w+|str\w+|stpcpy|malloc|calloc|realloc|reallocarray|free|qsort|bsearch"
+    r"|abs|abort|v?snprintf|__\w+_chk|__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$"
 )
-IMPURE = re.compile(r"^(strftime\w*|strerror\w*|__v?f?printf_chk|__syslog_chk|__read_chk|__open_chk)$")
+IMPURE = re.compile(
+    r"^(strftime\w*|strerror\w*|__v?f?printf_chk|__syslog_chk|__read_chk|__open_chk)$"
+)
 
 
 def symbols(path, *options):
@@ -35,8 +44,19 @@ def symbols(path, *options):
 
 def compile_object(source, target, includes):
     subprocess.run(
-        ["gcc", "-std=gnu11", "-O1", "-fno-pie", "-D_GNU_SOURCE", '-DVOW_VERSION="check"', "-c",
-         *[f"-I{path}" for path in includes], "-o", str(target), str(source)],
+        [
+            "gcc",
+            "-std=gnu11",
+            "-O1",
+            "-fno-pie",
+            "-D_GNU_SOURCE",
+            '-DVOW_VERSION="check"',
+            "-c",
+            *[f"-I{path}" for path in includes],
+            "-o",
+            str(target),
+            str(source),
+        ],
         check=True,
     )
 
@@ -82,12 +102,15 @@ def export_findings(exported, public):
 
 
 def check_exports(root, library):
-    headers = [*pathlib.Path(root).glob("proto/include/vow/*.h"),
-               *pathlib.Path(root).glob("participant-sdk/include/vow/*.h")]
+    headers = [
+        *pathlib.Path(root).glob("proto/include/vow/*.h"),
+        *pathlib.Path(root).glob("participant-sdk/include/vow/*.h"),
+    ]
     public = {name for header in headers for name in declared(header.read_text())}
     # Sanitizers and coverage put marks of their own into a shared object.
     ours = {
-        name for kind, name in symbols(library, "-D", "--defined-only")
+        name
+        for kind, name in symbols(library, "-D", "--defined-only")
         if kind != "A" and not re.match(r"^(__(asan|ubsan|tsan|odr_asan|gcov)|_init$|_fini$)", name)
     }
     if not ours:
@@ -98,7 +121,7 @@ def check_exports(root, library):
 def self_test():
     samples = {
         "clock": "#include <time.h>\nlong f(void) { return time(0); }",
-        "print": "#include <stdio.h>\nvoid f(void) { puts(\"x\"); }",
+        "print": '#include <stdio.h>\nvoid f(void) { puts("x"); }',
         "lots": "#include <stdlib.h>\nint f(void) { return rand(); }",
         "state": "static int n; int f(void) { return n++; }",
     }
@@ -113,7 +136,9 @@ def self_test():
             "int f(const char *s) { return (int)strlen(s) + t[0]; }"
         )
         yield from core_findings(source, [])
-    if list(declared("VOW_PUBLIC const char *vow_a(int b)\n  __attribute__((x));\nint c(void);")) != ["vow_a"]:
+    if list(
+        declared("VOW_PUBLIC const char *vow_a(int b)\n  __attribute__((x));\nint c(void);")
+    ) != ["vow_a"]:
         yield "declarations are misread"
     if len(list(export_findings({"vow_a", "b"}, {"vow_a", "vow_c"}))) != 3:
         yield "an undeclared, a missing or a foreign export was not noticed"

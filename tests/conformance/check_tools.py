@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Debian's own tools over the tree: clang-format and clang-tidy over C, shellcheck over shell scripts.
+"""Debian's own tools over the tree: clang-format and clang-tidy over C, shellcheck over shell
+scripts.
 
 usage: check_tools.py format ROOT | tidy ROOT BUILD [JOBS] | shell ROOT | --self-test
 """
@@ -21,9 +22,7 @@ def run(*command):
 
 
 def c_files(root):
-    return [
-        path for folder in SOURCE_FOLDERS for path in sorted((root / folder).rglob("*.[ch]"))
-    ]
+    return [path for folder in SOURCE_FOLDERS for path in sorted((root / folder).rglob("*.[ch]"))]
 
 
 def check_format(root):
@@ -41,11 +40,14 @@ def check_tidy(root, build, jobs):
     """Every product source that this build compiles, in parallel."""
     commands = json.loads((build / "compile_commands.json").read_text())
     folders = [root / folder for folder in SOURCE_FOLDERS if folder != "tests"]
-    sources = sorted({
-        entry["file"] for entry in commands
-        if entry["file"].endswith(".c")
-        and any(folder in pathlib.Path(entry["file"]).parents for folder in folders)
-    })
+    sources = sorted(
+        {
+            entry["file"]
+            for entry in commands
+            if entry["file"].endswith(".c")
+            and any(folder in pathlib.Path(entry["file"]).parents for folder in folders)
+        }
+    )
     if not sources:
         return f"{build}/compile_commands.json names no source of {root}"
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -55,7 +57,8 @@ def check_tidy(root, build, jobs):
 
 def check_shell(root):
     scripts = [
-        path for path in [*root.glob("tests/**/*.sh"), *root.glob("deploy/**/*.sh"), root / ".ci/run"]
+        path
+        for path in [*root.glob("tests/**/*.sh"), *root.glob("deploy/**/*.sh"), root / ".ci/run"]
         if path.is_file()
     ]
     if not scripts:

@@ -1,14 +1,28 @@
-"""What the source checks share: reading the tree, printing findings, and proving that a check can fail.
+"""What the source checks share: reading the tree, printing findings, and proving that a check can
+fail.
 
-A check is a function from {path: text} to findings (path, line, message). It lists samples that must be
-found guilty and one that must not be; `--self-test` runs it on those instead of the tree.
+A check is a function from {path: text} to findings (path, line, message). It lists samples that
+must be found guilty and one that must not be; `--self-test` runs it on those instead of the tree.
 """
 
 import pathlib
 import sys
 
 FOLDERS = ("proto", "coordinator", "participant-sdk", "tests", "deploy", ".ci")
-SUFFIXES = {".c", ".h", ".py", ".sh", ".txt", ".md", ".yaml", ".service", ".conf", ".in", ".pml", ".ini"}
+SUFFIXES = {
+    ".c",
+    ".h",
+    ".py",
+    ".sh",
+    ".txt",
+    ".md",
+    ".yaml",
+    ".service",
+    ".conf",
+    ".in",
+    ".pml",
+    ".ini",
+}
 
 
 def read_tree(root):
@@ -19,7 +33,9 @@ def read_tree(root):
     return {
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
         for path in sorted(files)
-        if path.is_file() and (path.suffix in SUFFIXES or path.name == "run") and "__pycache__" not in path.parts
+        if path.is_file()
+        and (path.suffix in SUFFIXES or path.name == "run")
+        and "__pycache__" not in path.parts
     }
 
 
@@ -29,7 +45,9 @@ def self_test(checks):
     for check in checks:
         for number, sample in enumerate(check.guilty):
             if not list(check(sample)):
-                failures.append(f"{check.__name__}: guilty sample {number} was not noticed: {sample}")
+                failures.append(
+                    f"{check.__name__}: guilty sample {number} was not noticed: {sample}"
+                )
         found = list(check(check.innocent))
         if found:
             failures.append(f"{check.__name__}: the innocent sample was blamed: {found}")

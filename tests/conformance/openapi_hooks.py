@@ -1,5 +1,5 @@
-"""Hooks of schemathesis: requests are generated freely, but nothing leaves this machine and nothing is written
-outside the test's folder."""
+"""Hooks of schemathesis: requests are generated freely, but nothing leaves this machine and nothing
+is written outside the test's folder."""
 
 import os
 
@@ -21,7 +21,9 @@ def tame(path, body):
         return body
     if path == "/v1/backup" and str(body.get("path", "")).startswith("/"):
         name = "".join(c if c.isalnum() else "_" for c in body["path"])[:60]
-        body["path"] = os.path.join(os.environ["VOW_BACKUP_FOLDER"], f"{abs(hash(body['path']))}{name}")
+        body["path"] = os.path.join(
+            os.environ["VOW_BACKUP_FOLDER"], f"{abs(hash(body['path']))}{name}"
+        )
     if path == "/v1/transactions" and isinstance(body.get("branches"), list):
         for branch in body["branches"]:
             tame_branch(branch)

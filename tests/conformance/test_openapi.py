@@ -1,14 +1,13 @@
-"""The running programs and the OpenAPI files say the same: schemathesis generates requests from the files, valid
-ones and invalid ones, and holds every answer against them."""
+"""The running programs and the OpenAPI files say the same: schemathesis generates requests from the
+files, valid ones and invalid ones, and holds every answer against them."""
 
 import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import pytest
-from vowtest import Client, schema, wait_until
+from vowtest import Client, schema
 from vowtest.process import Process, program
 
 HERE = pathlib.Path(__file__).parent
@@ -29,8 +28,14 @@ def schemathesis():
     if not (marker.exists() and marker.read_text() == wanted):
         subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", str(venv)], check=True)
         subprocess.run(
-            [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check",
-             "-r", str(HERE / "requirements.txt")],
+            [
+                str(venv / "bin" / "pip"),
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "-r",
+                str(HERE / "requirements.txt"),
+            ],
             check=True,
         )
         marker.write_text(wanted)
@@ -40,13 +45,41 @@ def schemathesis():
 def run_schemathesis(command, file, url, folder, *options):
     """Same seed, same requests: a failure can be repeated."""
     done = subprocess.run(
-        [str(command), "run", str(file), "--base-url", url, "--checks", "all",
-         "--data-generation-method", "all", "--hypothesis-seed", "1",
-         "--hypothesis-max-examples", EXAMPLES, "--hypothesis-suppress-health-check", "all",
-         "--hypothesis-database", "none", "--request-timeout", "20000", "--workers", "1", *options],
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "openapi_hooks", "PYTHONPATH": str(HERE),
-             "PYTHONHASHSEED": "0", "VOW_BACKUP_FOLDER": str(folder), "NO_COLOR": "1"},
-        capture_output=True, text=True, cwd=folder,
+        [
+            str(command),
+            "run",
+            str(file),
+            "--base-url",
+            url,
+            "--checks",
+            "all",
+            "--data-generation-method",
+            "all",
+            "--hypothesis-seed",
+            "1",
+            "--hypothesis-max-examples",
+            EXAMPLES,
+            "--hypothesis-suppress-health-check",
+            "all",
+            "--hypothesis-database",
+            "none",
+            "--request-timeout",
+            "20000",
+            "--workers",
+            "1",
+            *options,
+        ],
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "openapi_hooks",
+            "PYTHONPATH": str(HERE),
+            "PYTHONHASHSEED": "0",
+            "VOW_BACKUP_FOLDER": str(folder),
+            "NO_COLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stdout[-15000:] + done.stderr[-2000:]
 
@@ -89,7 +122,9 @@ def test_every_documented_route_is_served_with_its_methods_and_no_others(world):
                 routed = answer.status not in (404, 405) or answer.problem == "unknown-transaction"
                 assert routed, f"{method} {path}: {answer}"
             else:
-                assert answer.status == 405, f"{method} {path} is answered and not documented: {answer}"
+                assert (
+                    answer.status == 405
+                ), f"{method} {path} is answered and not documented: {answer}"
                 allowed = {word.strip() for word in answer.headers["Allow"].split(",")}
                 assert allowed - {"HEAD", "OPTIONS"} == methods, path
 
@@ -101,7 +136,11 @@ def test_every_path_in_the_source_is_documented():
     for source in (ROOT / "coordinator").rglob("*.c"):
         if "ctl" in source.parts:
             continue
-        found |= set(re.findall(r'"(/(?:v1/[\w/{}-]+|healthz|readyz|metrics|openapi\.yaml))"', source.read_text()))
+        found |= set(
+            re.findall(
+                r'"(/(?:v1/[\w/{}-]+|healthz|readyz|metrics|openapi\.yaml))"', source.read_text()
+            )
+        )
     assert found, "the table of routes was found"
     normal = {re.sub(r"\{\w*\}|:\w+|\*", "{id}", path) for path in found}
     assert normal <= known | {"/v1/transactions/"}, normal - known

@@ -1,4 +1,5 @@
-"""Whatever a client sends, it is told what is wrong and what to do; nothing is lost, leaked or crashed by it."""
+"""Whatever a client sends, it is told what is wrong and what to do; nothing is lost, leaked or
+crashed by it."""
 
 import http.client
 import json
@@ -26,47 +27,101 @@ BODIES = {
     "a bare word": ("yes", 400, "invalid-json", ""),
     "bad UTF-8": (b'{"metadata":{"a":"\xff"}}', 400, "invalid-json", ""),
     "a NUL": (b'{"metadata":{"a":"\\u0000"}}', 400, "invalid", ""),
-    "the same member twice": ('{"timeout_ms":1000,"timeout_ms":2000}', 400, "invalid-json", "timeout_ms"),
+    "the same member twice": (
+        '{"timeout_ms":1000,"timeout_ms":2000}',
+        400,
+        "invalid-json",
+        "timeout_ms",
+    ),
     "too deep": ('{"metadata":{"a":' + nested(100) + "}}", 400, "invalid-json", ""),
     "far too deep": ('{"metadata":{"a":' + nested(100000) + "}}", 400, "invalid-json", ""),
     "an array": ("[]", 400, "invalid-request", "object"),
     "null": ("null", 400, "invalid-request", "object"),
     "a string for a number": ({"timeout_ms": "1000"}, 400, "invalid-request", "timeout_ms"),
     "a negative number": ({"timeout_ms": -1}, 400, "invalid-request", "timeout_ms"),
-    "a timeout beyond what is configured": ({"timeout_ms": 86400000}, 422, "limit-exceeded", "timeout_ms"),
+    "a timeout beyond what is configured": (
+        {"timeout_ms": 86400000},
+        422,
+        "limit-exceeded",
+        "timeout_ms",
+    ),
     "a fraction": ({"timeout_ms": 1.5}, 400, "invalid-request", "timeout_ms"),
     "a number out of range": ('{"timeout_ms":1e300}', 400, "invalid-request", "timeout_ms"),
     "an integer out of range": ('{"timeout_ms":99999999999999999999}', 400, "invalid", ""),
-    "a timeout beyond the limit": ({"timeout_ms": 4000000000}, 400, "invalid-request", "timeout_ms"),
+    "a timeout beyond the limit": (
+        {"timeout_ms": 4000000000},
+        400,
+        "invalid-request",
+        "timeout_ms",
+    ),
     "a string for an object": ({"metadata": "x"}, 400, "invalid-request", "metadata"),
     "an unknown member": ({"colour": "red"}, 400, "invalid-request", "colour"),
     "branches that are no array": ({"branches": {}}, 400, "invalid-request", "branches"),
     "a branch that is no object": ({"branches": [1]}, 400, "invalid-request", "branches[0]"),
-    "a branch without a URL": ({"branches": [{"name": "x"}]}, 400, "invalid-request", "branches[0]"),
+    "a branch without a URL": (
+        {"branches": [{"name": "x"}]},
+        400,
+        "invalid-request",
+        "branches[0]",
+    ),
     "an unknown member of a branch": (
-        {"branches": [{"url": "http://127.0.0.1:1/", "x": 1}]}, 400, "invalid-request", "x",
+        {"branches": [{"url": "http://127.0.0.1:1/", "x": 1}]},
+        400,
+        "invalid-request",
+        "x",
     ),
     "a number for a URL": ({"branches": [{"url": 1}]}, 400, "invalid-request", "branches[0].url"),
-    "an empty name": ({"branches": [{"url": "http://127.0.0.1:1/", "name": ""}]}, 400, "invalid", "name"),
+    "an empty name": (
+        {"branches": [{"url": "http://127.0.0.1:1/", "name": ""}]},
+        400,
+        "invalid",
+        "name",
+    ),
     "a name that is too long": (
-        {"branches": [{"url": "http://127.0.0.1:1/", "name": "x" * 5000}]}, 400, "invalid", "name",
+        {"branches": [{"url": "http://127.0.0.1:1/", "name": "x" * 5000}]},
+        400,
+        "invalid",
+        "name",
     ),
     "a participant nobody configured": (
-        {"branches": [{"participant": "nobody"}]}, 404, "unknown-participant", "nobody",
+        {"branches": [{"participant": "nobody"}]},
+        404,
+        "unknown-participant",
+        "nobody",
     ),
     "a word for commit": ({"commit": "yes"}, 400, "invalid-request", "commit"),
 }
 
 URLS = [
-    "", "x", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "http:///x", "http://[::1", "//127.0.0.1/x",
-    "http://127.0.0.1:99999/", "http://127.0.0.1:port/", "http://127.0.0.1/a b", "http://127.0.0.1/\n",
-    "http://user:password@127.0.0.1/", "javascript:alert(1)", "http://127.0.0.1/?query=1", "http://127.0.0.1/#x",
-    "http://127.0.0.1/a/../b", "http://" + "x" * 5000 + "/",
+    "",
+    "x",
+    "ftp://127.0.0.1/x",
+    "file:///etc/passwd",
+    "http://",
+    "http:///x",
+    "http://[::1",
+    "//127.0.0.1/x",
+    "http://127.0.0.1:99999/",
+    "http://127.0.0.1:port/",
+    "http://127.0.0.1/a b",
+    "http://127.0.0.1/\n",
+    "http://user:password@127.0.0.1/",
+    "javascript:alert(1)",
+    "http://127.0.0.1/?query=1",
+    "http://127.0.0.1/#x",
+    "http://127.0.0.1/a/../b",
+    "http://" + "x" * 5000 + "/",
 ]
 
 IDS = [
-    "x", "1", "01900000-0000-7000-8000-00000000000", "01900000-0000-7000-8000-0000000000011",
-    "01900000000070008000000000000001", "01900000-0000-7000-8000-00000000000g", "%00", "..%2f..%2fetc",
+    "x",
+    "1",
+    "01900000-0000-7000-8000-00000000000",
+    "01900000-0000-7000-8000-0000000000011",
+    "01900000000070008000000000000001",
+    "01900000-0000-7000-8000-00000000000g",
+    "%00",
+    "..%2f..%2fetc",
     "{01900000-0000-7000-8000-000000000001}",
 ]
 
@@ -111,7 +166,9 @@ def test_an_unknown_id_is_unknown(client):
         assert answer.status == 404 and answer.problem == "unknown-transaction", (tail, answer)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/transactions", "/v1/transactions/", "/v1/x", "/%ff", "//v1/status"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v2/transactions", "/v1/transactions/", "/v1/x", "/%ff", "//v1/status"]
+)
 def test_an_unknown_route_is_404(client, path):
     answer = client.get(path)
     assert answer.status == 404 and answer.problem == "route-not-found", answer
@@ -133,7 +190,9 @@ def test_a_wrong_method_is_405_and_the_right_ones_are_named(client, method, path
     assert method not in answer.headers["Allow"] and answer.headers["Allow"]
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "json"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "json"]
+)
 def test_another_content_type_is_415(client, kind):
     answer = client.post("/v1/transactions", "{}", headers={"Content-Type": kind})
     assert answer.status == 415 and answer.problem == "unsupported-media-type"
@@ -160,8 +219,17 @@ def test_a_body_that_is_too_long_is_413(world, size):
 
 
 @pytest.mark.parametrize(
-    "path", ["?state=sleeping", "?limit=0", "?limit=x", "?limit=100000000", "?cursor=x", "?colour=red",
-             "?older_than_ms=-1", "?heuristic=perhaps"],
+    "path",
+    [
+        "?state=sleeping",
+        "?limit=0",
+        "?limit=x",
+        "?limit=100000000",
+        "?cursor=x",
+        "?colour=red",
+        "?older_than_ms=-1",
+        "?heuristic=perhaps",
+    ],
 )
 def test_a_wrong_filter_is_refused_and_named(client, path):
     answer = client.get("/v1/transactions" + path)
@@ -170,7 +238,14 @@ def test_a_wrong_filter_is_refused_and_named(client, path):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"transactions": "x"}, {"transactions": ["x"]}, {"transactions": [1]}, {"transactions": None}]
+    "body",
+    [
+        {},
+        {"transactions": "x"},
+        {"transactions": ["x"]},
+        {"transactions": [1]},
+        {"transactions": None},
+    ],
 )
 def test_a_wrong_bulk_question_is_refused(client, body):
     assert client.post("/v1/outcomes", body).status == 400
@@ -229,7 +304,8 @@ RAW = [
     b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 100000 + b"\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % n for n in range(5000)) + b"\r\n",
-    b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{}",
+    b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 10\r\n\r\n{}",
 ]
 
 
@@ -262,5 +338,7 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(world):
     for _ in range(30):
         with socket.create_connection((host, int(port)), 5) as connection:
             connection.sendall(request)
-    wait_until(lambda: len(vowd.client.list(state="committed")) == 30, "those that came whole are done", 20)
+    wait_until(
+        lambda: len(vowd.client.list(state="committed")) == 30, "those that came whole are done", 20
+    )
     assert before.keys() == vowd.status().keys()

@@ -1,4 +1,5 @@
-"""Transactions without failures: they commit, abort, vote, enlist and answer as proto/README.md says."""
+"""Transactions without failures: they commit, abort, vote, enlist and answer as proto/README.md
+says."""
 
 import threading
 
@@ -215,9 +216,7 @@ def test_enlisting_twice_is_enlisting_once(world):
     id = vowd.client.begin()
     first = vowd.client.enlist(id, a.url, name="one")
     assert vowd.client.enlist(id, a.url, name="one")["branch"] == first["branch"]
-    other = vowd.client.post(
-        f"/v1/transactions/{id}/branches", {"url": b.url, "name": "one"}
-    )
+    other = vowd.client.post(f"/v1/transactions/{id}/branches", {"url": b.url, "name": "one"})
     assert other.status == 409 and other.problem == "name-conflict"
     assert len(vowd.client.show(id)["branches"]) == 1
 
@@ -233,7 +232,9 @@ def test_two_branches_at_one_participant_are_two(world):
 def test_two_branches_of_one_name_are_refused_when_begun_together(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     answer = vowd.client.one_shot([{"url": a.url, "name": "x"}, {"url": b.url, "name": "x"}])
-    assert answer.status == 409 and answer.problem == "name-conflict" and "x" in answer.json["detail"]
+    assert (
+        answer.status == 409 and answer.problem == "name-conflict" and "x" in answer.json["detail"]
+    )
     assert a.messages == b.messages == [] and vowd.client.list() == []
 
 
@@ -276,10 +277,18 @@ def test_outcomes_in_bulk_are_those_asked_for_in_their_order(world):
     assert answer.status == 200
     assert [entry["transaction"] for entry in answer.json["outcomes"]] == ids
     assert [entry["outcome"] for entry in answer.json["outcomes"]] == [
-        "aborted", "undecided", "committed", "unknown", "aborted",
+        "aborted",
+        "undecided",
+        "committed",
+        "unknown",
+        "aborted",
     ]
     assert [entry.get("presumed", False) for entry in answer.json["outcomes"]] == [
-        True, False, False, False, True,
+        True,
+        False,
+        False,
+        False,
+        True,
     ]
 
 

@@ -1,4 +1,5 @@
-"""Every option is a flag, a variable and a key of the file; what is wrong is named; signals do what they should."""
+"""Every option is a flag, a variable and a key of the file; what is wrong is named; signals do what
+they should."""
 
 import json
 import re
@@ -16,7 +17,10 @@ def vowd_run(*flags, environment=None, seconds=20):
     """Runs vowd to its end: (exit code, everything it printed)."""
     done = subprocess.run(
         [*LAUNCHER, program("vowd"), *map(str, flags)],
-        capture_output=True, text=True, timeout=seconds * 10, env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds * 10,
+        env=environment,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -32,7 +36,9 @@ def test_every_option_of_the_help_is_in_the_commented_file():
     _, text = vowd_run("--help")
     options = set(re.findall(r"--([a-z][a-z-]+)", text))
     options -= {"help", "version", "check-config", "config"}
-    sample = (__import__("pathlib").Path(__file__).parents[2] / "deploy/config/vowd.conf").read_text()
+    sample = (
+        __import__("pathlib").Path(__file__).parents[2] / "deploy/config/vowd.conf"
+    ).read_text()
     keys = set(re.findall(r"^#?\s?([a-z_]+)\s*=", sample, re.M))
     assert {option.replace("-", "_") for option in options} <= keys
 
@@ -41,6 +47,7 @@ def test_a_flag_beats_the_environment_and_that_beats_the_file(tmp_path):
     file = tmp_path / "vowd.conf"
     file.write_text(f"log = {tmp_path}/file.log\nprepare_timeout_ms = 1111\nretry_min_ms = 77\n")
     import os
+
     environment = {**os.environ, "VOW_PREPARE_TIMEOUT_MS": "2222", "VOW_RETRY_MAX_MS": "8888"}
     code, text = vowd_run(
         "--config", file, "--check-config", "--prepare-timeout-ms", 3333, environment=environment
@@ -55,7 +62,10 @@ def test_a_flag_beats_the_environment_and_that_beats_the_file(tmp_path):
     [
         (["--prepare-timeout-ms", "soon"], ["prepare_timeout_ms|prepare-timeout-ms", "soon"]),
         (["--prepare-timeout-ms", "-1"], ["prepare_timeout_ms|prepare-timeout-ms", "-1"]),
-        (["--prepare-timeout-ms", "99999999999999"], ["prepare_timeout_ms|prepare-timeout-ms", "99999999999999"]),
+        (
+            ["--prepare-timeout-ms", "99999999999999"],
+            ["prepare_timeout_ms|prepare-timeout-ms", "99999999999999"],
+        ),
         (["--retry-min-ms", "500", "--retry-max-ms", "100"], ["retry_m|retry-m", "500|100"]),
         (["--listen", "nowhere"], ["listen", "nowhere"]),
         (["--listen", "127.0.0.1:123456"], ["listen", "123456"]),
@@ -178,7 +188,9 @@ def test_sighup_takes_up_what_can_be_reloaded(world, tmp_path):
 
     def quick():
         before = a.count("prepare")
-        answer = Client(vowd.url, timeout=2).one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
+        answer = Client(vowd.url, timeout=2).one_shot(
+            [a.url, b.url], headers={"Prefer": "respond-async"}
+        )
         wait_until(lambda: a.count("prepare") > before, "it is asked")
         return a.received("prepare")[-1].body["timeout_ms"] <= 300 and answer.status == 202
 
@@ -213,6 +225,7 @@ def test_the_daemon_serves_its_own_api_description(world):
     answer = vowd.client.get("/openapi.yaml")
     assert answer.status == 200
     from vowtest.schema import OPENAPI
+
     assert answer.text == OPENAPI.read_text()
 
 

@@ -1,4 +1,5 @@
-"""The harness itself: a toy that sees a rule broken says so, and a process that complains is noticed."""
+"""The harness itself: a toy that sees a rule broken says so, and a process that complains is
+noticed."""
 
 import json
 import sys

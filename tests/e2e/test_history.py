@@ -6,7 +6,8 @@ from vowtest import assert_aborted, assert_committed, parallel, toy, transaction
 
 
 def some_history(world, vowd):
-    """Twelve transactions: eight committed, four aborted; a and b in each, c in the aborted ones."""
+    """Twelve transactions: eight committed, four aborted; a and b in each, c in the aborted
+    ones."""
     a, b, c = world.toy("alpha"), world.toy("beta"), world.toy("gamma")
     c.script("prepare", toy.vote("abort", "never"))
     committed = [assert_committed(vowd.client.one_shot([a.url, b.url]))["id"] for _ in range(8)]
@@ -61,8 +62,17 @@ def test_a_transaction_tells_its_whole_story_with_times(world):
     id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     shown = vowd.wait_state(id, "committed")
     events = [entry["kind"] for entry in shown["history"]]
-    order = ["begun", "enlisted", "commit-asked", "prepare-sent", "vote", "decided", "decision-sent",
-             "acknowledged", "ended"]
+    order = [
+        "begun",
+        "enlisted",
+        "commit-asked",
+        "prepare-sent",
+        "vote",
+        "decided",
+        "decision-sent",
+        "acknowledged",
+        "ended",
+    ]
     positions = [events.index(event) for event in order]
     assert positions == sorted(positions), events
     assert "attempt-failed" in events
@@ -124,7 +134,10 @@ def test_participants_are_listed_with_their_state(world):
     parallel(lambda _: vowd.client.one_shot([a.url, b.url]), range(3))
 
     def look():
-        all = {one["url"].rstrip("/"): one for one in vowd.client.get("/v1/participants").json["participants"]}
+        all = {
+            one["url"].rstrip("/"): one
+            for one in vowd.client.get("/v1/participants").json["participants"]
+        }
         return all if b.url in all and all[b.url]["state"] == "down" else None
 
     found = wait_until(look, "b is seen to be down")

@@ -33,9 +33,13 @@ def test_an_abort_under_a_key_stays_an_abort(world):
     a.script("prepare", toy.vote("abort", "not today"), times=1)
     headers = keyed()
     first = assert_aborted(vowd.client.one_shot([a.url, b.url], headers=headers), "not today")
-    assert assert_aborted(vowd.client.one_shot([a.url, b.url], headers=headers))["id"] == first["id"]
+    assert (
+        assert_aborted(vowd.client.one_shot([a.url, b.url], headers=headers))["id"] == first["id"]
+    )
     vowd.restart()
-    assert assert_aborted(vowd.client.one_shot([a.url, b.url], headers=headers))["id"] == first["id"]
+    assert (
+        assert_aborted(vowd.client.one_shot([a.url, b.url], headers=headers))["id"] == first["id"]
+    )
     assert a.count("prepare") == 1
 
 
@@ -67,8 +71,9 @@ def test_a_key_that_is_no_key_is_refused(world, key):
 
 @pytest.mark.parametrize("point", [name for name in COORDINATOR if not name.startswith("recover")])
 def test_a_repeat_after_a_crash_never_does_it_twice(world, point):
-    """Killed at each step, asked again with the same key: the work is done once or, if nothing had been
-    decided, anew as another transaction while the first is aborted; what was answered stays."""
+    """Killed at each step, asked again with the same key: the work is done once or, if nothing had
+    been decided, anew as another transaction while the first is aborted; what was answered
+    stays."""
     vowd, (a, b) = world.vowd(start=False), world.two_toys()
     vowd.start(failpoint=f"{point}=kill")
     headers = keyed()

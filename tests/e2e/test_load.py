@@ -1,4 +1,5 @@
-"""Several hundred transactions at once, thousands of connections: nothing is lost, nothing blocks."""
+"""Several hundred transactions at once, thousands of connections: nothing is lost, nothing
+blocks."""
 
 import resource
 import socket
@@ -39,7 +40,8 @@ def test_three_hundred_open_ones_wait_without_harm(world):
     slow.script("prepare", toy.hang)
     started = parallel(
         lambda n: vowd.client.one_shot([a.url, slow.url], headers={"Prefer": "respond-async"}),
-        range(300), threads=30,
+        range(300),
+        threads=30,
     )
     ids = [answer.json["id"] for answer in started]
     wait_until(lambda: a.count("prepare") == 300, "all are preparing", 20)
@@ -100,7 +102,8 @@ def test_more_transactions_than_allowed_are_refused_with_a_hint(world):
 
 
 def test_memory_and_descriptors_come_back(world):
-    """After a burst nothing is left behind: descriptors return, and a second burst needs no more memory."""
+    """After a burst nothing is left behind: descriptors return, and a second burst needs no more
+    memory."""
     vowd, (a, b) = world.vowd(retention_count=0), world.two_toys()
 
     def burst():

@@ -1,5 +1,5 @@
-"""A log that is locked, truncated, corrupted, newer, read-only or on a full disk: a clear error that says what to
-do, a non-zero exit code, and nothing is lost or changed."""
+"""A log that is locked, truncated, corrupted, newer, read-only or on a full disk: a clear error
+that says what to do, a non-zero exit code, and nothing is lost or changed."""
 
 import os
 import shutil
@@ -85,13 +85,16 @@ def test_a_changed_row_is_noticed_before_anything_is_answered(world):
     """SQLite finds the file in order; the row's own checksum does not agree."""
     vowd, _, id = log_with_history(world)
     database = sqlite3.connect(vowd.log)
-    tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    tables = [
+        row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    ]
     changed = 0
     for table in tables:
         columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
         if "image" in columns and "open" in columns:
             changed += database.execute(
-                f"UPDATE {table} SET image = replace(image, 'committing', 'committinG') WHERE open = 1"
+                f"UPDATE {table} SET image = replace(image, 'committing', 'committinG') "
+                "WHERE open = 1"
             ).rowcount
     database.commit()
     database.close()
@@ -101,7 +104,8 @@ def test_a_changed_row_is_noticed_before_anything_is_answered(world):
 
 
 def test_a_damaged_page_is_refused_or_harmless(world):
-    """Every page of the log overwritten in turn: it starts and has lost nothing, or it refuses to start."""
+    """Every page of the log overwritten in turn: it starts and has lost nothing, or it refuses to
+    start."""
     vowd, b, id = log_with_history(world)
     good = vowd.log.read_bytes()
     b.unscript()
@@ -109,7 +113,7 @@ def test_a_damaged_page_is_refused_or_harmless(world):
     refusals = 0
     for offset in range(0, len(good), 4096):
         damaged = bytearray(good)
-        damaged[offset + 16:offset + 80] = b"\xa5" * 64
+        damaged[offset + 16 : offset + 80] = b"\xa5" * 64
         vowd.log.write_bytes(damaged)
         for extra in vowd.folder.glob("vow.log-*"):
             extra.unlink()
@@ -150,7 +154,9 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
     )
     if made.returncode:
         pytest.skip(f"NOT TESTED, this root may not mount: {made.stderr.strip()}")
@@ -167,7 +173,8 @@ def test_a_read_only_disk_is_named(world, small_disk):
 
 
 def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, small_disk):
-    """Log rule 6: 507 for new transactions, the open ones commit, and it recovers when there is space."""
+    """Log rule 6: 507 for new transactions, the open ones commit, and it recovers when there is
+    space."""
     vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=1 << 20), world.two_toys()
     vowd.log = small_disk / "vow.log"
     vowd.start()
@@ -192,7 +199,9 @@ def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, 
         vowd.wait_state(id, "committed")
     assert vowd.client.get("/readyz").status == 503
     ballast.unlink()
-    wait_until(lambda: vowd.client.post("/v1/transactions", {}).status == 201, "it takes new ones again")
+    wait_until(
+        lambda: vowd.client.post("/v1/transactions", {}).status == 201, "it takes new ones again"
+    )
     vowd.kill()
     vowd.log = small_disk / "vow.log"
     vowd.start()
@@ -200,7 +209,9 @@ def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, 
     vowd.stop()
 
 
-def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_kept(world, small_disk):
+def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_kept(
+    world, small_disk
+):
     vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=0), world.two_toys()
     vowd.log = small_disk / "vow.log"
     vowd.start()

@@ -1,5 +1,5 @@
-"""Participants that hang, refuse, answer late, garbage, huge or empty: each transaction gets its clear outcome,
-what went wrong can be seen, and nobody else is delayed."""
+"""Participants that hang, refuse, answer late, garbage, huge or empty: each transaction gets its
+clear outcome, what went wrong can be seen, and nobody else is delayed."""
 
 import time
 
@@ -8,7 +8,8 @@ from vowtest import assert_aborted, assert_committed, parallel, toy, wait_until
 
 MIB = 1 << 20
 
-# Answers after which the participant's vote counts as abort at once: they say that it will not do it.
+# Answers after which the participant's vote counts as abort at once: they say that it will not do
+# it.
 REFUSALS = {
     "400": toy.problem(400, "invalid-request"),
     "401": toy.answer(401),
@@ -95,7 +96,10 @@ def test_refusals_and_nonsense_count_as_abort(world):
 
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_tried_again_until_the_vote_is_there(world, name):
-    vowd, (good, bad) = world.vowd(prepare_timeout_ms=9000, request_timeout_ms=400), world.two_toys()
+    vowd, (good, bad) = (
+        world.vowd(prepare_timeout_ms=9000, request_timeout_ms=400),
+        world.two_toys(),
+    )
     bad.script("prepare", PASSING[name], times=2)
     id = assert_committed(vowd.client.one_shot([good.url, {"url": bad.url, "name": "bad"}]))["id"]
     shown = vowd.wait_state(id, "committed")
@@ -187,7 +191,9 @@ def test_one_dead_participant_costs_one_probe_at_a_time(world):
         vowd.wait_state(id, "committed", seconds=20)
 
 
-@pytest.mark.parametrize("behave", [toy.hang, toy.trickle, toy.endless], ids=["hang", "trickle", "endless"])
+@pytest.mark.parametrize(
+    "behave", [toy.hang, toy.trickle, toy.endless], ids=["hang", "trickle", "endless"]
+)
 def test_bad_participants_delay_nobody_else(world, behave):
     vowd = world.vowd(prepare_timeout_ms=4000, request_timeout_ms=4000)
     bad, (a, b) = world.toy(), world.two_toys()
@@ -200,8 +206,11 @@ def test_bad_participants_delay_nobody_else(world, behave):
         assert_committed(answer)
     assert time.monotonic() - started < 3.5, "healthy transactions waited for a sick participant"
     bad.unscript()
-    wait_until(lambda: not vowd.client.list(state="preparing") and not vowd.client.list(state="aborting"),
-               "all have ended", 20)
+    wait_until(
+        lambda: not vowd.client.list(state="preparing") and not vowd.client.list(state="aborting"),
+        "all have ended",
+        20,
+    )
 
 
 def test_messages_that_arrive_twice_take_effect_once(world):

@@ -1,4 +1,5 @@
-"""What an operator sees and does: heuristic outcomes, branches that nobody knows, resolve and forget."""
+"""What an operator sees and does: heuristic outcomes, branches that nobody knows, resolve and
+forget."""
 
 import pytest
 from vowtest import assert_aborted, assert_committed, toy, transaction_of, wait_until

@@ -1,5 +1,5 @@
-"""vowd is killed at each of its fail points, and again while it recovers. Whatever it was doing, everything ends,
-all or nothing, and a client that was told an outcome was told the truth."""
+"""vowd is killed at each of its fail points, and again while it recovers. Whatever it was doing,
+everything ends, all or nothing, and a client that was told an outcome was told the truth."""
 
 import http.client
 import threading
@@ -30,7 +30,8 @@ def begin_one_shot(vowd, toys):
 
 
 def everything_ends(vowd, toys):
-    """Nobody is in doubt, nothing is open, and no two branches of a transaction ended differently."""
+    """Nobody is in doubt, nothing is open, and no two branches of a transaction ended
+    differently."""
     open_states = ("active", "preparing", "committing", "aborting")
 
     def at_rest():
@@ -83,7 +84,9 @@ def test_killed_while_committing(world, point, nth):
         assert_committed(vowd.client.commit(id))
 
 
-@pytest.mark.parametrize("point", ["votes.all_in", "decision.sent", "ack.received", "log.after_commit"])
+@pytest.mark.parametrize(
+    "point", ["votes.all_in", "decision.sent", "ack.received", "log.after_commit"]
+)
 def test_killed_while_aborting(world, point):
     vowd, toys = world.vowd(start=False, preparing_record_after_ms=1), world.two_toys()
     toys[1].script("prepare", toy.delay(0.2, toy.vote("abort", "no")))
@@ -114,8 +117,12 @@ def test_killed_while_recovering(world, point):
     assert [toys[1].outcome(id) for id in ids] == ["committed"] * 3
 
 
-@pytest.mark.parametrize("second", ["recover.row", "recover.done", "decision.sent", "ack.received", "end.after_log"])
-@pytest.mark.parametrize("first", ["log.after_commit", "decision.before_answer", "decision.sent", "ack.received"])
+@pytest.mark.parametrize(
+    "second", ["recover.row", "recover.done", "decision.sent", "ack.received", "end.after_log"]
+)
+@pytest.mark.parametrize(
+    "first", ["log.after_commit", "decision.before_answer", "decision.sent", "ack.received"]
+)
 def test_killed_at_work_and_again_in_the_recovery_from_it(world, first, second):
     vowd, toys = world.vowd(start=False), world.two_toys()
     vowd.start(failpoint=f"{first}=kill")
@@ -192,7 +199,10 @@ def test_what_was_not_decided_is_presumed_aborted(world):
 
 
 def test_a_transaction_that_had_been_preparing_for_a_while_is_pushed_to_its_abort(world):
-    vowd, (a, b) = world.vowd(preparing_record_after_ms=50, prepare_timeout_ms=20000), world.two_toys()
+    vowd, (a, b) = (
+        world.vowd(preparing_record_after_ms=50, prepare_timeout_ms=20000),
+        world.two_toys(),
+    )
     b.script("prepare", toy.hang)
     id = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"}).json["id"]
     wait_until(lambda: vowd.status()["log"]["records"] >= 1, "the record is written")
@@ -212,7 +222,8 @@ def test_ids_do_not_repeat_after_a_restart(world):
 
 
 def test_recovery_goes_on_while_it_serves(world):
-    """A participant is down for long: new transactions of others go on, and the progress can be seen."""
+    """A participant is down for long: new transactions of others go on, and the progress can be
+    seen."""
     vowd, (a, b) = world.vowd(), world.two_toys()
     b.script("commit", toy.answer(503))
     old = [assert_committed(vowd.client.one_shot([a.url, b.url]))["id"] for _ in range(5)]
@@ -234,7 +245,9 @@ def test_twenty_kills_in_a_row_lose_nothing(world):
     told = []
     for round in range(20):
         threads = [begin_one_shot(vowd, toys) for _ in range(4)]
-        wait_until(lambda: toys[0].count("prepare") > round * 2 or not vowd.process.running(), "it works")
+        wait_until(
+            lambda: toys[0].count("prepare") > round * 2 or not vowd.process.running(), "it works"
+        )
         vowd.restart()
         for thread, answers in threads:
             thread.join(20)

@@ -1,4 +1,5 @@
-"""Real processes under test: vowd, participants, clients. tests/README.md shows how they are used."""
+"""Real processes under test: vowd, participants, clients. tests/README.md shows how they are
+used."""
 
 from .bank import Bank
 from .client import Client, assert_aborted, assert_committed, transaction_of

@@ -15,11 +15,13 @@ class Bank:
         self.accounts, self.balance = accounts, balance
         self.address = "127.0.0.1:0"
 
-    def start(self, failpoint=None):
+    def start(self, failpoint=None, wait=True):
         command = [program("bank"), "--db", self.database, "--listen", self.address]
         if not self.database.exists():
             command += ["--init", self.accounts, self.balance]
         self.process.start(command, {"VOW_FAILPOINT": failpoint} if failpoint else None)
+        if not wait:
+            return self
         match = self.process.wait_for_line(r"(?P<address>127\.0\.0\.1:\d+)", f"{self.name} listens")
         self.address = match["address"]
         return self
@@ -39,7 +41,9 @@ class Bank:
         """Runs `bank FLAG` on the file; (exit code, what it printed)."""
         done = subprocess.run(
             [program("bank"), "--db", str(self.database), flag],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return done.returncode, (done.stdout + done.stderr).strip()
 
@@ -55,4 +59,6 @@ class Bank:
 
     def wait_settled(self, seconds=20):
         """Waits until no branch is in doubt any more, as the file itself says."""
-        wait_until(lambda: self.ask("--check")[0] == 0, f"{self.name} has nothing in doubt", seconds)
+        wait_until(
+            lambda: self.ask("--check")[0] == 0, f"{self.name} has nothing in doubt", seconds
+        )

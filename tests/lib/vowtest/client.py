@@ -53,7 +53,8 @@ class Answer:
 
 
 class Client:
-    """One kept connection a thread; a connection that the server closed while idle is opened again."""
+    """One kept connection a thread; a connection that the server closed while idle is opened
+    again."""
 
     def __init__(self, url, timeout=30):
         self.base = urllib.parse.urlsplit(url)

@@ -1,5 +1,5 @@
-"""A pytest plugin (-p vowtest.fixtures). What every system test gets: a world of vowd, toys and banks, in a folder
-of its own, which is checked and ended when the test is over."""
+"""A pytest plugin (-p vowtest.fixtures). What every system test gets: a world of vowd, toys and
+banks, in a folder of its own, which is checked and ended when the test is over."""
 
 import pytest
 

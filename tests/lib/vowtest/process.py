@@ -1,4 +1,5 @@
-"""One process under test: started, watched, ended by its pid, and asked at the end what it complained of."""
+"""One process under test: started, watched, ended by its pid, and asked at the end what it
+complained of."""
 
 import os
 import re
@@ -63,7 +64,9 @@ class Process:
         def look():
             ended = not self.running()
             match = re.search(pattern, self.text(), re.M)
-            assert match or not ended, f"{what}: it ended with {self.child.returncode}:\n{self.text()}"
+            assert (
+                match or not ended
+            ), f"{what}: it ended with {self.child.returncode}:\n{self.text()}"
             return match
 
         return wait_until(look, what, seconds)

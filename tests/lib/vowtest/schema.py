@@ -1,4 +1,5 @@
-"""Holds answers against proto/openapi/vow.yaml: status, content type and body must be documented."""
+"""Holds answers against proto/openapi/vow.yaml: status, content type and body must be
+documented."""
 
 import functools
 import pathlib
@@ -46,7 +47,9 @@ def resolve(node):
 def validator(path, method, status, kind):
     """The validator of one documented body; None where the document gives no schema."""
     responses = operation(path, method)["responses"]
-    response = resolve(responses.get(str(status), responses.get(f"{status // 100}XX", responses.get("default"))))
+    response = resolve(
+        responses.get(str(status), responses.get(f"{status // 100}XX", responses.get("default")))
+    )
     assert response is not None, f"{method} {path} is not documented to answer {status}"
     content = response.get("content", {})
     assert kind in content, f"{method} {path} {status} is not documented to be {kind}"
@@ -54,7 +57,9 @@ def validator(path, method, status, kind):
     if schema is None:
         return None
     # The whole document goes along, so that its "#/components/…" references resolve.
-    return jsonschema.Draft202012Validator({**schema, "components": document().get("components", {})})
+    return jsonschema.Draft202012Validator(
+        {**schema, "components": document().get("components", {})}
+    )
 
 
 def check_answer(method, path, answer):

@@ -1,5 +1,5 @@
-"""A participant in memory that keeps the rules P1..P9 of proto/README.md, records every message, holds the
-coordinator to its own rules (`violations`), and misbehaves where a script says so."""
+"""A participant in memory that keeps the rules P1..P9 of proto/README.md, records every message,
+holds the coordinator to its own rules (`violations`), and misbehaves where a script says so."""
 
 import dataclasses
 import http.server
@@ -196,7 +196,8 @@ class Toy:
         return self
 
     def stop(self):
-        """As a crash looks from outside: connections end, new ones are refused. What it promised is kept."""
+        """As a crash looks from outside: connections end, new ones are refused. What it promised is
+        kept."""
         if self.server:
             self.released.set()
             self.server.shutdown()
@@ -209,7 +210,8 @@ class Toy:
         return f"http://127.0.0.1:{self.port}/{self.name}"
 
     def script(self, type, behaviour, times=None):
-        """From now on this behaviour answers messages of the type: the next `times` of them, or all."""
+        """From now on this behaviour answers messages of the type: the next `times` of them, or
+        all."""
         with self.lock:
             self.scripts.setdefault(type, []).append([behaviour, times])
         return self
@@ -226,7 +228,8 @@ class Toy:
     def received(self, type=None, transaction=None):
         with self.lock:
             return [
-                message for message in self.messages
+                message
+                for message in self.messages
                 if type in (None, message.type) and transaction in (None, message.transaction)
             ]
 
@@ -234,7 +237,8 @@ class Toy:
         return len(self.received(type, transaction))
 
     def outcome(self, transaction):
-        """How its branch of the transaction ended: committed, aborted, or None. Only one branch here."""
+        """How its branch of the transaction ended: committed, aborted, or None. Only one branch
+        here."""
         outcomes = self.outcomes(transaction)
         assert len(outcomes) <= 1, outcomes
         return outcomes[0] if outcomes else None
@@ -266,7 +270,9 @@ class Toy:
         """Takes note of a message and of what it does wrong."""
         with self.lock:
             self.messages.append(message)
-            blame = lambda text: self.violations.append(f"{message.type} {message.transaction}: {text}")
+            blame = lambda text: self.violations.append(
+                f"{message.type} {message.transaction}: {text}"
+            )
             if not UUID7.match(message.transaction):
                 blame("not a UUIDv7")
             if unknown := set(message.body) - MEMBERS[message.type]:

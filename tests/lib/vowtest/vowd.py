@@ -1,4 +1,5 @@
-"""The coordinator's daemon as a process: started on a free port, killed, started again on the same log."""
+"""The coordinator's daemon as a process: started on a free port, killed, started again on the same
+log."""
 
 import signal
 

@@ -1,0 +1,131 @@
+"""A participant built with libvow is killed at each of its fail points and started again: its
+promises hold, each branch takes effect once, and nothing stays in doubt."""
+
+import http.client
+import threading
+
+import pytest
+from failpoints import PARTICIPANT
+from test_bank import ACCOUNTS, BALANCE, check_books
+from vowtest import Client, wait_until
+
+LOST = (OSError, http.client.HTTPException)
+COMMITTING = [
+    name for name in PARTICIPANT if not name.startswith(("abort.", "recover.", "inquiry."))
+]
+
+
+@pytest.fixture
+def town(world):
+    """vowd and two banks."""
+    vowd = world.vowd(prepare_timeout_ms=6000, retry_max_ms=200)
+    banks = [world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in ("left", "right")]
+    return vowd, banks
+
+
+def transfer_branches(banks, amount):
+    return [
+        {"url": bank.url, "payload": {"account": 1, "amount": sign * amount}}
+        for bank, sign in zip(banks, (-1, 1))
+    ]
+
+
+def ask_in_background(vowd, banks, amount):
+    """The answer comes into the list; a transfer waits while a bank is down."""
+    answers = []
+
+    def ask():
+        try:
+            answers.append(Client(vowd.url).one_shot(transfer_branches(banks, amount)))
+        except LOST:
+            pass
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread, answers
+
+
+def wait_killed(bank):
+    code = bank.process.wait(15)
+    assert code in (-9, 137), f"the fail point was not hit: it ended with {code}"
+
+
+def told(answers):
+    return {
+        answer.json.get("transaction", answer.json)["id"]: (answer.status, 10) for answer in answers
+    }
+
+
+@pytest.mark.parametrize("point", COMMITTING)
+def test_killed_on_the_way_to_a_commit(town, point):
+    vowd, banks = town
+    banks[1].restart(failpoint=f"{point}=kill")
+    thread, answers = ask_in_background(vowd, banks, 10)
+    wait_killed(banks[1])
+    banks[1].start()
+    thread.join(30)
+    assert len(answers) == 1 and answers[0].status in (200, 409), answers
+    wait_until(lambda: not vowd.client.list(state="committing"), "all is delivered")
+    check_books(vowd, banks, told(answers))
+
+
+@pytest.mark.parametrize("point", [name for name in PARTICIPANT if name.startswith("abort.")])
+def test_killed_on_the_way_to_an_abort(town, point):
+    vowd, banks = town
+    banks[1].restart(failpoint=f"{point}=kill")
+    # The left bank is asked for more than it has and votes abort; the right one has voted yes.
+    thread, answers = ask_in_background(vowd, banks, 10 * BALANCE)
+    wait_killed(banks[1])
+    banks[1].start()
+    thread.join(30)
+    assert answers[0].status == 409
+    wait_until(lambda: not vowd.client.list(state="aborting"), "all is delivered")
+    check_books(vowd, banks, {id: (409, 0) for id in told(answers)})
+
+
+def test_killed_when_the_answer_to_its_question_has_come(town):
+    """vowd dies before it decides and has no record: the bank has to ask, and is killed when it is
+    told."""
+    vowd, banks = town
+    vowd.restart(failpoint="votes.all_in=kill")
+    banks[1].restart(failpoint="inquiry.answered=kill")
+    thread, _ = ask_in_background(vowd, banks, 10)
+    vowd.wait_killed()
+    thread.join(30)
+    vowd.start()
+    wait_killed(banks[1])
+    banks[1].start()
+    check_books(vowd, banks, {})
+
+
+def test_killed_while_it_reads_its_promises(town):
+    vowd, banks = town
+    vowd.restart(failpoint="votes.all_in=kill")
+    thread, _ = ask_in_background(vowd, banks, 10)
+    vowd.wait_killed()
+    thread.join(30)
+    banks[1].kill()
+    for _ in range(2):
+        banks[1].start(failpoint="recover.row=kill", wait=False)
+        wait_killed(banks[1])
+    vowd.start()
+    banks[1].start()
+    check_books(vowd, banks, {})
+
+
+def test_promises_outlive_both_sides(town):
+    """Everybody dies between decision and commit; everybody comes back; the transfer is done."""
+    vowd, banks = town
+    vowd.restart(failpoint="decision.before_answer=kill")
+    thread, _ = ask_in_background(vowd, banks, 10)
+    vowd.wait_killed()
+    thread.join(30)
+    for bank in banks:
+        bank.kill()
+    vowd.start()
+    for bank in banks:
+        bank.start()
+    wait_until(lambda: not vowd.client.list(state="committing"), "all is delivered")
+    ids = [one["id"] for one in vowd.client.list(state="committed")]
+    assert len(ids) == 1
+    check_books(vowd, banks, {ids[0]: (200, 10)})
