@@ -404,7 +404,7 @@ static void not_an_object(void **state) {
 
 /* A reader that asks for more members than there is room for is told that it is wrong. */
 static void too_many_known_members(void **state) {
-  static char keys[40][8];
+  static char keys[40][16];
   struct reading r;
 
   (void)state;
