@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "io/log_internal.h"
 #include "io/record.h"
 
@@ -254,8 +255,11 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   if (error == VOW_OK && log->waiting && (first || action->u.log.forced))
     pthread_cond_signal(&log->wanted);
   pthread_mutex_unlock(&log->mutex);
-  if (error == VOW_OK) log->appended = action->u.log.position;
-  return error;
+  if (error != VOW_OK) return error;
+  log->appended = action->u.log.position;
+  if (action->u.log.record == VOW_RECORD_TXN && action->u.log.txn->state == VOW_TXN_COMMITTING)
+    VOW_FAILPOINT("decision.before_log");
+  return VOW_OK;
 }
 
 /* ---- asking ---- */

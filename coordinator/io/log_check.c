@@ -44,7 +44,7 @@ static const char *const sql[LOG_STATEMENTS] = {
                  " SELECT " SQL_COLUMNS " FROM ended_txn",
     [LOG_OLDEST] = "SELECT ended_ms FROM ended_txn WHERE kept = 0 ORDER BY ended_ms LIMIT 1",
     [LOG_PURGE] =
-        "DELETE FROM ended_txn WHERE id IN (SELECT id FROM ended_txn WHERE kept = 0"
+        "DELETE FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn WHERE kept = 0"
         " AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)",
 };
 

@@ -21,7 +21,7 @@
   "(id BLOB NOT NULL PRIMARY KEY, position INTEGER NOT NULL, state INTEGER NOT NULL,"      \
   " heuristic INTEGER NOT NULL, kept INTEGER NOT NULL, created_ms INTEGER NOT NULL,"       \
   " ended_ms INTEGER NOT NULL, key TEXT, record TEXT NOT NULL, checksum INTEGER NOT NULL)" \
-  " STRICT, WITHOUT ROWID;"
+  " STRICT;"
 
 static const char schema[] =
     "CREATE TABLE head(one INTEGER PRIMARY KEY CHECK (one = 1), created_ms INTEGER NOT NULL,"
@@ -62,11 +62,12 @@ static void remove_all(const char *path) {
   }
 }
 
-static bool sync_file(const char *path) {
+static int sync_file(const char *path) {
   int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool ok = fsync(fd) == 0;
-  return close(fd) == 0 && ok;
+  if (fd < 0) return errno;
+  int failed = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  return failed;
 }
 
 /* A WAL or journal whose log is gone would be taken for the new log's own. */
@@ -115,10 +116,11 @@ enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) {
   if (rc != SQLITE_OK) {
     log_explain(why, "cannot make the log %s: %s", path, sqlite3_errstr(rc));
     error = (rc & 0xff) == SQLITE_FULL ? VOW_E_LOG_FULL : VOW_E_LOG_IO;
-  } else if (!sync_file(name)) {
-    error = creation_error(path, errno, why);
-  } else if (renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0 && errno != EEXIST) {
-    error = creation_error(path, errno, why);
+  } else {
+    int failed = sync_file(name);
+    if (failed == 0 && renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
+      failed = errno;
+    if (failed != 0 && failed != EEXIST) error = creation_error(path, failed, why);
   }
   remove_all(name); /* gone already, unless something failed or another process was faster */
   return error;

@@ -18,7 +18,7 @@
 #include "io/log.h"
 
 #define LOG_APPLICATION_ID    0x766f774c /* "vowL": bytes 68..71 of the file */
-#define LOG_PAGE_BYTES        4096
+#define LOG_PAGE_BYTES        8192
 #define LOG_RECORD_BYTES_MAX  (256u << 20)
 #define LOG_CHECK_BYTES_MAX   (64u << 20) /* a larger database is checked in part at open */
 #define LOG_BUSY_MS           250         /* how long open waits for a holder that is leaving */
@@ -163,11 +163,11 @@ struct vow_log {
   uint64_t wrote_ms, slice_end_ms, retry_ms, tidy_ms; /* all monotonic */
   uint64_t purge_check_ms, space_check_ms, checkpoint_retry_ms;
   struct vow_log_counts done; /* what this thread counts; copied to `counts` now and then */
+  uint64_t reserve_bytes;     /* of the reserve that is held */
   uint32_t batches_since_purge;
+  bool reserve_held;
   bool purge_due;
   bool backup_turn;
-  bool reserve_held;
-  uint64_t reserve_bytes; /* of the reserve that is held */
   bool low;
   bool failed;
   bool stuck; /* the disk is full and the reserve is used up: `writing` is tried again */
@@ -177,8 +177,8 @@ struct vow_log {
   pthread_cond_t wanted; /* there is work for the log thread */
   struct log_batch queue;
   struct log_query_list queries, finished;
-  uint32_t queries_under_way;
   struct log_limits new_limits;
+  uint32_t queries_under_way;
   bool limits_changed;
   bool waiting; /* the log thread sleeps on `wanted` */
   bool stopping;
@@ -211,7 +211,7 @@ enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUS
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* log_thread.c */
-void *log_thread_main(void *log);
+void *log_thread_main(void *argument); /* the log */
 /* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
 void log_fail(struct vow_log *log, enum vow_error error, const char *why);
 
@@ -249,9 +249,9 @@ enum log_column {
   LOG_COLUMN_CHECKSUM
 };
 void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry);
-/* False when the row is not what was written. *id_out is set where it can be read. */
-bool log_row_verify(sqlite3_stmt *row, char why[VOW_LOG_WHY_BYTES]);
-enum vow_error log_row_read(sqlite3_stmt *row, struct vow_txn *out,
+/* False when the row is not what was written. */
+bool log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]);
+enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,
                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 int64_t log_head_checksum(const struct log_head *head);
 

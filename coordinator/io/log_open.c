@@ -125,6 +125,26 @@ static uint32_t big_endian(const uint8_t *at) {
   return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
+static int64_t file_bytes(const char *path, const char *suffix) {
+  char name[PATH_BYTES_MAX];
+  struct stat st;
+  snprintf(name, sizeof name, "%s%s", path, suffix);
+  return stat(name, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* With a WAL beside it the file may lawfully be shorter than its header says. */
+static enum vow_error check_length(struct vow_log *log, const uint8_t *header, int64_t bytes,
+                                   char why[VOW_LOG_WHY_BYTES]) {
+  uint32_t page_bytes = (uint32_t)header[16] << 8 | header[17];
+  int64_t full = (int64_t)big_endian(header + 28) * page_bytes;
+  if (bytes >= full || file_bytes(log->path, "-wal") > 0) return VOW_OK;
+  log_explain(why,
+              "the log %s is cut short: %lld of %lld bytes are there; nothing was changed: restore "
+              "it from a backup",
+              log->path, (long long)bytes, (long long)full);
+  return VOW_E_LOG_CORRUPT;
+}
+
 /* Both marks were written before the file got its name, so they never wait in a WAL. */
 static enum vow_error check_header(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   uint8_t header[HEADER_BYTES] = {0};
@@ -154,7 +174,7 @@ static enum vow_error check_header(struct vow_log *log, char why[VOW_LOG_WHY_BYT
                 log->path, version, VOW_LOG_FORMAT);
     return VOW_E_LOG_VERSION;
   }
-  return VOW_OK;
+  return check_length(log, header, bytes, why);
 }
 
 /* ---- settings ---- */
@@ -225,13 +245,6 @@ static enum vow_error open_writable(struct vow_log *log, char why[VOW_LOG_WHY_BY
   return VOW_OK;
 }
 
-static int64_t file_bytes(const char *path, const char *suffix) {
-  char name[PATH_BYTES_MAX];
-  struct stat st;
-  snprintf(name, sizeof name, "%s%s", path, suffix);
-  return stat(name, &st) == 0 ? (int64_t)st.st_size : -1;
-}
-
 /* A file that may not be written is read as it is, under a lock that keeps daemons off. A WAL
  * beside it would have to be left out, so that is refused. */
 static enum vow_error open_immutable(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
@@ -256,7 +269,7 @@ static enum vow_error open_immutable(struct vow_log *log, char why[VOW_LOG_WHY_B
     else
       *at++ = *c;
   }
-  strcpy(at, "?immutable=1");
+  memcpy(at, "?immutable=1", sizeof "?immutable=1");
   int rc = sqlite3_open_v2(uri, &log->db,
                            SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
   return rc == SQLITE_OK ? VOW_OK : log_sqlite_error(log, rc, "opening it", why);

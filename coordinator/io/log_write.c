@@ -13,6 +13,7 @@
  */
 #include <string.h>
 
+#include "failpoint.h"
 #include "io/log_internal.h"
 
 static int run(sqlite3_stmt *statement) {
@@ -91,16 +92,23 @@ static int write_head(struct vow_log *log, const struct log_head *head) {
 
 static int write_batch(struct vow_log *log, const struct log_batch *batch, bool with_purge,
                        struct log_head *head, uint64_t *purged) {
+  bool decisions = false, ends = false;
   int rc = run(log->statements[LOG_BEGIN]);
   for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
     const struct log_entry *entry = &batch->entries[i];
+    decisions |= entry->state == VOW_TXN_COMMITTING;
+    ends |= entry->ended_ms != 0;
     rc = entry->ended_ms != 0 ? write_ended(log, entry, head) : write_open(log, entry, head);
   }
   if (rc == SQLITE_OK && with_purge) rc = purge(log, head, purged);
   if (batch->position > head->position) head->position = batch->position;
   if (batch->has_ceiling) head->ceiling = batch->ceiling;
   if (rc == SQLITE_OK) rc = write_head(log, head);
+  if (decisions) VOW_FAILPOINT("decision.in_commit");
+  if (ends) VOW_FAILPOINT("end.before_log");
   if (rc == SQLITE_OK) rc = run(log->statements[LOG_COMMIT]);
+  if (batch->count > 0) VOW_FAILPOINT("log.after_commit");
+  if (ends) VOW_FAILPOINT("end.after_log");
   return rc;
 }
 
