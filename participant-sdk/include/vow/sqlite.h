@@ -38,11 +38,16 @@ struct vow_sqlite;
 typedef enum vow_vote (*vow_sqlite_work_fn)(void *context, struct sqlite3 *db,
                                             const struct vow_work *work, struct vow_reason *reason);
 
+/* Called once on the connection that the work will run on, before it is used: the place for
+ * application-defined functions and collations. Not for SQL. Anything but VOW_OK fails the open. */
+typedef enum vow_error (*vow_sqlite_setup_fn)(void *context, struct sqlite3 *db);
+
 struct vow_sqlite_options {
   size_t size;      /* set by _init */
   const char *path; /* the application's database; must exist and have its tables. WAL mode is
                        recommended. */
   vow_sqlite_work_fn work;
+  vow_sqlite_setup_fn setup; /* or NULL */
   void *context;
   uint32_t busy_timeout_ms;   /* wait for other writers of the database; default 5000 */
   size_t changeset_bytes_max; /* of one branch; default 16 MiB */

@@ -1,0 +1,110 @@
+/*
+ * Reading a changeset of the session extension row by row, in terms of the tables of today. Called
+ * at prepare, to lock what it relies on, and at commit, to carry it out.
+ */
+#include "resources/sqlite_internal.h"
+
+static enum vow_error values_load(struct vow_sqlite *sq, sqlite3_changeset_iter *iterator,
+                                  const struct vow_sqlite_change *change) {
+  struct vow_sqlite_table *table = change->table;
+  int rc = SQLITE_OK;
+  for (int i = 0; i < table->column_count; i++) {
+    table->old[i] = NULL;
+    table->new_[i] = NULL;
+  }
+  for (int i = 0; rc == SQLITE_OK && i < change->column_count; i++) {
+    if (change->op != SQLITE_INSERT) rc = sqlite3changeset_old(iterator, i, &table->old[i]);
+    if (rc == SQLITE_OK && change->op != SQLITE_DELETE) {
+      rc = sqlite3changeset_new(iterator, i, &table->new_[i]);
+    }
+  }
+  return vow_sqlite_failed(sq, rc, "reading changes");
+}
+
+enum vow_error vow_sqlite_change_load(struct vow_sqlite *sq, sqlite3_changeset_iter *iterator,
+                                      struct vow_sqlite_change *out) {
+  struct vow_sqlite_change change = {0};
+  const char *name = NULL;
+  int rc = sqlite3changeset_op(iterator, &name, &change.column_count, &change.op, NULL);
+  enum vow_error error = vow_sqlite_failed(sq, rc, "reading changes");
+  if (!error) error = vow_sqlite_table_get(sq, name, &change.table);
+  if (error) return error;
+  if (!change.table || change.table->refusal || change.column_count > change.table->column_count) {
+    return vow_sqlite_fail(sq, VOW_E_DATABASE,
+                           "table %s is not as it was at prepare: restore it, and the branch ends",
+                           name);
+  }
+  error = values_load(sq, iterator, &change);
+  if (!error) *out = change;
+  return error;
+}
+
+enum vow_error vow_sqlite_change_complete(struct vow_sqlite *sq,
+                                          const struct vow_sqlite_change *change) {
+  struct vow_sqlite_table *table = change->table;
+  const struct vow_sqlite_key *primary = &table->keys[0];
+  enum vow_error error = VOW_OK;
+  bool row = false;
+  int rc = SQLITE_OK;
+  if (!table->read) {
+    sqlite3_str *sql = sqlite3_str_new(sq->db);
+    vow_sqlite_select_columns(sql, table);
+    vow_sqlite_where_primary_key(sql, table, 1);
+    error = vow_sqlite_prepare_made(sq, sqlite3_str_finish(sql), &table->read);
+    if (error) return error;
+  }
+  for (int i = 0; rc == SQLITE_OK && i < primary->column_count; i++) {
+    rc = sqlite3_bind_value(table->read, i + 1, table->old[primary->columns[i]]);
+  }
+  error = vow_sqlite_failed(sq, rc, "reading a row");
+  if (!error) error = vow_sqlite_step(sq, table->read, &row);
+  if (error) return error;
+  if (!row) {
+    return vow_sqlite_fail(sq, VOW_E_DATABASE, "a row of %s is gone that a prepared branch changes",
+                           table->name);
+  }
+  for (int i = 0; i < table->column_count; i++) {
+    if (table->old[i] && table->new_[i]) continue;
+    table->old[i] = sqlite3_column_value(table->read, i);
+    table->new_[i] = table->old[i];
+  }
+  return VOW_OK;
+}
+
+bool vow_sqlite_key_moves(const struct vow_sqlite_table *table, const struct vow_sqlite_key *key) {
+  if (key->partial) return true;
+  for (int i = 0; i < key->column_count; i++) {
+    const sqlite3_value *new_ = table->new_[key->columns[i]];
+    if (new_ && new_ != table->old[key->columns[i]]) return true;
+  }
+  return false;
+}
+
+void vow_sqlite_where_primary_key(sqlite3_str *sql, const struct vow_sqlite_table *table,
+                                  int parameter) {
+  const struct vow_sqlite_key *primary = &table->keys[0];
+  for (int i = 0; i < primary->column_count; i++) {
+    sqlite3_str_appendf(sql, " %s \"%w\" = ?%d COLLATE BINARY", i ? "AND" : "WHERE",
+                        table->columns[primary->columns[i]], parameter + i);
+  }
+}
+
+enum vow_error vow_sqlite_describe(struct vow_sqlite *sq, const struct vow_buf *changeset,
+                                   struct vow_buf *out) {
+  sqlite3_changeset_iter *iterator = NULL;
+  int rc = sqlite3changeset_start(&iterator, (int)changeset->bytes, changeset->data);
+  if (rc != SQLITE_OK) return vow_sqlite_failed(sq, rc, "reading changes");
+  const struct vow_sqlite_table *last = NULL;
+  enum vow_error error = VOW_OK;
+  while (!error && (rc = sqlite3changeset_next(iterator)) == SQLITE_ROW) {
+    struct vow_sqlite_change change = {0};
+    error = vow_sqlite_change_load(sq, iterator, &change);
+    if (error || change.table == last) continue;
+    vow_sqlite_table_describe(change.table, change.column_count, out);
+    last = change.table;
+  }
+  if (!error && rc != SQLITE_DONE) error = vow_sqlite_failed(sq, rc, "reading changes");
+  if (!error && out->error) error = vow_sqlite_fail(sq, out->error, "describing the changes");
+  sqlite3changeset_finalize(iterator);
+  return error;
+}
