@@ -1,49 +1,9 @@
-/*
- * Drives the SQLite resource as the participant's log does, against a database file in a directory of its
- * own: one connection, a write transaction around each hook, a savepoint within. Shared by the
- * sqlite_adapter tests. The log is left out on purpose: what these tests say holds for any caller that
- * keeps the contract of io/resource.h.
- */
-#ifndef VOW_TEST_SQLITE_HARNESS_H
-#define VOW_TEST_SQLITE_HARNESS_H
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka.h wants those first. */
-#include <cmocka.h>
-#include <sqlite3.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "io/reason.h"
-#include "io/resource.h"
-#include "vow/sqlite.h"
-
-#define LOCKED "is locked by a prepared transaction; see table vow_lock"
-
-struct world {
-  char folder[64];
-  char path[96];
-  struct vow_sqlite_options options;
-  struct vow_sqlite *adapter;
-  const struct vow_resource *resource;
-  sqlite3 *db;    /* the log's connection */
-  sqlite3 *other; /* somebody else's */
-  const char *sql; /* what the work does */
-  enum vow_vote answer;
-  int work_rc;
-  char work_error[256];
-  struct vow_reason reason;
-};
+/* See sqlite_world.h. */
+#include "sqlite_world.h"
 
 /* The work of most tests: some SQL, and a vote; a failed statement votes abort with its error. */
-static inline enum vow_vote run_sql(void *context, sqlite3 *db, const struct vow_work *work,
-                                    struct vow_reason *reason) {
+static enum vow_vote run_sql(void *context, sqlite3 *db, const struct vow_work *work,
+                             struct vow_reason *reason) {
   struct world *w = context;
   (void)work;
   char *error = NULL;
@@ -55,14 +15,13 @@ static inline enum vow_vote run_sql(void *context, sqlite3 *db, const struct vow
   return VOW_VOTE_ABORT;
 }
 
-static inline void sql(sqlite3 *db, const char *text) {
+void sql(sqlite3 *db, const char *text) {
   char *error = NULL;
   int rc = sqlite3_exec(db, text, NULL, NULL, &error);
   if (rc != SQLITE_OK) fail_msg("%s: %s", text, error);
 }
 
-/* The statement must fail with this text in its error. */
-static inline void sql_fails(sqlite3 *db, const char *text, const char *expected) {
+void sql_fails(sqlite3 *db, const char *text, const char *expected) {
   char *error = NULL;
   int rc = sqlite3_exec(db, text, NULL, NULL, &error);
   if (rc == SQLITE_OK) fail_msg("%s: succeeded, but should say \"%s\"", text, expected);
@@ -70,8 +29,7 @@ static inline void sql_fails(sqlite3 *db, const char *text, const char *expected
   sqlite3_free(error);
 }
 
-/* All rows as "a|b\nc|d", NULL as "-". The caller frees. */
-static inline char *rows(sqlite3 *db, const char *query) {
+char *rows(sqlite3 *db, const char *query) {
   sqlite3_str *text = sqlite3_str_new(NULL);
   sqlite3_stmt *statement = NULL;
   if (sqlite3_prepare_v2(db, query, -1, &statement, NULL) != SQLITE_OK) {
@@ -89,19 +47,19 @@ static inline char *rows(sqlite3 *db, const char *query) {
   return result ? result : sqlite3_mprintf("");
 }
 
-static inline void expect(sqlite3 *db, const char *query, const char *expected) {
+void expect(sqlite3 *db, const char *query, const char *expected) {
   char *found = rows(db, query);
   if (strcmp(found, expected) != 0) fail_msg("%s: \"%s\", expected \"%s\"", query, found, expected);
   sqlite3_free(found);
 }
 
-static inline struct vow_work work_of(int transaction) {
+struct vow_work work_of(int transaction) {
   static char names[64][40];
   snprintf(names[transaction], sizeof names[0], "0192f000-0000-7000-8000-%012d", transaction);
   return (struct vow_work){.transaction = names[transaction], .branch = 1};
 }
 
-static inline void attach(struct world *w) {
+void attach(struct world *w) {
   char why[256] = "";
   enum vow_error error = vow_sqlite_open(&w->adapter, &w->options, why, sizeof why);
   if (error) fail_msg("open: %s", why);
@@ -111,7 +69,7 @@ static inline void attach(struct world *w) {
   if (error) fail_msg("attach: %s", why);
 }
 
-static inline void detach(struct world *w) {
+void detach(struct world *w) {
   if (!w->adapter) return;
   w->resource->detach(w->resource->context);
   assert_int_equal(sqlite3_close(w->db), SQLITE_OK);
@@ -120,8 +78,7 @@ static inline void detach(struct world *w) {
   w->db = NULL;
 }
 
-static inline struct world *world_new_with(const char *schema, const char *journal,
-                                           int foreign_keys) {
+struct world *world_new_with(const char *schema, const char *journal, int foreign_keys) {
   struct world *w = calloc(1, sizeof *w);
   assert_non_null(w);
   snprintf(w->folder, sizeof w->folder, "/tmp/vow-sqlite-XXXXXX");
@@ -143,12 +100,12 @@ static inline struct world *world_new_with(const char *schema, const char *journ
   return w;
 }
 
-static inline struct world *world_new(const char *schema) {
+struct world *world_new(const char *schema) {
   return world_new_with(schema, "WAL", 0);
 }
 
-static inline void world_free(struct world *w) {
-  static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-vow-lock"};
+void world_free(struct world *w) {
+  static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-vow.lock"};
   char name[128];
   detach(w);
   assert_int_equal(sqlite3_close(w->other), SQLITE_OK);
@@ -160,32 +117,31 @@ static inline void world_free(struct world *w) {
   free(w);
 }
 
-/* One hook in a transaction of its own, as the log runs it when only one branch is at hand. */
-static inline enum vow_vote prepare_open(struct world *w, int transaction, const char *text) {
+enum vow_vote prepare_open(struct world *w, int transaction, const char *text) {
   struct vow_work work = work_of(transaction);
   w->sql = text;
   memset(&w->reason, 0, sizeof w->reason);
   sql(w->db, "SAVEPOINT vow_branch");
   enum vow_vote vote = w->resource->prepare(w->resource->context, w->db, &work, &w->reason);
-  if (!sqlite3_get_autocommit(w->db)) sql(w->db, "RELEASE vow_branch");
+  if (sqlite3_get_autocommit(w->db)) return vote;
+  if (vote != VOW_VOTE_COMMIT) sql(w->db, "ROLLBACK TO vow_branch");
+  sql(w->db, "RELEASE vow_branch");
   return vote;
 }
 
-static inline enum vow_vote prepare(struct world *w, int transaction, const char *text) {
+enum vow_vote prepare(struct world *w, int transaction, const char *text) {
   sql(w->db, "BEGIN IMMEDIATE");
   enum vow_vote vote = prepare_open(w, transaction, text);
   if (!sqlite3_get_autocommit(w->db)) sql(w->db, "COMMIT");
   return vote;
 }
 
-static inline void prepared(struct world *w, int transaction, const char *text) {
+void prepared(struct world *w, int transaction, const char *text) {
   enum vow_vote vote = prepare(w, transaction, text);
   if (vote != VOW_VOTE_COMMIT) fail_msg("%s: votes %d: %s", text, vote, w->reason.text);
 }
 
-/* The branch must vote abort, with this text in its reason. */
-static inline void refused(struct world *w, int transaction, const char *text,
-                           const char *expected) {
+void refused(struct world *w, int transaction, const char *text, const char *expected) {
   enum vow_vote vote = prepare(w, transaction, text);
   if (vote != VOW_VOTE_ABORT) fail_msg("%s: votes %d, should abort: %s", text, vote, expected);
   if (!strstr(w->reason.text, expected)) {
@@ -193,37 +149,34 @@ static inline void refused(struct world *w, int transaction, const char *text,
   }
 }
 
-static inline enum vow_error finish_open(struct world *w, int transaction, bool commit) {
+enum vow_error finish_open(struct world *w, int transaction, bool commit) {
   struct vow_work work = work_of(transaction);
   memset(&w->reason, 0, sizeof w->reason);
   sql(w->db, "SAVEPOINT vow_branch");
-  enum vow_error error =
-      commit ? w->resource->commit(w->resource->context, w->db, &work, &w->reason)
-             : w->resource->abort(w->resource->context, w->db, &work, &w->reason);
+  enum vow_error error = commit
+                             ? w->resource->commit(w->resource->context, w->db, &work, &w->reason)
+                             : w->resource->abort(w->resource->context, w->db, &work, &w->reason);
   if (error) sql(w->db, "ROLLBACK TO vow_branch");
   sql(w->db, "RELEASE vow_branch");
   return error;
 }
 
-static inline enum vow_error finish(struct world *w, int transaction, bool commit) {
+enum vow_error finish(struct world *w, int transaction, bool commit) {
   sql(w->db, "BEGIN IMMEDIATE");
   enum vow_error error = finish_open(w, transaction, commit);
   sql(w->db, "COMMIT");
   return error;
 }
 
-static inline void committed(struct world *w, int transaction) {
+void committed(struct world *w, int transaction) {
   if (finish(w, transaction, true)) fail_msg("commit: %s", w->reason.text);
 }
 
-static inline void aborted(struct world *w, int transaction) {
+void aborted(struct world *w, int transaction) {
   if (finish(w, transaction, false)) fail_msg("abort: %s", w->reason.text);
 }
 
-/* Nothing of any branch is left behind. */
-static inline void at_rest(struct world *w) {
+void at_rest(struct world *w) {
   expect(w->other, "SELECT count(*) FROM vow_lock", "0");
   expect(w->other, "SELECT count(*) FROM vow_changeset", "0");
 }
-
-#endif
