@@ -21,9 +21,10 @@ CORE_INCLUDES = (
     "participant-sdk/core",
     "participant-sdk/include",
 )
-# What a pure state machine may ask of the C library: memory and strings.
+# What a pure state machine may ask of the C library: memory and strings. The files of a core share
+# what begins with `core_`.
 PURE = re.compile(
-    r"^(vow_\w+|mem\w+|str\w+|stpcpy|malloc|calloc|realloc|reallocarray|free|qsort|bsearch"
+    r"^(vow_\w+|core_\w+|mem\w+|str\w+|stpcpy|malloc|calloc|realloc|reallocarray|free|qsort|bsearch"
     r"|abs|abort|v?snprintf|__\w+_chk|__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$"
 )
 IMPURE = re.compile(

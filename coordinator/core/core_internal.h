@@ -1,0 +1,339 @@
+/*
+ * What the files of the core share. Nobody outside coordinator/core includes this.
+ *
+ * One step runs in two halves. First the event changes state: what has to follow is only noted (a
+ * record is wanted, a branch is queued, a transaction is touched). Then core_flush brings every
+ * touched transaction forward and emits the actions. The second half looks at state, never at the
+ * event, so whatever it cannot emit for want of memory stays noted and is emitted by a later step.
+ * That is why only requests and LOAD can fail, before they changed anything.
+ *
+ *   request.c, operator.c, reply.c, load.c   first half: one file for each kind of event
+ *   protocol.c                               the moves of transactions and branches
+ *   emit.c                                   second half: records, answers, messages
+ *   endpoint.c, ids.c, history.c             what these lean on
+ *   tree.c, timer.c, list.h                  containers that allocate nothing
+ */
+#ifndef VOW_CORE_INTERNAL_H
+#define VOW_CORE_INTERNAL_H
+
+#include "core.h"
+#include "list.h"
+#include "timer.h"
+#include "tree.h"
+
+/* A broken rule stops the process, in every build: the log brings everything back, a wrong commit
+ * nobody does. */
+#define CORE_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
+
+#define CORE_MESSAGES_PER_SEND  1    /* messages of one endpoint taken into one SEND */
+#define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch that are kept for display */
+#define CORE_TEXT_BYTES_MAX     1024 /* of a reason or an error that is kept, with its NUL */
+#define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
+
+enum core_timer_owner {
+  CORE_TIMER_TXN = 1,
+  CORE_TIMER_TASK,
+  CORE_TIMER_ENDPOINT,
+  CORE_TIMER_WAITER
+};
+
+/* ---- a participant's URL ---- */
+
+struct core_endpoint {
+  struct core_tree_node by_url;
+  struct core_list place;  /* in core.ready while it may send, in core.idle without branches */
+  struct core_list queue;  /* tasks with a message to send, first come first served */
+  struct core_timer timer; /* armed while it is down and not to be probed yet */
+  char *url;               /* owned */
+  char *last_error;        /* owned; of the failure that took it down */
+  uint64_t epoch;          /* failures counted; a request remembers the epoch it left in */
+  uint64_t failures_in_row;
+  uint32_t branches; /* of transactions in the core */
+  uint32_t queued;
+  uint32_t inflight;
+  bool down;
+  bool probing; /* down, and one request is under way to see whether it still is */
+};
+
+/* ---- what is to be done for one branch ---- */
+
+enum core_task_state {
+  CORE_TASK_IDLE = 0,
+  CORE_TASK_QUEUED,   /* in its endpoint's queue */
+  CORE_TASK_INFLIGHT, /* in a request; whatever else is due waits for the reply */
+  CORE_TASK_WAITING   /* for its own timer, after a failure that concerns only this branch */
+};
+
+/* Which message it carries follows from the branch's state when it leaves (core_task_message), so
+ * an abort takes the place of a prepare that still queues. */
+struct core_task {
+  struct core_txn *txn;
+  struct core_endpoint *endpoint;
+  struct core_list link;
+  struct core_timer timer;
+  uint16_t failures;  /* in a row, of this branch alone */
+  uint8_t state;      /* enum core_task_state */
+  bool announced;     /* history names this phase's first message */
+  bool may_hold_vote; /* some prepare may have reached the participant */
+  bool heard;         /* some answer, or silence, leaves open that it knows the branch */
+  bool forgot;        /* forget is done */
+};
+
+/* ---- a client that waits ---- */
+
+enum core_wait {
+  CORE_WAIT_BEGIN = 1, /* for an id */
+  CORE_WAIT_COMMIT,    /* for the outcome; well if it is commit */
+  CORE_WAIT_ABORT,     /* for the outcome; well if it is abort */
+  CORE_WAIT_RECORD     /* until what an operator did is durable */
+};
+
+struct core_waiter {
+  struct core_tree_node by_token;
+  struct core_list link; /* of core_txn.waiters */
+  struct core_timer timer;
+  struct core_txn *txn;
+  uint64_t token;
+  uint64_t position; /* RECORD: of the record; 0: not emitted yet */
+  uint8_t wait;      /* enum core_wait */
+  bool created;      /* BEGIN made the transaction */
+  bool expired;      /* waits no longer: it is answered with what there is */
+};
+
+/* ---- a transaction ---- */
+
+enum core_record { /* wanted at the end of the step; the strongest wish counts */
+                   CORE_RECORD_NONE = 0,
+                   CORE_RECORD_LAZY,
+                   CORE_RECORD_FORCED,
+                   CORE_RECORD_DECISION /* forced, and what was decided may not be revealed or acted
+                                           on before it */
+};
+
+struct core_txn {
+  struct vow_txn image; /* first: a pointer to it is a pointer to the transaction */
+  struct core_tree_node by_id;
+  struct core_tree_node by_key; /* of those with an idempotency key */
+  struct core_list dirty;       /* in core.dirty: to be brought forward at the end of the step */
+  struct core_list place;       /* in core.held, core.unsynced or core.dead */
+  struct core_list waiters;
+  struct core_timer timer;
+  struct core_task *tasks; /* owned; one a branch; they stay where they are after ACTIVE */
+  uint64_t deadline_ms;    /* monotonic; undecided until then */
+  uint64_t record_ms;      /* monotonic; when an unforced record is due */
+  uint64_t logged;         /* position of its newest record; 0: it has none */
+  uint64_t awaited;        /* position under which it is in core.unsynced */
+  uint64_t decided;        /* position of the decision's or delegation's record; 0: it needs none */
+  uint32_t pending;        /* branches that the present phase waits for */
+  uint32_t inflight;       /* tasks under way */
+  uint32_t waiting;        /* waiters */
+  uint32_t branch_capacity;
+  uint32_t history_capacity;
+  uint32_t timeout_ms; /* of a held one: its deadline counts from when it has an id */
+  uint8_t record;      /* enum core_record */
+  bool one_shot;       /* begun with commit */
+  bool held;           /* has no id yet */
+  bool loaded;         /* from the log, and not driven to its end yet */
+  bool forgetting;     /* forgets are out */
+};
+
+/* ---- a SEND under way ---- */
+
+struct core_request {
+  struct core_tree_node by_number;
+  uint64_t number;
+  struct core_endpoint *endpoint;
+  uint64_t epoch;
+  uint32_t count;
+  struct core_task *tasks[CORE_MESSAGES_PER_SEND];
+  struct vow_action_message messages[CORE_MESSAGES_PER_SEND];
+};
+
+/* ---- the core ---- */
+
+struct vow_core {
+  struct vow_core_config config;
+
+  uint64_t now_ms; /* of the event at hand */
+  uint64_t wall_ms;
+  uint64_t random;
+  uint64_t random_uses;
+
+  struct core_tree by_id;
+  struct core_tree by_key;
+  struct core_tree by_token;
+  struct core_tree by_url;
+  struct core_tree by_number;
+  struct core_list dirty;
+  struct core_list held;     /* begun, in order, waiting for ids below a durable ceiling */
+  struct core_list unsynced; /* by `awaited`, ascending */
+  struct core_list dead;  /* dropped in the last step; actions may point to them until the next */
+  struct core_list ready; /* endpoints that may send */
+  struct core_list idle;  /* endpoints without branches, the oldest first */
+  struct core_timers timers;
+  uint32_t held_count;
+  uint32_t idle_count;
+  uint64_t last_request;
+
+  bool begun; /* LOAD_BEGIN was seen */
+  bool loading;
+  bool draining;
+  bool log_space_low;
+  bool deferred; /* memory was short: something that could be emitted has not been */
+
+  uint64_t position; /* of the newest record */
+  uint64_t durable;
+
+  uint64_t id_ms; /* of the newest id, or of the floor */
+  uint16_t id_counter;
+  struct vow_id ceiling;      /* durable */
+  uint64_t ceiling_ms;        /* the same in milliseconds */
+  uint64_t ceiling_after;     /* position of its record */
+  uint64_t ceiling_logged_ms; /* of the newest ceiling record */
+  uint64_t ceiling_position;  /* position of that, until it is durable; then 0 */
+  uint64_t next_ceiling_ms;   /* the highest that was asked for */
+  bool ceiling_forced;        /* somebody waits for it */
+  bool ceiling_wanted;        /* to be emitted at the end of the step */
+
+  struct vow_core_counts counts; /* those that cannot be read off elsewhere */
+
+  struct vow_action *actions; /* owned */
+  uint32_t action_count;
+  uint32_t action_capacity;
+};
+
+/* ---- core.c ---- */
+
+uint64_t core_random(struct vow_core *core);
+/* The delay before the n-th retry in a row: doubling, capped, jittered. */
+uint64_t core_backoff_ms(struct vow_core *core, uint64_t failures);
+/* A copy of what the format says, cut to CORE_TEXT_BYTES_MAX; NULL when memory is short. */
+char *core_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+struct core_txn *core_find(const struct vow_core *core, struct vow_id id);
+
+/* ---- transaction.c: its memory ---- */
+
+struct core_txn *core_txn_alloc(void);
+/* Makes room for branches and their tasks. False, and nothing changed, when memory is short. */
+bool core_txn_reserve_branches(struct core_txn *txn, uint32_t count) VOW_MUST_CHECK;
+/* Gives back its endpoints and frees it. It is in no tree and has no waiter. */
+void core_txn_free(struct vow_core *core, struct core_txn *txn);
+struct vow_branch *core_branch(const struct core_task *task);
+
+/* ---- ids.c ---- */
+
+void core_ids_load(struct vow_core *core, struct vow_id floor);
+/* False when there is none below the durable ceiling; then a forced ceiling is on its way. */
+bool core_ids_issue(struct vow_core *core, struct vow_id *out) VOW_MUST_CHECK;
+/* The log is durable further than before: the ceiling may be, too. */
+void core_ids_durable(struct vow_core *core);
+
+/* ---- history.c ---- */
+
+/* Makes room, so that the next `more` entries cannot be lost. */
+bool core_history_reserve(const struct vow_core *core, struct core_txn *txn,
+                          uint32_t more) VOW_MUST_CHECK;
+/* `constant` is a string of the program, or NULL. */
+void core_history(struct vow_core *core, struct core_txn *txn, uint32_t branch,
+                  enum vow_history_kind kind, const char *constant);
+/* Takes `owned`; NULL (memory is short) leaves the entry without its detail. */
+void core_history_text(struct vow_core *core, struct core_txn *txn, uint32_t branch,
+                       enum vow_history_kind kind, char *owned);
+
+/* ---- endpoint.c ---- */
+
+/* The endpoint of this URL, counted as used by one branch more; NULL when memory is short. */
+struct core_endpoint *core_endpoint_acquire(struct vow_core *core, const char *url);
+void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint);
+void core_endpoint_free(struct core_endpoint *endpoint);
+/* Puts it among those that may send, if it may. */
+void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint);
+bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint);
+/* A request of `epoch` came back. */
+void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch);
+void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
+                          const char *error);
+
+/* False when nothing is to be sent for this branch. */
+bool core_task_message(const struct core_task *task, enum vow_message_type *out);
+/* Queues its message now, wherever it was; one that is under way is left alone. */
+void core_task_push(struct vow_core *core, struct core_task *task);
+/* The same after a delay. */
+void core_task_delay(struct vow_core *core, struct core_task *task, uint64_t delay_ms);
+/* Nothing more is to be sent, or not now; one that is under way is left alone. */
+void core_task_stop(struct vow_core *core, struct core_task *task);
+
+/* ---- protocol.c ---- */
+
+void core_touch(struct vow_core *core, struct core_txn *txn);
+void core_want_record(struct vow_core *core, struct core_txn *txn, enum core_record record);
+void core_rearm(struct vow_core *core, struct core_txn *txn);
+
+/* Gives a new transaction its place. */
+void core_txn_enter(struct vow_core *core, struct core_txn *txn);
+/* It was held for an id; true when it has one now. */
+bool core_txn_issue(struct vow_core *core, struct core_txn *txn) VOW_MUST_CHECK;
+/* ACTIVE -> PREPARING: prepare goes to every branch, or the commit is handed to the only one. */
+void core_txn_prepare(struct vow_core *core, struct core_txn *txn);
+/* ACTIVE, PREPARING -> ABORTING, or, when the only branch may already have committed, asks it.
+ * Takes `reason`, which may be NULL. */
+void core_txn_abort(struct vow_core *core, struct core_txn *txn, char *reason);
+/* ABORTING without asking anybody whose answer would matter. */
+void core_txn_abort_now(struct vow_core *core, struct core_txn *txn);
+/* Its time has come. */
+void core_txn_expire(struct vow_core *core, struct core_txn *txn);
+/* Makes every move that its state allows. */
+void core_txn_advance(struct vow_core *core, struct core_txn *txn);
+/* Is the record of its decision or delegation durable, or not needed? */
+bool core_txn_decided(const struct vow_core *core, const struct core_txn *txn);
+/* May its outcome be told to a client now? */
+bool core_txn_answerable(const struct vow_core *core, const struct core_txn *txn);
+/* Ended, durable, and nobody needs it any more. */
+bool core_txn_over(const struct vow_core *core, const struct core_txn *txn);
+
+bool core_branch_done(const struct vow_branch *branch);
+void core_branch_move(struct core_task *task, enum vow_branch_state state);
+/* It voted commit. */
+void core_branch_prepared(struct vow_core *core, struct core_task *task);
+/* The branch ended (or, as UNKNOWN, may never): counts it, merges heuristics. */
+void core_branch_end(struct vow_core *core, struct core_task *task, enum vow_branch_state state,
+                     enum vow_outcome outcome);
+
+/* ---- request.c, operator.c, reply.c, load.c: the events ---- */
+
+enum vow_error core_begin(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_enlist(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_commit(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_abort(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_resolve(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_forget(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_load_begin(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_load(struct vow_core *core, const struct vow_event *event) VOW_MUST_CHECK;
+enum vow_error core_load_end(struct vow_core *core) VOW_MUST_CHECK;
+void core_cancel(struct vow_core *core, uint64_t token);
+enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) VOW_MUST_CHECK;
+/* The transaction of a request, with a waiter attached and room for some history; or NULL when
+ * *error says how the request ended. */
+struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *event,
+                              enum core_wait wait, enum vow_error *error);
+
+/* ---- waiter.c ---- */
+
+/* NULL when memory is short. It waits for nothing yet. */
+struct core_waiter *core_waiter_new(uint64_t token, enum core_wait wait);
+void core_waiter_attach(struct vow_core *core, struct core_txn *txn, struct core_waiter *waiter);
+/* Detaches and frees. */
+void core_waiter_end(struct vow_core *core, struct core_waiter *waiter);
+/* Fills in the answer if it is due. */
+bool core_waiter_answer(const struct vow_core *core, const struct core_waiter *waiter,
+                        struct vow_action *out);
+
+/* ---- emit.c ---- */
+
+/* Answers a request in the step that brought it; there is room for one. */
+void core_answer(struct vow_core *core, uint64_t token, enum vow_error error, const char *detail,
+                 const struct core_txn *txn);
+void core_flush(struct vow_core *core);
+
+#endif

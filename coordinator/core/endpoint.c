@@ -1,0 +1,186 @@
+/*
+ * Endpoints: one queue, one state and one retry clock for each participant URL, so that a dead one
+ * costs one probe at a time and delays nobody else.
+ *
+ *        a request fails                    the delay is over, a message is queued
+ *   up ------------------> down, waiting ------------------------------------------> down, probing
+ *    ^                          ^                the probe fails                          |
+ *    |                          +---------------------------------------------------------+
+ *    +------------------------------- the probe is answered ------------------------------+
+ *
+ * Requests that left before the failure that took it down (an older epoch) say nothing new: their
+ * failures are part of the same outage, and their answers do not end it. A message whose request
+ * failed goes to the end of the queue, so that the next probe carries another one: a message that
+ * never gets an answer can't keep the endpoint down for the rest.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core_internal.h"
+
+static struct core_endpoint *new_endpoint(const char *url) {
+  struct core_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+
+  if (endpoint == NULL) return NULL;
+  endpoint->url = strdup(url);
+  if (endpoint->url == NULL) {
+    free(endpoint);
+    return NULL;
+  }
+  core_list_init(&endpoint->queue);
+  endpoint->timer.owner = CORE_TIMER_ENDPOINT;
+  return endpoint;
+}
+
+void core_endpoint_free(struct core_endpoint *endpoint) {
+  free(endpoint->url);
+  free(endpoint->last_error);
+  free(endpoint);
+}
+
+struct core_endpoint *core_endpoint_acquire(struct vow_core *core, const char *url) {
+  struct core_tree_node *node = core_tree_find(&core->by_url, url);
+  struct core_endpoint *endpoint;
+
+  if (node != NULL) {
+    endpoint = core_container(node, struct core_endpoint, by_url);
+  } else {
+    endpoint = new_endpoint(url);
+    if (endpoint == NULL) return NULL;
+    core_tree_insert(&core->by_url, endpoint->url, &endpoint->by_url);
+  }
+  if (node != NULL && endpoint->branches == 0) {
+    core_list_remove(&endpoint->place);
+    core->idle_count--;
+  }
+  endpoint->branches++;
+  return endpoint;
+}
+
+static void drop_oldest_idle(struct vow_core *core) {
+  struct core_endpoint *endpoint = core_container(core->idle.next, struct core_endpoint, place);
+
+  core_list_remove(&endpoint->place);
+  core->idle_count--;
+  core->counts.endpoints_down -= endpoint->down;
+  core_timer_clear(&core->timers, &endpoint->timer);
+  core_tree_remove(&core->by_url, endpoint->url, &endpoint->by_url);
+  core_endpoint_free(endpoint);
+}
+
+void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (--endpoint->branches > 0) return;
+  CORE_ASSERT(endpoint->inflight == 0 && endpoint->queued == 0);
+  core_list_remove(&endpoint->place);
+  core_list_insert_before(&core->idle, &endpoint->place);
+  core->idle_count++;
+  if (core->idle_count > CORE_ENDPOINTS_IDLE_MAX) drop_oldest_idle(core);
+}
+
+bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
+  if (endpoint->queued == 0) return false;
+  if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return false;
+  return !endpoint->down || (!endpoint->probing && !endpoint->timer.armed);
+}
+
+void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (core_list_linked(&endpoint->place) || !core_endpoint_may_send(core, endpoint)) return;
+  core_list_insert_before(&core->ready, &endpoint->place);
+}
+
+void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch) {
+  if (epoch == endpoint->epoch) {
+    if (endpoint->down) core->counts.endpoints_down--;
+    endpoint->down = false;
+    endpoint->probing = false;
+    endpoint->failures_in_row = 0;
+    free(endpoint->last_error);
+    endpoint->last_error = NULL;
+  }
+  core_endpoint_kick(core, endpoint);
+}
+
+void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
+                          const char *error) {
+  if (epoch == endpoint->epoch) {
+    if (!endpoint->down) core->counts.endpoints_down++;
+    endpoint->down = true;
+    endpoint->probing = false;
+    endpoint->epoch++;
+    endpoint->failures_in_row++;
+    free(endpoint->last_error);
+    endpoint->last_error = core_text("%s", error);
+    core_timer_set(&core->timers, &endpoint->timer,
+                   core->now_ms + core_backoff_ms(core, endpoint->failures_in_row));
+  }
+  core_endpoint_kick(core, endpoint);
+}
+
+bool core_task_message(const struct core_task *task, enum vow_message_type *out) {
+  const struct vow_branch *branch = core_branch(task);
+
+  switch (branch->state) {
+    case VOW_BRANCH_PREPARING:
+      *out = VOW_MESSAGE_PREPARE;
+      return true;
+    case VOW_BRANCH_COMMITTING:
+    case VOW_BRANCH_UNKNOWN:
+      *out = VOW_MESSAGE_COMMIT;
+      return true;
+    case VOW_BRANCH_ABORTING:
+      *out = VOW_MESSAGE_ABORT;
+      return true;
+    case VOW_BRANCH_HEURISTIC:
+      *out = VOW_MESSAGE_FORGET;
+      return task->txn->forgetting && !branch->resolved && !task->forgot;
+    default:
+      return false;
+  }
+}
+
+void core_task_stop(struct vow_core *core, struct core_task *task) {
+  if (task->state == CORE_TASK_INFLIGHT) return;
+  if (task->state == CORE_TASK_QUEUED) {
+    core_list_remove(&task->link);
+    task->endpoint->queued--;
+    core->counts.messages_queued--;
+  }
+  core_timer_clear(&core->timers, &task->timer);
+  task->state = CORE_TASK_IDLE;
+}
+
+void core_task_push(struct vow_core *core, struct core_task *task) {
+  if (task->state == CORE_TASK_INFLIGHT || task->state == CORE_TASK_QUEUED) return;
+  core_timer_clear(&core->timers, &task->timer);
+  task->state = CORE_TASK_QUEUED;
+  core_list_insert_before(&task->endpoint->queue, &task->link);
+  task->endpoint->queued++;
+  core->counts.messages_queued++;
+  core_endpoint_kick(core, task->endpoint);
+}
+
+void core_task_delay(struct vow_core *core, struct core_task *task, uint64_t delay_ms) {
+  core_task_stop(core, task);
+  task->state = CORE_TASK_WAITING;
+  core_timer_set(&core->timers, &task->timer, core->now_ms + delay_ms);
+}
+
+bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
+                          struct vow_endpoint_view *out) {
+  const struct core_tree_node *node = core_tree_at(&core->by_url, index);
+  if (node == NULL) return false;
+
+  const struct core_endpoint *endpoint = core_container(node, struct core_endpoint, by_url);
+  bool waits = endpoint->timer.armed && endpoint->timer.due_ms > now_ms;
+  *out = (struct vow_endpoint_view){
+      .url = endpoint->url,
+      .up = !endpoint->down,
+      .inflight = endpoint->inflight,
+      .queued = endpoint->queued,
+      .branches = endpoint->branches,
+      .failures_in_row = endpoint->failures_in_row,
+      .retry_in_ms = waits ? endpoint->timer.due_ms - now_ms : 0,
+      .last_error = endpoint->last_error,
+  };
+  return true;
+}

@@ -1,0 +1,309 @@
+/* The world of core_world.h: its trace, its rules, and what it does with actions. */
+#include "core_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WALL_AT_START UINT64_C(1700000000000)
+
+/* ---- the trace ---- */
+
+static void __attribute__((format(printf, 2, 3))) line(struct world *w, const char *format, ...) {
+  va_list arguments;
+  size_t room = sizeof(w->trace) - w->trace_bytes;
+
+  va_start(arguments, format);
+  int bytes = vsnprintf(w->trace + w->trace_bytes, room, format, arguments);
+  va_end(arguments);
+  assert_true(bytes >= 0 && (size_t)bytes + 2 < room);
+  w->trace_bytes += (size_t)bytes;
+  w->trace[w->trace_bytes++] = '\n';
+  w->trace[w->trace_bytes] = '\0';
+}
+
+void world_forget_trace(struct world *w) {
+  w->trace_bytes = 0;
+  w->trace[0] = '\0';
+}
+
+void world_expect(struct world *w, const char *file, int at, const char *const *lines) {
+  char expected[sizeof(w->trace)] = "";
+  size_t bytes = 0;
+
+  for (; *lines != NULL; lines++) {
+    if (**lines == '\0') continue;
+    bytes += (size_t)snprintf(expected + bytes, sizeof(expected) - bytes, "%s\n", *lines);
+  }
+  if (strcmp(expected, w->trace) != 0) {
+    print_error("expected:\n%sbut was:\n%s", expected, w->trace);
+    _fail(file, at);
+  }
+  world_forget_trace(w);
+}
+
+void world_expect_some(struct world *w, const char *file, int at, const char *text) {
+  if (strstr(w->trace, text) == NULL) {
+    print_error("expected somewhere:\n%s\nbut was:\n%s", text, w->trace);
+    _fail(file, at);
+  }
+  world_forget_trace(w);
+}
+
+/* ---- names ---- */
+
+struct vow_id world_id(const struct world *w, uint32_t txn) {
+  const struct vow_id nil = {{0}};
+  if (txn == 0 || txn > w->id_count) return nil;
+  return w->ids[txn - 1];
+}
+
+const struct vow_txn *world_find(const struct world *w, uint32_t txn) {
+  return vow_core_find(w->core, world_id(w, txn));
+}
+
+static uint32_t number_of(struct world *w, struct vow_id id) {
+  for (uint32_t i = 0; i < w->id_count; i++) {
+    if (vow_id_compare(w->ids[i], id) == 0) return i + 1;
+  }
+  assert_true(w->id_count < WORLD_TXNS_MAX);
+  if (w->id_count > 0) assert_true(vow_id_compare(w->ids[w->id_count - 1], id) < 0);
+  assert_true(vow_id_compare(id, w->ceiling) < 0);
+  assert_true(vow_id_compare(id, w->finished_below) >= 0);
+  w->ids[w->id_count++] = id;
+  return w->id_count;
+}
+
+/* ---- the rules ---- */
+
+/* Is a commit of this transaction durable? */
+static bool commit_is_durable(const struct world *w, struct vow_id id, bool delegated) {
+  for (uint32_t i = 0; i < w->log_count; i++) {
+    const struct world_record *record = &w->log[i];
+    if (record->kind != VOW_RECORD_TXN || record->position > w->durable) continue;
+    if (vow_id_compare(record->image.id, id) != 0) continue;
+    if (delegated && record->image.delegated) return true;
+    if (record->image.state == VOW_TXN_COMMITTING || record->image.state == VOW_TXN_COMMITTED) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool depends_on_commit(const struct vow_txn *image) {
+  for (uint32_t i = 0; i < image->branch_count; i++) {
+    if (image->branches[i].state != VOW_BRANCH_READ_ONLY) return true;
+  }
+  return false;
+}
+
+/* AC2 and D1 of everything that is shown of a transaction. */
+static void check_shown(struct world *w, const struct vow_txn *image) {
+  uint32_t number = number_of(w, image->id);
+  enum vow_outcome outcome = vow_txn_outcome(image);
+
+  if (outcome == VOW_OUTCOME_NONE) return;
+  if (outcome == VOW_OUTCOME_COMMITTED && depends_on_commit(image)) {
+    assert_true(commit_is_durable(w, image->id, image->delegated));
+  }
+  enum vow_outcome *told = &w->told[number - 1];
+  if (depends_on_commit(image)) assert_true(*told == VOW_OUTCOME_NONE || *told == outcome);
+  *told = outcome;
+}
+
+static void check_watermark(struct world *w, struct vow_id finished_below) {
+  const struct vow_id nil = {{0}};
+  const struct vow_txn *first = vow_core_next(w->core, nil);
+
+  if (first != NULL) assert_true(vow_id_compare(finished_below, first->id) <= 0);
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (w->sends[i].done) continue;
+    assert_true(vow_id_compare(finished_below, w->sends[i].id) <= 0);
+  }
+  if (vow_id_compare(finished_below, w->finished_below) > 0) w->finished_below = finished_below;
+}
+
+/* ---- actions ---- */
+
+static void take_log(struct world *w, const struct vow_action *action) {
+  assert_true(action->u.log.position == w->position + 1);
+  assert_true(w->log_count < WORLD_LOG_MAX);
+  w->position++;
+  struct world_record *record = &w->log[w->log_count++];
+  *record = (struct world_record){.position = w->position,
+                                  .forced = action->u.log.forced,
+                                  .kind = action->u.log.record,
+                                  .ceiling = action->u.log.ceiling};
+  const char *mark = record->forced ? "!" : "";
+  if (record->kind == VOW_RECORD_ID_CEILING) {
+    line(w, "log%s ceiling", mark);
+    return;
+  }
+  const struct vow_txn *image = action->u.log.txn;
+  record->image = world_copy_image(image);
+  line(w, "log%s t%u %s%s%s%s%s%s", mark, number_of(w, image->id), vow_txn_state_name(image->state),
+       image->delegated ? " delegated" : "",
+       image->heuristic == VOW_HEURISTIC_NONE ? "" : " heuristic-",
+       image->heuristic == VOW_HEURISTIC_NONE ? "" : vow_heuristic_name(image->heuristic),
+       image->forgotten ? " forgotten" : "", image->ended_ms != 0 ? " ended" : "");
+}
+
+static void take_send(struct world *w, const struct vow_action *action) {
+  check_watermark(w, action->u.send.finished_below);
+  for (uint32_t i = 0; i < action->u.send.count; i++) {
+    const struct vow_action_message *message = &action->u.send.messages[i];
+    const struct vow_txn *txn = message->txn;
+    assert_true(w->send_count < WORLD_SENDS_MAX);
+    struct world_send *send = &w->sends[w->send_count++];
+    *send = (struct world_send){.request = action->u.send.request,
+                                .id = txn->id,
+                                .type = message->type,
+                                .timeout_ms = message->timeout_ms,
+                                .one_phase = message->one_phase};
+    assert_string_equal(action->u.send.url, message->branch->url);
+    (void)snprintf(send->url, sizeof(send->url), "%s", message->branch->url);
+    (void)snprintf(send->branch, sizeof(send->branch), "%s", message->branch->name);
+    if (message->type == VOW_MESSAGE_COMMIT) assert_true(commit_is_durable(w, txn->id, false));
+    if (message->one_phase) assert_true(commit_is_durable(w, txn->id, true));
+    assert_true(message->type == VOW_MESSAGE_PREPARE ? message->timeout_ms > 0
+                                                     : message->timeout_ms == 0);
+    line(w, "send %s t%u/%s%s", vow_message_type_name(message->type), number_of(w, txn->id),
+         message->branch->name, message->one_phase ? " one-phase" : "");
+  }
+}
+
+static void take_answer(struct world *w, const struct vow_action *action) {
+  const struct vow_txn *txn = action->u.answer.txn;
+  uint64_t token = action->u.answer.token;
+  char branch[16] = "", shown[64] = "";
+
+  assert_true(token > 0 && token <= w->token && token < WORLD_SENDS_MAX);
+  assert_int_equal(w->answered[token], 0);
+  w->answered[token] = 1;
+  if (txn != NULL) {
+    check_shown(w, txn);
+    (void)snprintf(shown, sizeof(shown), " t%u %s", number_of(w, txn->id),
+                   vow_txn_state_name(vow_txn_shown_state(txn)));
+  }
+  if (action->u.answer.branch != 0) {
+    (void)snprintf(branch, sizeof(branch), " branch %u", action->u.answer.branch);
+  }
+  line(w, "answer #%llu %s%s%s%s%s%s%s", (unsigned long long)token,
+       vow_error_slug(action->u.answer.error), shown, branch,
+       action->u.answer.created ? " created" : "", action->u.answer.pending ? " pending" : "",
+       action->u.answer.detail == NULL ? "" : ": ",
+       action->u.answer.detail == NULL ? "" : action->u.answer.detail);
+}
+
+enum vow_error world_step(struct world *w, struct vow_event *event) {
+  struct vow_actions actions;
+
+  event->now_ms = w->now_ms;
+  event->wall_ms = w->wall_ms;
+  event->random = ++w->random * UINT64_C(0x9E3779B97F4A7C15);
+  enum vow_error error = vow_core_step(w->core, event, &actions);
+  if (error != VOW_OK) return error;
+  for (uint32_t i = 0; i < actions.count; i++) {
+    const struct vow_action *action = &actions.items[i];
+    assert_true(action->after <= w->durable);
+    switch (action->type) {
+      case VOW_ACTION_LOG:
+        take_log(w, action);
+        break;
+      case VOW_ACTION_SEND:
+        take_send(w, action);
+        break;
+      case VOW_ACTION_ANSWER:
+        take_answer(w, action);
+        break;
+    }
+  }
+  check_watermark(w, vow_core_finished_below(w->core));
+  return VOW_OK;
+}
+
+void world_must(struct world *w, struct vow_event *event) {
+  enum vow_error error = world_step(w, event);
+  if (error != VOW_OK) fail_msg("the step failed: %s", vow_error_text(error));
+}
+
+/* ---- life ---- */
+
+struct world *world_new_bare(void) {
+  struct world *w = calloc(1, sizeof(*w));
+
+  assert_non_null(w);
+  w->config = (struct vow_core_config){.transaction_timeout_ms = 60000,
+                                       .transaction_timeout_max_ms = 600000,
+                                       .prepare_timeout_ms = 5000,
+                                       .wait_timeout_ms = 20000,
+                                       .retry_min_ms = 100,
+                                       .retry_max_ms = 1600,
+                                       .preparing_record_after_ms = 1000,
+                                       .transactions_max = 200,
+                                       .branches_max = 8,
+                                       .waiters_max = 4,
+                                       .inflight_per_endpoint_max = 2,
+                                       .history_max = 64,
+                                       .id_reserve_ms = 10000};
+  w->now_ms = 1000;
+  w->wall_ms = WALL_AT_START;
+  w->log = calloc(WORLD_LOG_MAX, sizeof(*w->log));
+  w->sends = calloc(WORLD_SENDS_MAX, sizeof(*w->sends));
+  assert_non_null(w->log);
+  assert_non_null(w->sends);
+  assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
+  return w;
+}
+
+struct world *world_new(void) {
+  struct world *w = world_new_bare();
+
+  vow_core_free(w->core);
+  world_load(w);
+  sync(w);
+  world_forget_trace(w);
+  return w;
+}
+
+void world_free(struct world *w) {
+  if (w == NULL) return;
+  vow_core_free(w->core);
+  for (uint32_t i = 0; i < w->log_count; i++) vow_txn_fini(&w->log[i].image);
+  free(w->log);
+  free(w->sends);
+  free(w);
+}
+
+/* ---- pictures ---- */
+
+const char *picture(const struct world *w, uint32_t txn) {
+  static char text[1024];
+  const struct vow_txn *image = world_find(w, txn);
+  size_t bytes;
+
+  if (image == NULL) return "gone";
+  bytes = (size_t)snprintf(
+      text, sizeof(text), "%s%s%s [", vow_txn_state_name(image->state),
+      image->heuristic == VOW_HEURISTIC_NONE ? "" : " heuristic-",
+      image->heuristic == VOW_HEURISTIC_NONE ? "" : vow_heuristic_name(image->heuristic));
+  for (uint32_t i = 0; i < image->branch_count; i++) {
+    bytes +=
+        (size_t)snprintf(text + bytes, sizeof(text) - bytes, "%s%s %s", i == 0 ? "" : ", ",
+                         image->branches[i].name, vow_branch_state_name(image->branches[i].state));
+  }
+  (void)snprintf(text + bytes, sizeof(text) - bytes, "]");
+  return text;
+}
+
+void world_expect_picture(struct world *w, const char *file, int at, uint32_t txn,
+                          const char *text) {
+  const char *seen = picture(w, txn);
+  if (strcmp(seen, text) == 0) return;
+  print_error("expected: t%u %s\nbut was:  t%u %s\n", txn, text, txn, seen);
+  _fail(file, at);
+}
