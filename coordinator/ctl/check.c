@@ -1,0 +1,210 @@
+/*
+ * The command `check`: is the log of a dead daemon sound, what in it is in doubt, and what would
+ * `recover` do about it? It changes nothing.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/record.h"
+#include "offline.h"
+#include "plan.h"
+#include "text.h"
+#include "view.h"
+
+struct check {
+  const struct ctl_args *args;
+  struct ctl_terminal terminal;
+  struct vow_log_info info;
+  uint64_t now_ms;
+  uint64_t rows_checked, rows_bad;
+  uint64_t in_doubt, waiting; /* transactions: of any plan that sends, and for an operator */
+  enum vow_error error;       /* of the integrity check as a whole */
+  char why[VOW_LOG_WHY_BYTES];
+  struct ctl_table table;
+  struct vow_buf items;   /* of --json: the open transactions */
+  struct vow_buf damaged; /* of --json: the open rows that cannot be read */
+  struct vow_jsonw items_w, damaged_w;
+};
+
+static const char *const titles[] = {"ID", "STATE", "AGE", "BRANCHES", "RECOVER WOULD", NULL};
+
+static void check_init(struct check *check, const struct ctl_args *args) {
+  memset(check, 0, sizeof *check);
+  check->args = args;
+  check->now_ms = ctl_now_ms();
+  ctl_terminal_of(stdout, &check->terminal);
+  ctl_table_init(&check->table, &check->terminal, titles, 5);
+  vow_buf_init(&check->items, CTL_OUTPUT_BYTES_MAX);
+  vow_buf_init(&check->damaged, CTL_OUTPUT_BYTES_MAX);
+  vow_jsonw_init(&check->items_w, &check->items);
+  vow_jsonw_init(&check->damaged_w, &check->damaged);
+  vow_jsonw_array(&check->items_w, NULL);
+  vow_jsonw_array(&check->damaged_w, NULL);
+}
+
+static void check_fini(struct check *check) {
+  ctl_table_fini(&check->table);
+  vow_buf_fini(&check->items);
+  vow_buf_fini(&check->damaged);
+}
+
+static void add_row(struct check *check, const struct vow_txn *txn, enum ctl_plan plan) {
+  char id[VOW_ID_TEXT_BYTES], age[CTL_DURATION_BYTES];
+  enum vow_message_type type;
+  uint32_t messages = 0;
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    messages += ctl_plan_message(txn, &txn->branches[i], &type);
+  }
+  const char *state = vow_txn_state_name(txn->state);
+  vow_id_format(txn->id, id);
+  ctl_duration_format(check->now_ms > txn->created_ms ? check->now_ms - txn->created_ms : 0, age);
+  ctl_table_cell(&check->table, CTL_PLAIN, id);
+  ctl_table_cell(&check->table, ctl_state_colour(state), state);
+  ctl_table_cell(&check->table, CTL_PLAIN, age);
+  ctl_table_cellf(&check->table, CTL_PLAIN, "%u/%u", txn->branch_count - messages,
+                  txn->branch_count);
+  ctl_table_cell(&check->table, plan == CTL_PLAN_OPERATOR ? CTL_BAD : CTL_PLAIN,
+                 ctl_plan_text(plan));
+}
+
+static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
+  struct check *check = context;
+  enum ctl_plan plan = ctl_plan_of(txn);
+  if (plan == CTL_PLAN_OPERATOR) {
+    check->waiting++;
+  } else {
+    check->in_doubt++;
+  }
+  if (ctl_given(check->args, CTL_OPT_JSON)) {
+    ctl_plan_write(&check->items_w, txn);
+  } else {
+    add_row(check, txn, plan);
+  }
+  if (check->items.error == VOW_OK && check->table.error == VOW_OK) return CTL_EXIT_OK;
+  return ctl_fail(CTL_EXIT_FAILED, "Give it more memory.", "there are too many to list.");
+}
+
+static void take_bad(void *context, struct vow_id id, const char *why) {
+  struct check *check = context;
+  (void)ctl_fail(CTL_EXIT_LOG_DAMAGED, NULL, "%s.", why);
+  vow_jsonw_object(&check->damaged_w, NULL);
+  vow_jsonw_id(&check->damaged_w, "id", id);
+  vow_jsonw_string(&check->damaged_w, "error", why);
+  vow_jsonw_end(&check->damaged_w);
+}
+
+static void take_check(void *context, const struct vow_log_result *result) {
+  struct check *check = context;
+  check->error = result->error;
+  check->rows_checked = result->rows_checked;
+  check->rows_bad = result->rows_bad;
+  snprintf(check->why, sizeof check->why, "%s", result->why == NULL ? "" : result->why);
+}
+
+static bool sound(const struct check *check) {
+  return check->error == VOW_OK && check->rows_bad == 0;
+}
+
+static void print_json(struct check *check) {
+  struct vow_buf out;
+  struct vow_jsonw w;
+  vow_jsonw_end(&check->items_w);
+  vow_jsonw_end(&check->damaged_w);
+  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
+  vow_jsonw_init(&w, &out);
+  vow_jsonw_object(&w, NULL);
+  vow_jsonw_string(&w, "log", check->args->text[CTL_OPT_LOG]);
+  vow_jsonw_bool(&w, "sound", sound(check));
+  if (!sound(check)) vow_jsonw_string(&w, "error", check->why);
+  vow_jsonw_uint(&w, "incarnation", check->info.incarnation);
+  vow_jsonw_uint(&w, "position", check->info.position);
+  vow_jsonw_uint(&w, "rows_checked", check->rows_checked);
+  vow_jsonw_uint(&w, "rows_bad", check->rows_bad);
+  vow_jsonw_uint(&w, "ended", check->info.ended);
+  vow_jsonw_uint(&w, "in_doubt", check->in_doubt);
+  vow_jsonw_uint(&w, "waiting_for_operator", check->waiting);
+  vow_jsonw_raw(&w, "open", vow_buf_text(&check->items), check->items.bytes);
+  vow_jsonw_raw(&w, "damaged", vow_buf_text(&check->damaged), check->damaged.bytes);
+  vow_jsonw_end(&w);
+  vow_buf_puts(&out, "\n");
+  ctl_put(&out);
+  vow_buf_fini(&out);
+}
+
+static void print_text(struct check *check) {
+  struct vow_buf out;
+  char text[256];
+  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
+  ctl_fact(&out, &check->terminal, "log", CTL_PLAIN, check->args->text[CTL_OPT_LOG]);
+  if (sound(check)) {
+    snprintf(text, sizeof text, "sound; %" PRIu64 " transactions checked", check->rows_checked);
+  } else {
+    snprintf(text, sizeof text, "damaged; %" PRIu64 " of %" PRIu64 " transactions are bad",
+             check->rows_bad, check->rows_checked);
+  }
+  ctl_fact(&out, &check->terminal, "integrity", sound(check) ? CTL_GOOD : CTL_BAD, text);
+  snprintf(text, sizeof text, "start %" PRIu64 ", position %" PRIu64, check->info.incarnation,
+           check->info.position);
+  ctl_fact(&out, &check->terminal, "written", CTL_PLAIN, text);
+  snprintf(text, sizeof text,
+           "%" PRIu64 " in doubt, %" PRIu64 " wait for an operator, %" PRIu64 " ended",
+           check->in_doubt, check->waiting, check->info.ended);
+  ctl_fact(&out, &check->terminal, "transactions",
+           check->in_doubt + check->waiting > 0 ? CTL_WARN : CTL_PLAIN, text);
+  if (check->table.count > 0) {
+    vow_buf_puts(&out, "\n");
+    ctl_table_flush(&check->table, &out);
+  }
+  ctl_put(&out);
+  vow_buf_fini(&out);
+}
+
+static enum ctl_exit judge(const struct check *check) {
+  if (!sound(check)) {
+    return ctl_log_fail(VOW_E_LOG_CORRUPT,
+                        check->why[0] == '\0' ? "rows of the log are damaged" : check->why);
+  }
+  if (check->in_doubt > 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION,
+                    "Start vowd on this log, or drive them to their end with `vowctl recover`.",
+                    "transactions are in doubt: %" PRIu64 ".", check->in_doubt);
+  }
+  if (check->waiting > 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION, "Start vowd; put the data right, then use `vowctl forget`.",
+                    "transactions wait for an operator: %" PRIu64 ".", check->waiting);
+  }
+  return CTL_EXIT_OK;
+}
+
+enum ctl_exit ctl_check(const struct ctl_args *args) {
+  struct vow_log *log = NULL;
+  struct check check;
+  check_init(&check, args);
+  enum ctl_exit code = ctl_log_open(args, &log);
+  if (code != CTL_EXIT_OK) goto out;
+  vow_log_info(log, &check.info);
+  struct vow_log_query query = {.type = VOW_LOG_QUERY_CHECK, .done = take_check, .context = &check};
+  enum vow_error error = vow_log_query_now(log, &query);
+  if (error != VOW_OK) {
+    code = ctl_log_fail(error, vow_error_text(error));
+    goto out;
+  }
+  if (check.error != VOW_OK && check.error != VOW_E_LOG_CORRUPT) {
+    code = ctl_log_fail(check.error, check.why);
+    goto out;
+  }
+  struct ctl_open_reader reader = {.take = take_open, .bad = take_bad, .context = &check};
+  code = ctl_read_open(log, &reader);
+  if (code != CTL_EXIT_OK) goto out;
+  if (ctl_given(args, CTL_OPT_JSON)) {
+    print_json(&check);
+  } else {
+    print_text(&check);
+  }
+  code = judge(&check);
+out:
+  check_fini(&check);
+  vow_log_close(log);
+  return code;
+}

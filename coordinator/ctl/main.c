@@ -1,0 +1,39 @@
+/*
+ * vowctl: the operator's tool of a vow coordinator. This file sets up the process and hands over to
+ * the command that was asked for; each command is in a file of its own.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "args.h"
+
+/* Output that did not get through is a failure, unless the reader has simply seen enough
+ * (`vowctl list | head`): then the result of the command stands. */
+static enum ctl_exit flush_output(enum ctl_exit code) {
+  errno = 0;
+  bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;
+  if (!failed || errno == EPIPE) return code;
+  if (errno == 0) errno = EIO;
+  enum ctl_exit failure = ctl_fail(CTL_EXIT_FAILED, "Make room, or write elsewhere.",
+                                   "standard output cannot be written: %s.", strerror(errno));
+  return code == CTL_EXIT_OK ? failure : code;
+}
+
+int main(int argc, char **argv) {
+  struct ctl_args args;
+  /* Widths of characters; what is written is UTF-8 in any locale. */
+  setlocale(LC_CTYPE, "C.UTF-8");
+  /* A recovery must not die because its report goes to a pager that was closed. */
+  signal(SIGPIPE, SIG_IGN);
+  enum ctl_exit code = ctl_args_parse(argc, argv, &args);
+  if (code != CTL_EXIT_OK) return (int)code;
+  if (args.command == NULL) {
+    printf("vowctl %s\n", VOW_VERSION);
+  } else {
+    code = args.command->run(&args);
+  }
+  return (int)flush_output(code);
+}

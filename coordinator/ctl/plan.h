@@ -1,0 +1,35 @@
+/*
+ * What a recovery does with an open transaction of the log, as the core will do it
+ * (proto/README.md, "The coordinator's states"). Only `check` and `recover --dry-run` need it in
+ * words; the recovery itself runs the core. Pure.
+ */
+#ifndef VOW_CTL_PLAN_H
+#define VOW_CTL_PLAN_H
+
+#include "core/txn.h"
+#include "json.h"
+#include "message.h"
+
+enum ctl_plan {
+  CTL_PLAN_ABORT = 1, /* it is undecided or aborted: its branches are told to abort */
+  CTL_PLAN_COMMIT,    /* it is decided: commit is pushed until everybody has acknowledged */
+  CTL_PLAN_ASK,       /* the commit was handed to its only branch: that one is asked */
+  CTL_PLAN_FORGET,    /* an operator let go of it: participants are being told */
+  CTL_PLAN_OPERATOR   /* it is over; its heuristic outcome waits for an operator */
+};
+
+enum ctl_plan ctl_plan_of(const struct vow_txn *txn);
+const char *ctl_plan_name(enum ctl_plan plan); /* "abort", … for JSON */
+const char *ctl_plan_text(enum ctl_plan plan); /* half a sentence */
+
+/* In doubt: some branch does not know the outcome yet. */
+bool ctl_plan_in_doubt(enum ctl_plan plan);
+
+/* The message this branch gets; false: none. */
+bool ctl_plan_message(const struct vow_txn *txn, const struct vow_branch *branch,
+                      enum vow_message_type *out);
+
+/* The transaction as an object: the list's entry with `plan` and `messages` beside it. */
+void ctl_plan_write(struct vow_jsonw *w, const struct vow_txn *txn);
+
+#endif
