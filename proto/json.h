@@ -1,9 +1,13 @@
 /*
- * JSON for the protocol: a streaming writer of our own, and a parser that is jansson behind a
- * narrow door (json.c is the only file of the project that includes it). Reading is strict: depth
- * is limited before anything recurses, duplicate keys, trailing bytes, invalid UTF-8 and U+0000 are
- * refused, and a typed reader notes the first problem as a sentence that names the place
- * ("branches[2].url must be a string, not a number").
+ * JSON for the protocol (RFC 8259): a streaming writer, and a strict parser. Depth is limited
+ * before anything recurses; duplicate keys, trailing bytes, invalid UTF-8 and U+0000 are refused;
+ * and a typed reader notes the first problem as a sentence that names the place ("branches[2].url
+ * must be a string, not a number").
+ *
+ * The parser is our own because of what a payload needs: numbers that are never turned into
+ * doubles, memory that is bounded by the text (at most 25 times its bytes, twice that while
+ * parsing), and no value that is half read when memory runs out: jansson 2.14 then drops single
+ * characters of strings and numbers and reports success.
  *
  * What a value keeps between vow_json_parse and vow_json_dump (a payload goes this way): numbers
  * keep their exact text ("1.10", "1e400" and integers of any length stay as they were written),

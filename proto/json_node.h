@@ -1,20 +1,46 @@
 /*
- * What json_object.c needs of a value beyond json.h. For json*.c only. A false answer leaves *out
- * untouched.
+ * What a parsed document is made of. For json*.c only: json_parse.c builds it, json.c and
+ * json_object.c read it.
  */
 #ifndef VOW_PROTO_JSON_NODE_H
 #define VOW_PROTO_JSON_NODE_H
 
 #include "json.h"
 
-bool vow_json_is_array(const struct vow_json_node *node);
-bool vow_json_bool_value(const struct vow_json_node *node, bool *out);
-/* False if it is not a whole number from 0 to UINT64_MAX. */
+enum vow_json_type {
+  VOW_JSON_NULL,
+  VOW_JSON_FALSE,
+  VOW_JSON_TRUE,
+  VOW_JSON_NUMBER,
+  VOW_JSON_STRING,
+  VOW_JSON_ARRAY,
+  VOW_JSON_OBJECT
+};
+
+struct vow_json_node {
+  enum vow_json_type type;
+  uint32_t count;  /* of an array or object */
+  const char *key; /* of a member; else NULL */
+  union {
+    const char *text; /* of a string: its characters; of a number: as it was written */
+    const struct vow_json_node *items; /* of an array or object: in a row, in their order */
+  };
+};
+
+/* One block of memory: this struct, then the nodes, then the texts. */
+struct vow_json {
+  struct vow_json_node root;
+  struct vow_buf kept; /* vow_json_keep_text */
+  struct vow_json_node nodes[];
+};
+
+/* NULL if there is none. */
+const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key);
+/* False if it is not a whole number from 0 to UINT64_MAX; *out is untouched then. */
 bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out);
-const struct vow_json_node *vow_json_member(const struct vow_json_node *object,
-                                            const char *key); /* or NULL */
-/* Keys in their order; *iterator is NULL before the first call; NULL past the last. */
-const char *vow_json_key_next(const struct vow_json_node *object, void **iterator);
+/* A key that somebody else made up, as it may stand in a sentence: short, and on one line. */
+#define VOW_JSON_SHOWN_KEY_BYTES 41
+void vow_json_show_key(const char *key, char out[VOW_JSON_SHOWN_KEY_BYTES]);
 /* Levels of nesting: 0 for a scalar. */
 unsigned vow_json_depth(const struct vow_json_node *node);
 

@@ -10,8 +10,6 @@
 #include "json.h"
 #include "json_node.h"
 
-#define SHOWN_KEY_BYTES 40 /* of a key that somebody else made up */
-
 /* "branches[2].url", "url", "branches[2]" or "the body". */
 static int put_place(const struct vow_json_object *o, const char *key, char *out, size_t bytes) {
   if (!key) return snprintf(out, bytes, "%s", o->path[0] ? o->path : "the body");
@@ -80,7 +78,7 @@ bool vow_json_get_uint(struct vow_json_object *o, const char *key, bool required
   uint64_t value;
 
   if (!node) return false;
-  if (strcmp(vow_json_kind(node), "a number") != 0) {
+  if (node->type != VOW_JSON_NUMBER) {
     vow_json_object_fail(o, key, "must be a whole number, not %s", vow_json_kind(node));
     return false;
   }
@@ -97,9 +95,12 @@ bool vow_json_get_bool(struct vow_json_object *o, const char *key, bool required
   const struct vow_json_node *node = member(o, key, required);
 
   if (!node) return false;
-  if (vow_json_bool_value(node, out)) return true;
-  vow_json_object_fail(o, key, "must be true or false, not %s", vow_json_kind(node));
-  return false;
+  if (node->type != VOW_JSON_TRUE && node->type != VOW_JSON_FALSE) {
+    vow_json_object_fail(o, key, "must be true or false, not %s", vow_json_kind(node));
+    return false;
+  }
+  *out = node->type == VOW_JSON_TRUE;
+  return true;
 }
 
 /* A string that is to be parsed further; it is short, so its length is not reported. */
@@ -234,7 +235,7 @@ bool vow_json_get_array(struct vow_json_object *o, const char *key, bool require
   const struct vow_json_node *node = member(o, key, required);
 
   if (!node) return false;
-  if (!vow_json_is_array(node)) {
+  if (node->type != VOW_JSON_ARRAY) {
     vow_json_object_fail(o, key, "must be an array, not %s", vow_json_kind(node));
     return false;
   }
@@ -261,14 +262,10 @@ static bool is_known(const struct vow_json_object *o, const char *key) {
 
 /* Says which member is unknown, and which there are. */
 static void fail_unknown(struct vow_json_object *o, const char *key) {
-  char shown[SHOWN_KEY_BYTES + 1], known[120] = "";
+  char shown[VOW_JSON_SHOWN_KEY_BYTES], known[120] = "";
   size_t used = 0;
 
-  (void)snprintf(shown, sizeof shown, "%s", key);
-  for (char *c = shown; *c; c++) {
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?'; /* sentences end up on one line of a log */
-  }
+  vow_json_show_key(key, shown);
   for (unsigned i = 0; i < o->known_count; i++) {
     int n = snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", o->known[i]);
     if (n < 0 || (size_t)n >= sizeof known - used) {
@@ -282,11 +279,9 @@ static void fail_unknown(struct vow_json_object *o, const char *key) {
 }
 
 enum vow_error vow_json_object_end(struct vow_json_object *o) {
-  void *iterator = NULL;
-  const char *key;
-
-  while (o->error == VOW_OK && !o->unknown_is_fine &&
-         (key = vow_json_key_next(o->node, &iterator)) != NULL) {
+  if (o->unknown_is_fine) return o->error;
+  for (uint32_t i = 0; o->error == VOW_OK && i < o->node->count; i++) {
+    const char *key = o->node->items[i].key;
     if (!is_known(o, key)) fail_unknown(o, key);
   }
   return o->error;

@@ -8,35 +8,10 @@
 #include <string.h>
 
 #include "json.h"
+#include "utf8.h"
 
 void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf) {
   *w = (struct vow_jsonw){.buf = buf};
-}
-
-/* The bytes of the valid UTF-8 sequence at `s` (RFC 3629), or 0. */
-static size_t utf8_sequence(const unsigned char *s, size_t left) {
-  size_t bytes;
-  unsigned char low = 0x80, high = 0xbf; /* what the second byte may be */
-
-  if (s[0] < 0x80) return 1;
-  if (s[0] >= 0xc2 && s[0] <= 0xdf) {
-    bytes = 2;
-  } else if (s[0] >= 0xe0 && s[0] <= 0xef) {
-    bytes = 3;
-    if (s[0] == 0xe0) low = 0xa0;  /* shorter forms exist */
-    if (s[0] == 0xed) high = 0x9f; /* surrogates */
-  } else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-    bytes = 4;
-    if (s[0] == 0xf0) low = 0x90;
-    if (s[0] == 0xf4) high = 0x8f; /* past U+10FFFF */
-  } else {
-    return 0;
-  }
-  if (left < bytes || s[1] < low || s[1] > high) return 0;
-  for (size_t i = 2; i < bytes; i++) {
-    if (s[i] < 0x80 || s[i] > 0xbf) return 0;
-  }
-  return bytes;
 }
 
 /* The short escape where JSON has one, so that a value never grows by being parsed and written. */
@@ -52,25 +27,24 @@ static void put_escape(struct vow_buf *buf, unsigned char c) {
 }
 
 static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
-  const unsigned char *s = (const unsigned char *)text;
   size_t plain = 0; /* what is before i from here on can be copied as it is */
 
   vow_buf_append(buf, "\"", 1);
   for (size_t i = 0; i < bytes;) {
-    size_t sequence = utf8_sequence(s + i, bytes - i);
-    if (sequence > 0 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\') {
+    size_t sequence = vow_utf8_sequence(text + i, bytes - i);
+    if (sequence > 0 && (unsigned char)text[i] >= 0x20 && text[i] != '"' && text[i] != '\\') {
       i += sequence;
       continue;
     }
-    vow_buf_append(buf, s + plain, i - plain);
+    vow_buf_append(buf, text + plain, i - plain);
     if (sequence == 0) {
       vow_buf_append(buf, "\xef\xbf\xbd", 3);
     } else {
-      put_escape(buf, s[i]);
+      put_escape(buf, (unsigned char)text[i]);
     }
     plain = ++i;
   }
-  if (bytes > 0) vow_buf_append(buf, s + plain, bytes - plain);
+  if (bytes > 0) vow_buf_append(buf, text + plain, bytes - plain);
   vow_buf_append(buf, "\"", 1);
 }
 

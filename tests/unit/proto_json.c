@@ -1,5 +1,5 @@
 /*
- * Tests of parsing JSON, of values, and of writing them back (proto/json.c, proto/json_scan.c).
+ * Tests of parsing JSON, of values, and of writing them back (proto/json_parse.c, proto/json.c).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,13 +131,16 @@ static void strings_keep_their_characters(void **state) {
               "\"\xc3\xa9"
               "A/\xf0\x9f\x98\x80\"");
   assert_dump("\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\"", "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\"");
+  assert_dump("\"\\u007f\\u0080\\u07ff\\u0800\\u0fff\\uffff\\ud800\\udc00\\udbff\\uDFFF\"",
+              "\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xe0\xbf\xbf\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f"
+              "\xbf\xbf\"");
   assert_dump("{\"\\u006bey\":\"\"}", "{\"key\":\"\"}");
   assert_dump("\"1.5\"", "\"1.5\"");
   assert_dump("[\"[{\",1.5,\"}]\\\"\"]", "[\"[{\",1.5,\"}]\\\"\"]");
 }
 
-/* A string that begins with the byte the parser marks numbers with is still a string. */
-static void marks_cannot_be_forged(void **state) {
+/* A string that looks like a number, or begins with an odd byte, is still a string. */
+static void strings_stay_strings(void **state) {
   struct vow_json *json = NULL;
   char why[VOW_JSON_WHY_BYTES];
   uint64_t number = 1;
@@ -162,7 +165,7 @@ static void marks_cannot_be_forged(void **state) {
 /* Text that is not JSON is refused with line and column. */
 static void broken_text(void **state) {
   (void)state;
-  assert_refused("", "no text");
+  assert_refused("", "a JSON value is expected at line 1, column 1");
   assert_refused("   ", "line 1");
   assert_refused("{", "line 1, column");
   assert_refused("{\"a\":1,}", "line 1");
@@ -182,26 +185,26 @@ static void broken_text(void **state) {
   assert_refused("]]]]", "line 1");
   assert_refused("\xef\xbb\xbf{}", "line 1");
   assert_refused("{\n \"a\": 1.5,\n  \"b\": x\n}", "line 3");
-  assert_refused("[1.5,\n\"\xc3\xa9\xc3\xa9\", x]", "line 2, column 8");
-  assert_refused("[1,\n\"\xc3\xa9\xc3\xa9\", x]", "line 2, column 8");
+  assert_refused("[1.5,\n\"\xc3\xa9\xc3\xa9\", x]", "line 2, column 7");
+  assert_refused("[1,\n\"\xc3\xa9\xc3\xa9\", x]", "line 2, column 7");
 }
 
 /* Something after the value is refused, also when it is a value. */
 static void trailing_garbage(void **state) {
   (void)state;
-  assert_refused("{} {}", "end of file expected");
-  assert_refused("1 x", "end of file expected");
-  assert_refused("[]]", "end of file expected");
-  assert_refused("1.5 1.5", "end of file expected");
+  assert_refused("{} {}", "more text follows");
+  assert_refused("1 x", "more text follows");
+  assert_refused("[]]", "more text follows");
+  assert_refused("1.5 1.5", "more text follows");
   assert_refused_bytes("{}\0", 3, "line 1");
 }
 
 /* A key twice in one object is refused; in different objects it is fine. */
 static void duplicate_keys(void **state) {
   (void)state;
-  assert_refused("{\"a\":1,\"a\":1}", "duplicate object key");
-  assert_refused("{\"a\":1,\"\\u0061\":2}", "duplicate object key");
-  assert_refused("[{\"x\":{\"a\":1.5,\"b\":2,\"a\":1}}]", "duplicate object key");
+  assert_refused("{\"a\":1,\"a\":1}", "is there twice");
+  assert_refused("{\"a\":1,\"\\u0061\":2}", "is there twice");
+  assert_refused("[{\"x\":{\"a\":1.5,\"b\":2,\"a\":1}}]", "is there twice");
   assert_dump("{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":{\"a\":{\"a\":1}}}");
 }
 
@@ -231,7 +234,8 @@ static void invalid_utf8(void **state) {
                                     "\"\\ud800\"",
                                     "\"\\udc00\"",
                                     "\"\\ud800x\"",
-                                    "\"\\ud800\\u0041\""};
+                                    "\"\\ud800\\u0041\"",
+                                    "\"\\ud800\\ue000\""};
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_refused(bad[i], "line 1");
 }
@@ -377,14 +381,10 @@ static void kinds(void **state) {
   assert_int_equal(vow_json_array_length(root), 11);
   for (size_t i = 0; i < 11; i++) {
     const struct vow_json_node *node = vow_json_array_at(root, i);
-    bool flag = false;
     uint64_t number = 77;
     assert_string_equal(vow_json_kind(node), kinds[i]);
     assert_int_equal(vow_json_is_object(node), i == 0);
-    assert_int_equal(vow_json_is_array(node), i == 1);
     assert_int_equal(vow_json_string_value(node) != NULL, i == 2);
-    assert_int_equal(vow_json_bool_value(node, &flag), i == 3 || i == 4);
-    assert_int_equal(flag, i == 3);
     assert_int_equal(vow_json_uint_value(node, &number), i == 6 || i == 9);
     assert_int_equal(number, i == 6 ? 1 : i == 9 ? UINT64_MAX : 77);
     assert_int_equal(vow_json_array_length(node), 0);
@@ -401,7 +401,7 @@ int main(void) {
       cmocka_unit_test(numbers_keep_their_text),
       cmocka_unit_test(bad_numbers),
       cmocka_unit_test(strings_keep_their_characters),
-      cmocka_unit_test(marks_cannot_be_forged),
+      cmocka_unit_test(strings_stay_strings),
       cmocka_unit_test(broken_text),
       cmocka_unit_test(trailing_garbage),
       cmocka_unit_test(duplicate_keys),

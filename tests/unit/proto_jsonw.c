@@ -1,6 +1,6 @@
 /*
- * Tests of the JSON writer (proto/jsonw.c). Where it matters, jansson's reading of the text is the
- * judge.
+ * Tests of the JSON writer (proto/jsonw.c). Where it matters, the parser's reading of the text is
+ * the judge; proto_json_judge.c judges the parser.
  */
 #include <setjmp.h>
 #include <stdarg.h>
