@@ -1,0 +1,411 @@
+/*
+ * See pcore.h: takes the events, finds the branch each is for, and keeps the books around it. A
+ * branch that waits for something is in the heap `due`, by time; a tombstone is in the heap of its
+ * coordinator, by id, from which the watermark takes it; every other branch is in none.
+ */
+#include "pcore.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pcore_internal.h"
+
+#define BUCKETS_FIRST 256
+
+static bool due_before(const struct vow_pbranch *a, const struct vow_pbranch *b) {
+  return a->due_ms < b->due_ms;
+}
+
+enum vow_error vow_pcore_new(struct vow_pcore **out, const struct vow_pconfig *config) {
+  struct vow_pcore *core = calloc(1, sizeof *core);
+  if (!core) return VOW_E_NO_MEMORY;
+  core->buckets = calloc(BUCKETS_FIRST, sizeof(struct vow_pbranch *));
+  if (!core->buckets) {
+    free(core);
+    return VOW_E_NO_MEMORY;
+  }
+  core->bucket_count = BUCKETS_FIRST;
+  core->config = *config;
+  core->due.before = due_before;
+  *out = core;
+  return VOW_OK;
+}
+
+void vow_pcore_free(struct vow_pcore *core) {
+  if (!core) return;
+  vow_ptable_free(core);
+  free(core);
+}
+
+/* ---- books ---- */
+
+static bool is_preparing(const struct vow_pbranch *b) {
+  return b->state == VOW_PBRANCH_INTENT_WRITING || b->state == VOW_PBRANCH_PREPARING ||
+         b->state == VOW_PBRANCH_VOTE_WRITING;
+}
+
+/* Takes a branch out of the gauges before a step (sign -1), and puts it back after it (+1). */
+static void count(struct vow_pcore *core, const struct vow_pbranch *b, int sign) {
+  if (b->state == VOW_PBRANCH_NONE) return;
+  uint64_t one = (uint64_t)(int64_t)sign;
+  if (vow_pbranch_is_tombstone(b)) {
+    core->counts.tombstones += one;
+  } else if (b->state == VOW_PBRANCH_HEURISTIC) {
+    core->counts.heuristics += one;
+  } else {
+    core->counts.unfinished += one;
+  }
+  if (is_preparing(b)) core->counts.preparing += one;
+  if (vow_pbranch_in_doubt(b)) core->counts.in_doubt += one;
+}
+
+static void count_end(struct vow_pcore *core, const struct vow_pbranch *b) {
+  if (b->state == VOW_PBRANCH_COMMITTED) core->counts.committed++;
+  if (b->state == VOW_PBRANCH_ABORTED) core->counts.aborted++;
+  if (b->state == VOW_PBRANCH_HEURISTIC) core->counts.heuristic++;
+}
+
+static struct vow_pheap *heap_of(struct vow_pcore *core, struct vow_pbranch *b) {
+  switch (b->heap) {
+    case HEAP_DUE:
+      return &core->due;
+    case HEAP_TOMBSTONES:
+      return &b->coordinator->tombstones;
+    default:
+      return NULL;
+  }
+}
+
+static void take_out(struct vow_pcore *core, struct vow_pbranch *b) {
+  struct vow_pheap *heap = heap_of(core, b);
+  if (heap) vow_pheap_remove(heap, b);
+  b->heap = HEAP_NONE;
+}
+
+static void put_back(struct vow_pcore *core, struct vow_pbranch *b) {
+  if (vow_pbranch_waits(b)) {
+    b->heap = HEAP_DUE;
+  } else if (vow_pbranch_is_tombstone(b)) {
+    b->heap = HEAP_TOMBSTONES;
+  }
+  struct vow_pheap *heap = heap_of(core, b);
+  if (heap) vow_pheap_push(heap, b);
+}
+
+/* Between begin() and end() a branch may change in every way. */
+static void begin(struct vow_pcore *core, struct vow_pbranch *b) {
+  count(core, b, -1);
+  take_out(core, b);
+}
+
+static void end(struct vow_pcore *core, struct vow_pbranch *b, uint8_t state_before) {
+  if (b->state == VOW_PBRANCH_NONE) {
+    vow_ptable_drop(core, b);
+    return;
+  }
+  if (vow_pbranch_is_ended(b)) vow_ptable_free_live(b);
+  if (b->state != state_before) count_end(core, b);
+  count(core, b, 1);
+  put_back(core, b);
+}
+
+/* A few tombstones that the watermark has passed, with a record that is written anyway. */
+static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
+  uint32_t n = 0;
+  while (n < VOW_PCORE_PURGE_MAX) {
+    struct vow_pbranch *b = vow_pheap_top(&coordinator->tombstones);
+    if (!b || vow_id_compare(b->transaction, coordinator->finished_below) >= 0) break;
+    core->purged[n++] = (struct vow_precord_key){b->transaction, b->number};
+    begin(core, b);
+    vow_ptable_drop(core, b);
+  }
+  if (n == 0) return;
+  assert(core->step.count < core->step.capacity);
+  struct vow_paction *action = &core->step.actions[core->step.count++];
+  *action = (struct vow_paction){.type = VOW_PACTION_PURGE};
+  action->u.purge.coordinator = coordinator->url;
+  action->u.purge.finished_below = coordinator->finished_below;
+  action->u.purge.keys = core->purged;
+  action->u.purge.count = n;
+}
+
+/* Names the coordinator in the records of this step, and lets a purge ride along. */
+static void complete_records(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
+  bool forced = false;
+  for (uint32_t i = 0; i < core->step.count; i++) {
+    struct vow_paction *action = &core->step.actions[i];
+    if (action->type != VOW_PACTION_LOG) continue;
+    action->u.log.record.coordinator = coordinator->url;
+    forced = forced || action->u.log.forced;
+  }
+  if (forced) purge(core, coordinator);
+}
+
+static void reply_error(struct vow_pcore *core, uint64_t token, enum vow_message_type type,
+                        enum vow_error error, const char *detail) {
+  struct vow_paction *action = &core->step.actions[core->step.count++];
+  *action = (struct vow_paction){.type = VOW_PACTION_REPLY};
+  action->u.reply.token = token;
+  action->u.reply.type = type;
+  action->u.reply.error = error;
+  action->u.reply.detail = detail;
+}
+
+/* ---- messages ---- */
+
+/* What keeps a branch nobody knows from being taken in; VOW_OK: nothing. */
+static enum vow_error limits(const struct vow_pcore *core, enum vow_message_type type,
+                             const char **detail) {
+  const struct vow_pconfig *config = &core->config;
+  if (core->counts.unfinished >= config->branches_max) {
+    *detail = "the limit of unfinished branches is reached";
+  } else if (core->counts.tombstones >= config->tombstones_max) {
+    *detail = "too many finished branches wait until their coordinator has moved on";
+  } else if (type == VOW_MESSAGE_PREPARE && core->counts.preparing >= config->preparing_max) {
+    *detail = "too many branches wait for their prepare callback";
+  } else {
+    return VOW_OK;
+  }
+  return VOW_E_OVERLOADED;
+}
+
+static enum vow_error meet_coordinator(struct vow_pcore *core, const struct vow_message *message,
+                                       struct vow_pcoordinator **out, const char **detail) {
+  if (!*out && core->coordinator_count >= core->config.coordinators_max) {
+    *detail = "too many coordinators: name those that may coordinate (coordinator_allow)";
+    return VOW_E_LIMIT_EXCEEDED;
+  }
+  if (!*out && vow_ptable_add_coordinator(core, message->coordinator, out)) return VOW_E_NO_MEMORY;
+  if (vow_id_compare((*out)->finished_below, message->finished_below) < 0) {
+    (*out)->finished_below = message->finished_below;
+  }
+  return VOW_OK;
+}
+
+static struct vow_pbranch *take_in(struct vow_pcore *core, const struct vow_message *message,
+                                   struct vow_pcoordinator *coordinator, uint64_t token) {
+  const char *detail = NULL;
+  struct vow_pbranch *b = NULL;
+  enum vow_error error = limits(core, message->type, &detail);
+  if (!error) error = meet_coordinator(core, message, &coordinator, &detail);
+  if (!error) {
+    struct vow_precord record = {.transaction = message->transaction,
+                                 .branch = message->branch,
+                                 .payload = message->payload,
+                                 .payload_bytes = message->payload_bytes};
+    error = vow_ptable_add(core, coordinator, &record, &b);
+  }
+  if (error) reply_error(core, token, message->type, error, detail);
+  return b;
+}
+
+static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
+  const struct vow_message *message = event->u.message.message;
+  struct vow_pwaiter waiter = {
+      .token = event->u.message.token, .type = message->type, .one_phase = message->one_phase};
+  struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, message->coordinator);
+  struct vow_id below = message->finished_below;
+  if (c && vow_id_compare(c->finished_below, below) < 0) c->finished_below = below;
+  if (c) below = c->finished_below;
+
+  struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
+  if (!b) {
+    bool over = vow_id_compare(message->transaction, below) < 0;
+    if (vow_pbranch_unknown(&core->step, &waiter, over)) return;
+    b = take_in(core, message, c, waiter.token);
+    if (!b) return;
+  }
+  if (!b->live && vow_ptable_make_live(b, NULL, 0)) {
+    reply_error(core, waiter.token, waiter.type, VOW_E_NO_MEMORY, NULL);
+    return;
+  }
+  uint8_t before = b->state;
+  begin(core, b);
+  /* A coordinator that came back under another address is asked there. */
+  if (c) vow_ptable_adopt(b, c);
+  vow_pbranch_message(b, &core->step, &waiter);
+  struct vow_pcoordinator *coordinator = b->coordinator;
+  end(core, b, before);
+  complete_records(core, coordinator);
+}
+
+static void on_operate(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
+  if (!b) {
+    reply_error(core, event->u.operate.token, 0, VOW_E_UNKNOWN_BRANCH, NULL);
+    return;
+  }
+  uint8_t before = b->state;
+  begin(core, b);
+  vow_pbranch_operate(b, &core->step, event->u.operate.token, event->u.operate.outcome);
+  end(core, b, before);
+  complete_records(core, b->coordinator);
+}
+
+/* ---- results ---- */
+
+static enum vow_error apply(struct vow_pbranch *b, struct vow_pstep *step,
+                            const struct vow_pevent *event) {
+  switch (event->type) {
+    case VOW_PEVENT_VOTED:
+      return vow_pbranch_voted(b, step, event->u.voted.vote, event->u.voted.reason);
+    case VOW_PEVENT_FINISHED:
+      return vow_pbranch_finished(b, step, event->u.finished.error, event->u.finished.reason);
+    case VOW_PEVENT_LOGGED:
+      return vow_pbranch_logged(b, step, event->u.logged.position);
+    case VOW_PEVENT_NOT_LOGGED:
+      return vow_pbranch_not_logged(b, step, event->u.logged.position, event->u.logged.error,
+                                    event->u.logged.why);
+    default:
+      return VOW_E_ILLEGAL_STATE;
+  }
+}
+
+static enum vow_error on_result(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
+  if (!b || !b->live) return VOW_E_ILLEGAL_STATE;
+  uint8_t before = b->state;
+  struct vow_pcoordinator *coordinator = b->coordinator;
+  begin(core, b);
+  enum vow_error error = apply(b, &core->step, event);
+  end(core, b, before);
+  complete_records(core, coordinator);
+  return error;
+}
+
+static void on_answered(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
+  if (!b) return;
+  b->coordinator->retry_ms = 0;
+  b->coordinator->quiet_until_ms = 0;
+  uint8_t before = b->state;
+  begin(core, b);
+  vow_pbranch_answered(b, &core->step, event->u.answer);
+  end(core, b, before);
+}
+
+static void on_ask_failed(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, event->u.coordinator.url);
+  if (!c) return;
+  uint32_t max_ms = core->config.inquiry_max_ms, last_ms = c->retry_ms;
+  uint32_t next_ms = last_ms > max_ms / 2 ? max_ms : last_ms * 2;
+  c->retry_ms = last_ms == 0 ? core->config.inquiry_min_ms : next_ms;
+  c->quiet_until_ms =
+      event->now_ms + c->retry_ms / 2 + event->random % ((uint64_t)c->retry_ms / 2 + 1);
+}
+
+static void on_tick(struct vow_pcore *core, const struct vow_pevent *event) {
+  for (uint32_t n = 0; n < VOW_PCORE_TICK_MAX; n++) {
+    struct vow_pbranch *b = vow_pheap_top(&core->due);
+    if (!b || b->due_ms > event->now_ms) return;
+    uint64_t quiet_until_ms = b->coordinator->quiet_until_ms;
+    begin(core, b);
+    if (b->state == VOW_PBRANCH_PREPARED && quiet_until_ms > event->now_ms) {
+      b->due_ms = quiet_until_ms;
+    } else {
+      vow_pbranch_due(b, &core->step);
+    }
+    end(core, b, b->state);
+  }
+}
+
+/* ---- start ---- */
+
+static enum vow_error load_coordinator(struct vow_pcore *core, const char *url,
+                                       struct vow_pcoordinator **out) {
+  *out = vow_ptable_find_coordinator(core, url);
+  return *out ? VOW_OK : vow_ptable_add_coordinator(core, url, out);
+}
+
+static enum vow_error on_load(struct vow_pcore *core, const struct vow_precord *record) {
+  struct vow_pcoordinator *coordinator = NULL;
+  struct vow_pbranch *b = NULL;
+  enum vow_error error = load_coordinator(core, record->coordinator, &coordinator);
+  if (!error) error = vow_ptable_add(core, coordinator, record, &b);
+  if (error) return error;
+  vow_pbranch_load(b, &core->step, record->kind, record->outcome);
+  end(core, b, b->state);
+  return VOW_OK;
+}
+
+static enum vow_error on_load_coordinator(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pcoordinator *c = NULL;
+  enum vow_error error = load_coordinator(core, event->u.coordinator.url, &c);
+  if (error) return error;
+  c->finished_below = event->u.coordinator.finished_below;
+  return VOW_OK;
+}
+
+/* ---- the step ---- */
+
+static enum vow_error dispatch(struct vow_pcore *core, const struct vow_pevent *event) {
+  switch (event->type) {
+    case VOW_PEVENT_MESSAGE:
+      on_message(core, event);
+      return VOW_OK;
+    case VOW_PEVENT_OPERATE:
+      on_operate(core, event);
+      return VOW_OK;
+    case VOW_PEVENT_ANSWERED:
+      on_answered(core, event);
+      return VOW_OK;
+    case VOW_PEVENT_ASK_FAILED:
+      on_ask_failed(core, event);
+      return VOW_OK;
+    case VOW_PEVENT_TICK:
+      on_tick(core, event);
+      return VOW_OK;
+    case VOW_PEVENT_LOAD:
+      return on_load(core, event->u.load);
+    case VOW_PEVENT_LOAD_COORDINATOR:
+      return on_load_coordinator(core, event);
+    default:
+      return on_result(core, event);
+  }
+}
+
+enum vow_error vow_pcore_step(struct vow_pcore *core, const struct vow_pevent *event,
+                              struct vow_pactions *actions) {
+  core->step = (struct vow_pstep){
+      .config = &core->config,
+      .now_ms = event->now_ms,
+      .random = event->random,
+      .position = &core->position,
+      .actions = core->actions,
+      .capacity = ACTIONS_MAX,
+  };
+  enum vow_error error = dispatch(core, event);
+  *actions = (struct vow_pactions){.items = core->actions, .count = core->step.count};
+  return error;
+}
+
+/* ---- reading ---- */
+
+uint64_t vow_pcore_next_deadline(const struct vow_pcore *core) {
+  const struct vow_pbranch *b = vow_pheap_top(&core->due);
+  return b ? b->due_ms : UINT64_MAX;
+}
+
+const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vow_id transaction,
+                                         uint32_t branch) {
+  return vow_ptable_find(core, transaction, branch);
+}
+
+const struct vow_pbranch *vow_pcore_next_in_doubt(const struct vow_pcore *core,
+                                                  const struct vow_pbranch *last) {
+  return vow_ptable_next(core, last, vow_pbranch_in_doubt);
+}
+
+struct vow_id vow_pcore_finished_below(const struct vow_pcore *core, const char *coordinator) {
+  const struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, coordinator);
+  return c ? c->finished_below : (struct vow_id){{0}};
+}
+
+const char *vow_pbranch_coordinator(const struct vow_pbranch *branch) {
+  return branch->coordinator->url;
+}
+
+void vow_pcore_counts(const struct vow_pcore *core, struct vow_pcounts *out) {
+  *out = core->counts;
+}

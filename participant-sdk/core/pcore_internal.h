@@ -1,0 +1,62 @@
+/* What pcore.c (events) and pcore_table.c (who is there) share. */
+#ifndef VOW_SDK_PCORE_INTERNAL_H
+#define VOW_SDK_PCORE_INTERNAL_H
+
+#include "heap.h"
+#include "pcore.h"
+
+/* A TICK is the step with the most actions; the others have one reply a waiter, a call or a record,
+ * and a purge. */
+#define ACTIONS_MAX (VOW_PCORE_TICK_MAX + VOW_PBRANCH_WAITERS_MAX + 4)
+
+enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
+
+struct vow_pcoordinator {
+  char *url; /* owned */
+  struct vow_id finished_below;
+  uint64_t quiet_until_ms; /* it did not answer: no question before this */
+  uint32_t retry_ms;
+  struct vow_pheap tombstones;
+  uint32_t branch_count; /* that name it */
+  struct vow_pcoordinator *next;
+};
+
+struct vow_pcore {
+  struct vow_pconfig config;
+  struct vow_pbranch **buckets; /* owned, and so are the branches */
+  uint32_t bucket_count;        /* a power of two */
+  uint32_t branch_count;
+  struct vow_pcoordinator *coordinators; /* owned */
+  uint32_t coordinator_count;
+  struct vow_pheap due;
+  uint64_t position;
+  struct vow_pcounts counts;
+  struct vow_pstep step;
+  struct vow_precord_key purged[VOW_PCORE_PURGE_MAX];
+  struct vow_paction actions[ACTIONS_MAX];
+};
+
+struct vow_pbranch *vow_ptable_find(const struct vow_pcore *core, struct vow_id id,
+                                    uint32_t number);
+/* A new branch in state NONE, with room in every heap it may get into. */
+enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *coordinator,
+                              const struct vow_precord *record,
+                              struct vow_pbranch **out) VOW_MUST_CHECK;
+/* The branch after `last` (NULL: the first) of which `wanted` is true; NULL: none is left. */
+const struct vow_pbranch *vow_ptable_next(const struct vow_pcore *core,
+                                          const struct vow_pbranch *last,
+                                          bool (*wanted)(const struct vow_pbranch *b));
+void vow_ptable_drop(struct vow_pcore *core, struct vow_pbranch *b);
+void vow_ptable_free(struct vow_pcore *core);
+
+enum vow_error vow_ptable_make_live(struct vow_pbranch *b, const char *payload,
+                                    size_t payload_bytes) VOW_MUST_CHECK;
+void vow_ptable_free_live(struct vow_pbranch *b);
+
+struct vow_pcoordinator *vow_ptable_find_coordinator(const struct vow_pcore *core, const char *url);
+enum vow_error vow_ptable_add_coordinator(struct vow_pcore *core, const char *url,
+                                          struct vow_pcoordinator **out) VOW_MUST_CHECK;
+/* The branch is this coordinator's from now on; without memory it stays where it is. */
+void vow_ptable_adopt(struct vow_pbranch *b, struct vow_pcoordinator *coordinator);
+
+#endif
