@@ -2,12 +2,11 @@
  * libvow, participant side: turns a service into a participant of two-phase commit.
  *
  * You give three callbacks. libvow does the rest: it speaks the protocol, makes votes durable
- * before they are sent, calls you exactly as often as needed (at-least-once messages become
- * effectively-once calls), recovers after a crash, and asks the coordinator about branches that are
- * in doubt.
+ * before they are sent, turns messages that come twice, late or in the wrong order into calls that
+ * make sense, recovers after a crash, and asks the coordinator about branches that are in doubt.
  *
- *     static enum vow_vote prepare(void *context, const struct vow_work *work, struct vow_reason
- * *reason) { ... }
+ *     static enum vow_vote prepare(void *context, const struct vow_work *work,
+ *                                  struct vow_reason *reason) { ... }
  *
  *     struct vow_participant_options options;
  *     vow_participant_options_init(&options);
@@ -21,9 +20,15 @@
  *
  * or, inside a server of your own, hand each request to vow_participant_handle().
  *
- * Threads: every function may be called from any thread. Callbacks run on the server's worker
- * threads (or on the thread that called vow_participant_handle), at most one at a time for one
- * branch, several at once for different branches up to `callback_threads`.
+ * What you can rely on, through any crash: a branch whose prepare voted commit gets exactly one of
+ * commit and abort, as the coordinator decided; a branch whose prepare was called and did not get
+ * as far as a durable vote gets abort; a branch that voted abort or read-only gets nothing more. A
+ * callback that a crash interrupted, or that failed, is called again: a second call must have no
+ * second effect.
+ *
+ * Threads: every function may be called from any thread. Callbacks run on threads of the
+ * participant's own, at most one at a time for one branch, several at once for different branches,
+ * up to `callback_threads`.
  */
 #ifndef VOW_PARTICIPANT_H
 #define VOW_PARTICIPANT_H
@@ -59,14 +64,15 @@ VOW_PUBLIC void vow_reason_set(struct vow_reason *reason, const char *format, ..
     ;
 
 /* Do the work, or make sure that it can be done, durably, such that commit cannot fail for a reason
- * of yours. May be called again after a crash if the vote was not durable yet: undo or reuse what
- * the earlier call left (it had the same transaction and branch). */
+ * of yours. VOW_VOTE_ABORT: and nothing of this branch is left, neither of this call nor of work
+ * done for it before. VOW_VOTE_READ_ONLY: there is nothing to commit or undo. */
 typedef enum vow_vote (*vow_prepare_fn)(void *context, const struct vow_work *work,
                                         struct vow_reason *reason);
 
-/* Make the prepared work visible, or undo it. VOW_OK: done, durably. Any other value: not done;
- * libvow answers 500 and the coordinator tries again, for ever. May be called again after a crash:
- * a second call must have no second effect. */
+/* Make the prepared work visible, or undo it. VOW_OK: done, durably. Any other value: not done, and
+ * the call will come again, for ever; an error of class RETRY is passed on with its HTTP status,
+ * every other as 500. Abort may come for a branch that was never prepared (then there may be
+ * nothing to undo, and `payload` is NULL). */
 typedef enum vow_error (*vow_finish_fn)(void *context, const struct vow_work *work,
                                         struct vow_reason *reason);
 
@@ -85,10 +91,17 @@ struct vow_participant_options {
   vow_finish_fn abort; /* NULL: nothing to undo */
   void *context;
 
-  uint32_t callback_threads; /* callbacks at once; default 4 */
+  /* 1: should the process die before the vote is durable, prepare leaves nothing behind that would
+   * have to be undone. That saves the record that otherwise goes to the disk before prepare is
+   * called, so that a restart knows what to abort. Default 0. With `sqlite` nothing is left anyway.
+   */
+  int prepare_leaves_nothing;
+
+  uint32_t callback_threads; /* callbacks at once; default 4. With `sqlite`: 1 */
   uint32_t connections_max;  /* of the own server; default 1000 */
   size_t body_bytes_max;     /* of a message; default 1 MiB */
   uint32_t branches_max;   /* unfinished at once; past it prepare is answered 503; default 100000 */
+  uint32_t tombstones_max; /* finished and kept for late messages; likewise; default 1000000 */
   uint32_t inquiry_min_ms; /* in doubt: first question after this; default 1000 */
   uint32_t inquiry_max_ms; /* longest pause between questions; default 30000 */
   uint32_t request_timeout_ms;   /* of a question; default 5000 */
@@ -105,8 +118,9 @@ VOW_PUBLIC enum vow_error vow_participant_open(struct vow_participant **out,
                                                const struct vow_participant_options *options,
                                                char *why, size_t why_bytes) VOW_MUST_CHECK;
 
-/* Serves HTTP on "host:port" (port 0: any free one) from threads of its own until close.
- * Blocks: no. Errors: ADDRESS_IN_USE, INVALID_ARGUMENT. */
+/* Serves HTTP on "host:port" or "[address]:port" (port 0: any free one) from a thread of its own
+ * until close. The URL to enlist is then "http://host:port", without a path. Once.
+ * Blocks: no. Errors: ADDRESS_IN_USE, INVALID_ARGUMENT, ILLEGAL_STATE (it listens already). */
 VOW_PUBLIC enum vow_error vow_participant_listen(struct vow_participant *participant,
                                                  const char *address, char *why,
                                                  size_t why_bytes) VOW_MUST_CHECK;
@@ -131,15 +145,17 @@ struct vow_http_response {
   size_t body_bytes;
   uint32_t retry_after_s; /* 0: no such header */
 };
-/* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response;
- * the error is for logs. */
+/* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,
+ * also when memory is out (then without a body); the error is for logs. */
 VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *participant,
                                                  const struct vow_http_request *request,
                                                  struct vow_http_response *response);
 
 /* A branch that a human settled, or that the application had to end by itself against the promise:
- * recorded durably, reported to the coordinator as heuristic. Blocks: on disk. Errors:
- * UNKNOWN_BRANCH, ILLEGAL_STATE (it is not prepared). */
+ * recorded durably, reported to the coordinator as heuristic. No callback is called; with `sqlite`
+ * the database follows: HEURISTIC_COMMIT applies the prepared work, the others drop it.
+ * Blocks: on disk. Errors: INVALID_ARGUMENT (not a heuristic outcome), INVALID_ID, UNKNOWN_BRANCH,
+ * ILLEGAL_STATE (it is not prepared, or a callback of it runs), and those of the log. */
 VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *participant,
                                                     const char *transaction, uint32_t branch,
                                                     enum vow_outcome outcome) VOW_MUST_CHECK;
@@ -155,7 +171,8 @@ VOW_PUBLIC void vow_participant_stats(struct vow_participant *participant,
                                       struct vow_participant_stats *out);
 
 /* Stops the server (requests under way are finished, at most 5 s), stops asking, closes the log.
- * Branches in doubt stay so and are taken up by the next open. Blocks. NULL is fine. */
+ * Branches in doubt stay so and are taken up by the next open. No other thread may be inside a
+ * call. Blocks: until the callbacks that run have returned. NULL is fine. */
 VOW_PUBLIC void vow_participant_close(struct vow_participant *participant);
 
 VOW_PUBLIC void vow_free(void *memory);

@@ -1,0 +1,386 @@
+/*
+ * See log.h: the queue, the thread, and the transactions.
+ */
+#include "log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "failpoint.h"
+#include "log_internal.h"
+#include "reason.h"
+
+#define BATCH_MAX            1000 /* jobs of one transaction */
+#define LAZY_MS              1000 /* how long an unforced record may wait for company */
+#define CHECKPOINT_PAGES     1000
+#define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
+#define SPACE_CHECK_EVERY_MS 1000
+
+/* One transaction and the jobs in it. */
+struct batch {
+  struct vow_log *log;
+  struct vow_log_job *jobs;
+  char why[240]; /* of what failed */
+};
+
+struct vow_log_job *vow_log_job_new(enum vow_log_job_type type) {
+  struct vow_log_job *job = calloc(1, sizeof *job);
+  if (job) job->type = type;
+  return job;
+}
+
+void vow_log_job_free(struct vow_log_job *job) {
+  if (!job) return;
+  free(job->purge_keys);
+  free(job);
+}
+
+/* What requests are told of a transaction that did not come about. */
+static enum vow_error shown(int code) {
+  enum vow_error error = vow_log_error_of(code);
+  return error == VOW_E_LOG_LOCKED ? VOW_E_OVERLOADED : error;
+}
+
+/* These pass, and leave no doubt before COMMIT; any other failure means that the log needs a look.
+ */
+static bool is_passing(int code) {
+  int primary = code & 0xff;
+  return primary == SQLITE_BUSY || primary == SQLITE_LOCKED || primary == SQLITE_FULL ||
+         primary == SQLITE_NOMEM || primary == SQLITE_TOOBIG || primary == SQLITE_INTERRUPT;
+}
+
+static void note(struct batch *batch, int code) {
+  bool locked = vow_log_error_of(code) == VOW_E_LOG_LOCKED;
+  (void)snprintf(
+      batch->why, sizeof batch->why, "%s",
+      locked ? "the database is busy with another writer" : sqlite3_errmsg(batch->log->db));
+}
+
+static void break_log(struct batch *batch, int code) {
+  struct vow_log *log = batch->log;
+  if (log->broken) return;
+  log->broken = true;
+  note(batch, code);
+  log->hooks.broken(log->hooks.context, vow_log_error_of(code), batch->why);
+}
+
+static int execute(struct vow_log *log, const char *sql) {
+  return sqlite3_exec(log->db, sql, NULL, NULL, NULL);
+}
+
+/* ---- hooks of a resource ---- */
+
+static struct vow_work work_of(const struct vow_log_job *job, char text[VOW_ID_TEXT_BYTES]) {
+  vow_id_format(job->branch->transaction, text);
+  const struct vow_plive *live = job->branch->live;
+  return (struct vow_work){.transaction = text,
+                           .branch = job->branch->number,
+                           .payload = live->payload,
+                           .payload_bytes = live->payload_bytes};
+}
+
+/* A key that is violated until the end of the transaction would make COMMIT fail for everybody. */
+static bool leaves_keys_violated(sqlite3 *db) {
+  int violated = 0, highest = 0;
+  (void)sqlite3_db_status(db, SQLITE_DBSTATUS_DEFERRED_FKS, &violated, &highest, 0);
+  return violated != 0;
+}
+
+struct hook_result {
+  enum vow_vote vote;
+  enum vow_error error;
+  struct vow_reason reason;
+};
+
+static void run_hook(struct vow_log *log, const struct vow_log_job *job,
+                     struct hook_result *result) {
+  const struct vow_resource *resource = log->resource;
+  char text[VOW_ID_TEXT_BYTES];
+  struct vow_work work = work_of(job, text);
+  switch (job->call) {
+    case VOW_MESSAGE_PREPARE:
+      result->vote = resource->prepare(resource->context, log->db, &work, &result->reason);
+      VOW_FAILPOINT("prepare.after_callback");
+      break;
+    case VOW_MESSAGE_COMMIT:
+      result->error = resource->commit(resource->context, log->db, &work, &result->reason);
+      VOW_FAILPOINT("commit.after_callback");
+      break;
+    default:
+      result->error = resource->abort(resource->context, log->db, &work, &result->reason);
+  }
+}
+
+static void hook_failed(struct hook_result *result, enum vow_error error, const char *why) {
+  result->vote = VOW_VOTE_ABORT;
+  result->error = error;
+  (void)snprintf(result->reason.text, sizeof result->reason.text, "%.*s", VOW_REASON_BYTES_MAX,
+                 why);
+}
+
+/* Runs one hook in a savepoint of its own. What it did stays only if it says so. */
+static int call_in_savepoint(struct batch *batch, const struct vow_log_job *job,
+                             struct hook_result *result) {
+  struct vow_log *log = batch->log;
+  int code = execute(log, "SAVEPOINT vow_hook");
+  if (code) return code;
+  run_hook(log, job, result);
+  /* Out of disk or memory SQLite ends the whole transaction by itself. */
+  if (sqlite3_get_autocommit(log->db)) return SQLITE_FULL;
+  if (leaves_keys_violated(log->db)) {
+    hook_failed(result, VOW_E_DATABASE, "a deferred foreign key is violated");
+  }
+  bool prepare = job->call == VOW_MESSAGE_PREPARE;
+  bool keep = prepare ? result->vote == VOW_VOTE_COMMIT : result->error == VOW_OK;
+  if (!keep) code = execute(log, "ROLLBACK TO vow_hook");
+  if (!code) code = execute(log, "RELEASE vow_hook");
+  return code;
+}
+
+/* Runs hooks until the branch wants a record or nothing. A `code` that is an error already: none is
+ * run, all fail with it. */
+static int run_calls(struct batch *batch, struct vow_log_job *job, int code) {
+  struct vow_log *log = batch->log;
+  while (job->type == VOW_LOG_CALL) {
+    struct hook_result result = {.vote = VOW_VOTE_ABORT};
+    if (!code) code = call_in_savepoint(batch, job, &result);
+    if (code) {
+      note(batch, code);
+      hook_failed(&result, shown(code), batch->why);
+    }
+    log->hooks.called(log->hooks.context, job, result.vote, result.error, result.reason.text);
+  }
+  return code;
+}
+
+/* ---- one job ---- */
+
+static int write_job(struct vow_log *log, struct vow_log_job *job) {
+  if (job->type == VOW_LOG_NOTHING) return execute(log, "ROLLBACK TO vow_job");
+  int code = vow_log_put(log, &job->record);
+  if (!code && job->purge_coordinator) code = vow_log_purge(log, job);
+  return code;
+}
+
+/* False: the transaction is gone, and with it all that was written in it. */
+static bool run_job(struct batch *batch, struct vow_log_job *job) {
+  struct vow_log *log = batch->log;
+  int code = execute(log, "SAVEPOINT vow_job");
+  code = run_calls(batch, job, code);
+  if (!code) code = write_job(log, job);
+  if (code) {
+    note(batch, code);
+    job->error = shown(code);
+    if (!is_passing(code)) break_log(batch, code);
+    if (sqlite3_get_autocommit(log->db)) return false;
+    (void)execute(log, "ROLLBACK TO vow_job");
+  }
+  job->written = !code && job->type == VOW_LOG_RECORD;
+  if (execute(log, "RELEASE vow_job") == SQLITE_OK) return true;
+  return false;
+}
+
+/* ---- one transaction ---- */
+
+#ifdef VOW_FAILPOINTS
+static bool writes(const struct batch *batch, enum vow_precord_kind from,
+                   enum vow_precord_kind to) {
+  for (const struct vow_log_job *job = batch->jobs; job; job = job->next) {
+    if (job->written && job->record.kind >= from && job->record.kind <= to) return true;
+  }
+  return false;
+}
+
+static void pass_failpoints(const struct batch *batch, bool after) {
+  if (writes(batch, VOW_PRECORD_PREPARED, VOW_PRECORD_DECIDED)) {
+    VOW_FAILPOINT(after ? "votes.after_log" : "votes.before_log");
+  }
+  if (writes(batch, VOW_PRECORD_COMMITTED, VOW_PRECORD_COMMITTED)) {
+    VOW_FAILPOINT(after ? "commit.after_log" : "commit.before_log");
+  }
+  if (writes(batch, VOW_PRECORD_ABORTED, VOW_PRECORD_ABORTED)) {
+    VOW_FAILPOINT(after ? "abort.after_log" : "abort.before_log");
+  }
+}
+#else
+#define pass_failpoints(batch, after) ((void)0)
+#endif
+
+/* Marks what was written as not done. */
+static void undo_all(struct batch *batch, int code) {
+  for (struct vow_log_job *job = batch->jobs; job; job = job->next) {
+    if (job->written) job->error = shown(code);
+    job->written = false;
+  }
+}
+
+/* While the transaction stands open after COMMIT has refused, it has surely not happened. */
+static bool certainly_not_committed(sqlite3 *db, int code) {
+  int primary = code & 0xff;
+  return !sqlite3_get_autocommit(db) && (primary == SQLITE_BUSY || primary == SQLITE_CONSTRAINT);
+}
+
+static void commit(struct batch *batch, uint64_t written) {
+  struct vow_log *log = batch->log;
+  pass_failpoints(batch, false);
+  int code = execute(log, "COMMIT");
+  if (!code) {
+    pass_failpoints(batch, true);
+    atomic_fetch_add(&log->syncs, 1);
+    atomic_fetch_add(&log->records, written);
+    return;
+  }
+  note(batch, code);
+  if (!certainly_not_committed(log->db, code)) {
+    break_log(batch, code);
+    return;
+  }
+  undo_all(batch, code);
+  if (execute(log, "ROLLBACK") != SQLITE_OK) break_log(batch, code);
+}
+
+/* Every job fails with `code` without having been tried. */
+static void refuse_all(struct batch *batch, int code) {
+  note(batch, code);
+  if (!is_passing(code)) {
+    break_log(batch, code);
+    return;
+  }
+  for (struct vow_log_job *job = batch->jobs; job; job = job->next) {
+    (void)run_calls(batch, job, code);
+    job->error = shown(code);
+  }
+}
+
+/* Returns the jobs that were not reached because the transaction was lost underway. */
+static struct vow_log_job *run_batch(struct batch *batch) {
+  struct vow_log *log = batch->log;
+  int code = execute(log, "BEGIN IMMEDIATE");
+  if (code) {
+    refuse_all(batch, code);
+    return NULL;
+  }
+  uint64_t written = 0;
+  for (struct vow_log_job *job = batch->jobs; job; job = job->next) {
+    bool standing = run_job(batch, job);
+    if (log->broken) return NULL;
+    if (!standing) {
+      struct vow_log_job *left = job->next;
+      job->next = NULL;
+      undo_all(batch, SQLITE_FULL);
+      if (!sqlite3_get_autocommit(log->db)) (void)execute(log, "ROLLBACK");
+      return left;
+    }
+    written += job->written;
+  }
+  commit(batch, written);
+  return NULL;
+}
+
+static void free_jobs(struct vow_log_job *jobs) {
+  while (jobs) {
+    struct vow_log_job *next = jobs->next;
+    vow_log_job_free(jobs);
+    jobs = next;
+  }
+}
+
+static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
+  while (jobs) {
+    struct batch batch = {.log = log, .jobs = jobs};
+    jobs = log->broken ? NULL : run_batch(&batch);
+    if (!log->broken) log->hooks.done(log->hooks.context, batch.jobs, batch.why);
+    free_jobs(batch.jobs);
+  }
+  if (log->broken || log->wal_pages < CHECKPOINT_PAGES) return;
+  struct batch checkpoint = {.log = log};
+  enum vow_error error =
+      vow_log_checkpoint(log, SQLITE_CHECKPOINT_PASSIVE, checkpoint.why, sizeof checkpoint.why);
+  /* On a full disk the records are still safe in the WAL, and the next time may find room. */
+  if (error && error != VOW_E_LOG_FULL) break_log(&checkpoint, sqlite3_errcode(log->db));
+}
+
+/* ---- the thread ---- */
+
+static struct timespec lazy_deadline(void) {
+  struct timespec at;
+  (void)clock_gettime(CLOCK_MONOTONIC, &at);
+  at.tv_sec += LAZY_MS / 1000;
+  return at;
+}
+
+/* Waits until something must be written, and takes what there is, at most a batch. */
+static struct vow_log_job *take_jobs(struct vow_log *log) {
+  pthread_mutex_lock(&log->lock);
+  while (!log->stopping && !log->queue) pthread_cond_wait(&log->wake, &log->lock);
+  struct timespec deadline = lazy_deadline();
+  while (!log->stopping && log->forced_count == 0) {
+    if (pthread_cond_timedwait(&log->wake, &log->lock, &deadline) != 0) break;
+  }
+  struct vow_log_job *jobs = log->queue, **end = &jobs;
+  for (uint32_t n = 0; *end && n < BATCH_MAX; n++) {
+    log->forced_count -= (*end)->forced;
+    end = &(*end)->next;
+  }
+  log->queue = *end;
+  *end = NULL;
+  if (!log->queue) log->queue_end = &log->queue;
+  pthread_mutex_unlock(&log->lock);
+  return jobs;
+}
+
+static void *run_thread(void *context) {
+  struct vow_log *log = context;
+  struct vow_log_job *jobs = NULL;
+  while ((jobs = take_jobs(log)) != NULL) run_jobs(log, jobs);
+  return NULL;
+}
+
+enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) {
+  log->hooks = *hooks;
+  if (pthread_create(&log->thread, NULL, run_thread, log) != 0) return VOW_E_NO_MEMORY;
+  log->started = true;
+  return VOW_OK;
+}
+
+void vow_log_submit(struct vow_log *log, struct vow_log_job *job) {
+  job->next = NULL;
+  pthread_mutex_lock(&log->lock);
+  *log->queue_end = job;
+  log->queue_end = &job->next;
+  log->forced_count += job->forced;
+  pthread_cond_signal(&log->wake);
+  pthread_mutex_unlock(&log->lock);
+}
+
+void vow_log_stop(struct vow_log *log) {
+  if (!log->started) return;
+  pthread_mutex_lock(&log->lock);
+  log->stopping = true;
+  pthread_cond_signal(&log->wake);
+  pthread_mutex_unlock(&log->lock);
+  pthread_join(log->thread, NULL);
+  log->started = false;
+}
+
+/* ---- looked at from outside ---- */
+
+bool vow_log_space_is_low(struct vow_log *log, uint64_t now_ms) {
+  uint64_t last_ms = atomic_load(&log->space_checked_ms);
+  if (last_ms != 0 && now_ms - last_ms < SPACE_CHECK_EVERY_MS) return atomic_load(&log->space_low);
+  atomic_store(&log->space_checked_ms, now_ms);
+  struct statvfs disk;
+  bool low = statvfs(log->path, &disk) == 0 &&
+             (uint64_t)disk.f_bavail * disk.f_frsize < SPACE_RESERVE_BYTES;
+  atomic_store(&log->space_low, low);
+  return low;
+}
+
+void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {
+  out->syncs = atomic_load(&log->syncs);
+  out->records = atomic_load(&log->records);
+}

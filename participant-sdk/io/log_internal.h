@@ -1,0 +1,65 @@
+/*
+ * What the files of the log share: log.c (thread, transactions), log_open.c (opening, verifying,
+ * reading), log_row.c (rows and checksums). Only these include sqlite3.h in participant-sdk/io.
+ */
+#ifndef VOW_SDK_LOG_INTERNAL_H
+#define VOW_SDK_LOG_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "log.h"
+
+struct vow_log {
+  sqlite3 *db;
+  const struct vow_resource *resource; /* NULL: a file of its own */
+  bool attached;
+  int lock_fd; /* of "<database>-vow.lock", with a resource; else -1 */
+  char *path;  /* owned; absolute, of the database */
+  sqlite3_stmt *put;
+  sqlite3_stmt *erase;
+  sqlite3_stmt *put_coordinator;
+  uint32_t wal_pages; /* in the WAL since the last checkpoint; the log thread's */
+
+  struct vow_log_hooks hooks;
+  pthread_t thread;
+  bool started;
+  bool broken; /* the log thread's */
+
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next three */
+  struct vow_log_job **queue_end;
+  uint32_t forced_count;
+  bool stopping;
+
+  atomic_uint_fast64_t space_checked_ms;
+  atomic_bool space_low;
+  atomic_uint_fast64_t syncs, records;
+};
+
+/* The error of a result code that was returned before anything was committed. */
+enum vow_error vow_log_error_of(int code);
+
+/* ---- log_row.c ---- */
+
+extern const char vow_log_schema[];
+
+enum vow_error vow_log_prepare_statements(struct vow_log *log) VOW_MUST_CHECK;
+void vow_log_finalize_statements(struct vow_log *log);
+/* Write within the open transaction; a SQLite result code. */
+int vow_log_put(struct vow_log *log, const struct vow_precord *record);
+int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);
+/* Reads every row, checks it, and hands it to the loader. */
+enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *loader, char *why,
+                            size_t why_bytes) VOW_MUST_CHECK;
+
+/* ---- log_open.c ---- */
+
+/* Copies the WAL into the database and looks at all that comes back. VOW_OK also where readers of
+ * the application's database are in the way. */
+enum vow_error vow_log_checkpoint(struct vow_log *log, int mode, char *why,
+                                  size_t why_bytes) VOW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,319 @@
+/*
+ * Opening the log: settings that are read back, one process only, and nothing believed before it
+ * has been verified (DESIGN of the log: the rules in log.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log_internal.h"
+
+#define LOG_VERSION 1
+
+enum vow_error vow_log_error_of(int code) {
+  switch (code & 0xff) {
+    case SQLITE_OK:
+      return VOW_OK;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return VOW_E_LOG_LOCKED;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return VOW_E_LOG_CORRUPT;
+    case SQLITE_READONLY:
+      return VOW_E_LOG_READ_ONLY;
+    case SQLITE_FULL:
+      return VOW_E_LOG_FULL;
+    case SQLITE_NOMEM:
+      return VOW_E_NO_MEMORY;
+    default:
+      return VOW_E_LOG_IO;
+  }
+}
+
+struct opening {
+  struct vow_log *log;
+  const char *name; /* as the caller gave it */
+  char *why;
+  size_t why_bytes;
+};
+
+static enum vow_error explain(const struct opening *o, enum vow_error error, const char *advice) {
+  (void)snprintf(o->why, o->why_bytes, "%s: %s", o->name, advice);
+  return error;
+}
+
+/* Says what a result code means for whoever has to mend it. */
+static enum vow_error fail(const struct opening *o, int code) {
+  enum vow_error error = vow_log_error_of(code);
+  switch (error) {
+    case VOW_E_LOG_LOCKED:
+      return explain(o, error,
+                     "another process (or another participant of this one) uses this log; end it,"
+                     " or give each its own");
+    case VOW_E_LOG_CORRUPT:
+      return explain(o, error,
+                     "not a vote log, or damaged; restore it, or have the coordinator's operator"
+                     " resolve the branches that were in doubt");
+    case VOW_E_LOG_READ_ONLY:
+      return explain(o, error, "cannot be written; mend the permissions or the mount");
+    case VOW_E_LOG_FULL:
+      return explain(o, error, "the disk is full; make room");
+    case VOW_E_NO_MEMORY:
+      return explain(o, error, "out of memory");
+    default:
+      (void)snprintf(o->why, o->why_bytes, "%s: %s (%s)", o->name, sqlite3_errmsg(o->log->db),
+                     sqlite3_errstr(code));
+      return error;
+  }
+}
+
+static enum vow_error execute(const struct opening *o, const char *sql) {
+  int code = sqlite3_exec(o->log->db, sql, NULL, NULL, NULL);
+  return code ? fail(o, code) : VOW_OK;
+}
+
+/* The first column of the first row; "" if there is none. */
+static enum vow_error ask(const struct opening *o, const char *sql, char *out, size_t out_bytes) {
+  sqlite3_stmt *row = NULL;
+  int code = sqlite3_prepare_v2(o->log->db, sql, -1, &row, NULL);
+  if (!code) code = sqlite3_step(row);
+  enum vow_error error = VOW_OK;
+  if (code == SQLITE_ROW) {
+    const unsigned char *text = sqlite3_column_text(row, 0);
+    (void)snprintf(out, out_bytes, "%s", text ? (const char *)text : "");
+  } else if (code == SQLITE_DONE) {
+    out[0] = '\0';
+  } else {
+    error = fail(o, code);
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
+/* ---- one process only ---- */
+
+/* The application's other processes use the database as well, so SQLite's own lock cannot say who
+ * takes part. The file stays: to remove it would race with the next opener. */
+static enum vow_error take_lock(const struct opening *o) {
+  struct vow_log *log = o->log;
+  char name[4096];
+  int length = snprintf(name, sizeof name, "%s-vow.lock", log->path);
+  if (length < 0 || (size_t)length >= sizeof name) {
+    return explain(o, VOW_E_INVALID_ARGUMENT, "the path is too long");
+  }
+  log->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (log->lock_fd < 0) {
+    int code = errno == EROFS || errno == EACCES ? SQLITE_READONLY : SQLITE_CANTOPEN;
+    return fail(o, code);
+  }
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fcntl(log->lock_fd, F_OFD_SETLK, &whole) == 0) return VOW_OK;
+  return fail(o, errno == EAGAIN || errno == EACCES ? SQLITE_BUSY : SQLITE_IOERR);
+}
+
+/* ---- settings ---- */
+
+static enum vow_error require(const struct opening *o, const char *pragma, const char *value) {
+  char text[64];
+  enum vow_error error = ask(o, pragma, text, sizeof text);
+  if (error || strcmp(text, value) == 0) return error;
+  (void)snprintf(o->why, o->why_bytes, "%s: %s is \"%s\" and cannot be \"%s\"", o->name, pragma,
+                 text, value);
+  return VOW_E_LOG_IO;
+}
+
+static enum vow_error configure_own(const struct opening *o) {
+  char tables[32], ours[32];
+  enum vow_error error = ask(o, "PRAGMA locking_mode=EXCLUSIVE", tables, sizeof tables);
+  if (!error) error = ask(o, "SELECT count(*) FROM sqlite_schema", tables, sizeof tables);
+  if (!error) {
+    error =
+        ask(o, "SELECT count(*) FROM sqlite_schema WHERE name = 'vow_branch'", ours, sizeof ours);
+  }
+  if (!error && strcmp(tables, "0") != 0 && strcmp(ours, "0") == 0) {
+    return explain(o, VOW_E_INVALID_ARGUMENT,
+                   "a database of something else; the vote log needs a file of its own");
+  }
+  if (!error) error = require(o, "PRAGMA journal_mode=WAL", "wal");
+  if (!error) error = execute(o, "PRAGMA synchronous=FULL");
+  if (!error) error = require(o, "PRAGMA synchronous", "2");
+  return error;
+}
+
+static enum vow_error configure_shared(const struct opening *o) {
+  sqlite3_busy_timeout(o->log->db, (int)o->log->resource->busy_timeout_ms);
+  /* Without WAL the end of a transaction is the deletion of its journal: FULL does not sync that.
+   */
+  enum vow_error error = execute(o, "PRAGMA synchronous=EXTRA");
+  if (!error) error = require(o, "PRAGMA synchronous", "3");
+  return error;
+}
+
+static int on_wal(void *context, sqlite3 *db, const char *name, int pages) {
+  (void)db;
+  (void)name;
+  struct vow_log *log = context;
+  log->wal_pages = (uint32_t)pages;
+  return SQLITE_OK;
+}
+
+static enum vow_error configure(const struct opening *o) {
+  sqlite3 *db = o->log->db;
+  enum vow_error error = execute(o, "PRAGMA wal_autocheckpoint=0");
+  if (!error) error = o->log->resource ? configure_shared(o) : configure_own(o);
+  if (!error && sqlite3_db_readonly(db, "main")) error = fail(o, SQLITE_READONLY);
+  if (!error) sqlite3_wal_hook(db, on_wal, o->log);
+  return error;
+}
+
+/* ---- contents ---- */
+
+static enum vow_error make_tables(const struct opening *o) {
+  char have[32], version[32];
+  enum vow_error error =
+      ask(o, "SELECT count(*) FROM sqlite_schema WHERE name = 'vow_meta'", have, sizeof have);
+  if (error) return error;
+  if (strcmp(have, "0") != 0) {
+    error = ask(o, "SELECT value FROM vow_meta WHERE key = 'participant_log_version'", version,
+                sizeof version);
+    if (error) return error;
+    if (strtol(version, NULL, 10) > LOG_VERSION) {
+      return explain(o, VOW_E_LOG_VERSION,
+                     "written by a newer libvow; use that version, nothing was changed");
+    }
+    if (strtol(version, NULL, 10) == LOG_VERSION) return VOW_OK;
+  }
+  error = execute(o, "BEGIN IMMEDIATE");
+  if (!error) error = execute(o, vow_log_schema);
+  if (!error) error = execute(o, "COMMIT");
+  return error;
+}
+
+enum vow_error vow_log_checkpoint(struct vow_log *log, int mode, char *why, size_t why_bytes) {
+  int frames = -1, copied = -1;
+  int code = sqlite3_wal_checkpoint_v2(log->db, "main", mode, &frames, &copied);
+  bool busy = (code & 0xff) == SQLITE_BUSY || (code == SQLITE_OK && frames != copied);
+  if (busy && log->resource) return VOW_OK;
+  if (code == SQLITE_OK && !busy) {
+    log->wal_pages = 0;
+    return VOW_OK;
+  }
+  (void)snprintf(why, why_bytes, "checkpoint: %d of %d frames: %s", copied, frames,
+                 sqlite3_errmsg(log->db));
+  return busy ? VOW_E_LOG_LOCKED : vow_log_error_of(code);
+}
+
+/* Through SQLite's own handle: to open the file once more and close it would drop SQLite's locks.
+ */
+static enum vow_error sync_file(const struct opening *o) {
+  sqlite3_file *file = NULL;
+  int code = sqlite3_file_control(o->log->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (!code && file && file->pMethods) code = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+  return code ? fail(o, code) : VOW_OK;
+}
+
+static enum vow_error sync_folder(const struct opening *o) {
+  char *copy = strdup(o->log->path);
+  if (!copy) return fail(o, SQLITE_NOMEM);
+  int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free(copy);
+  if (fd < 0) return fail(o, SQLITE_IOERR_DIR_FSYNC);
+  int failed = fsync(fd);
+  (void)close(fd);
+  return failed ? fail(o, SQLITE_IOERR_DIR_FSYNC) : VOW_OK;
+}
+
+static enum vow_error verify(const struct opening *o) {
+  const char *const own[] = {"PRAGMA quick_check(1)", NULL};
+  /* The application's own tables are its own business, and may be large. */
+  const char *const shared[] = {"PRAGMA quick_check(vow_meta)", "PRAGMA quick_check(vow_branch)",
+                                "PRAGMA quick_check(vow_coordinator)", NULL};
+  for (const char *const *check = o->log->resource ? shared : own; *check; check++) {
+    char result[160];
+    enum vow_error error = ask(o, *check, result, sizeof result);
+    if (error) return error;
+    if (strcmp(result, "ok") != 0) return fail(o, SQLITE_CORRUPT);
+  }
+  return VOW_OK;
+}
+
+static enum vow_error open_database(const struct opening *o, const char *path) {
+  struct vow_log *log = o->log;
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  if (!log->resource) flags |= SQLITE_OPEN_CREATE;
+  int code = sqlite3_open_v2(path, &log->db, flags, NULL);
+  if (code) return log->db ? fail(o, code) : explain(o, VOW_E_NO_MEMORY, "out of memory");
+  log->path = strdup(sqlite3_db_filename(log->db, "main"));
+  if (!log->path) return fail(o, SQLITE_NOMEM);
+  if (log->path[0] == '\0') return explain(o, VOW_E_INVALID_ARGUMENT, "not the name of a file");
+  return log->resource ? take_lock(o) : VOW_OK;
+}
+
+static enum vow_error open_steps(const struct opening *o, const char *path,
+                                 const struct vow_log_loader *loader) {
+  struct vow_log *log = o->log;
+  char detail[200] = "";
+  enum vow_error error = open_database(o, path);
+  if (!error) error = configure(o);
+  if (!error) error = make_tables(o);
+  if (error) return error;
+  /* Readers of the application's database may stand in the way of more, and need not be waited for:
+   * a passive checkpoint syncs the WAL all the same. */
+  int mode = log->resource ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE;
+  error = vow_log_checkpoint(log, mode, detail, sizeof detail);
+  if (error) return explain(o, error, detail);
+  error = sync_file(o);
+  if (!error) error = sync_folder(o);
+  if (!error) error = verify(o);
+  if (error) return error;
+  error = vow_log_prepare_statements(log);
+  if (!error) error = vow_log_read(log, loader, detail, sizeof detail);
+  if (error) return explain(o, error, detail[0] ? detail : vow_error_text(error));
+  if (!log->resource) return VOW_OK;
+  error = log->resource->attach(log->resource->context, log->db, o->why, o->why_bytes);
+  log->attached = !error;
+  return error;
+}
+
+enum vow_error vow_log_open(struct vow_log **out, const char *path,
+                            const struct vow_resource *resource,
+                            const struct vow_log_loader *loader, char *why, size_t why_bytes) {
+  struct vow_log *log = calloc(1, sizeof *log);
+  if (!log) return VOW_E_NO_MEMORY;
+  log->resource = resource;
+  log->lock_fd = -1;
+  log->queue_end = &log->queue;
+  pthread_mutex_init(&log->lock, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&log->wake, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+
+  const char *name = resource ? resource->path : path;
+  struct opening o = {.log = log, .name = name, .why = why, .why_bytes = why_bytes};
+  enum vow_error error = open_steps(&o, name, loader);
+  if (error) {
+    vow_log_close(log);
+    return error;
+  }
+  *out = log;
+  return VOW_OK;
+}
+
+void vow_log_close(struct vow_log *log) {
+  if (!log) return;
+  if (log->attached) log->resource->detach(log->resource->context);
+  vow_log_finalize_statements(log);
+  (void)sqlite3_close(log->db);
+  if (log->lock_fd >= 0) (void)close(log->lock_fd);
+  pthread_cond_destroy(&log->wake);
+  pthread_mutex_destroy(&log->lock);
+  free(log->path);
+  free(log);
+}

@@ -1,0 +1,216 @@
+/*
+ * The rows of the log. Each carries a checksum over all its fields: SQLite finds damage to its own
+ * structure, not to what we put into it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "log_internal.h"
+#include "url.h"
+
+const char vow_log_schema[] =
+    "CREATE TABLE IF NOT EXISTS vow_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS vow_branch(transaction_id BLOB NOT NULL, branch INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL, outcome INTEGER NOT NULL, coordinator TEXT NOT NULL, payload TEXT,"
+    " reason TEXT, checksum INTEGER NOT NULL, PRIMARY KEY(transaction_id, branch)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS vow_coordinator(url TEXT PRIMARY KEY, finished_below BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL) WITHOUT ROWID;"
+    "INSERT OR IGNORE INTO vow_meta VALUES('participant_log_version', '1');";
+
+/* ---- checksums ---- */
+
+static void add_bytes(XXH3_state_t *state, const void *data, size_t bytes) {
+  uint64_t length = data ? bytes : UINT64_MAX;
+  (void)XXH3_64bits_update(state, &length, sizeof length);
+  if (data && bytes > 0) (void)XXH3_64bits_update(state, data, bytes);
+}
+
+static void add_text(XXH3_state_t *state, const char *text) {
+  add_bytes(state, text, text ? strlen(text) : 0);
+}
+
+static int64_t record_checksum(const struct vow_precord *record) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  uint32_t numbers[3] = {record->branch, record->kind, record->outcome};
+  add_bytes(&state, record->transaction.bytes, sizeof record->transaction.bytes);
+  add_bytes(&state, numbers, sizeof numbers);
+  add_text(&state, record->coordinator);
+  add_bytes(&state, record->payload, record->payload_bytes);
+  add_text(&state, record->reason);
+  return (int64_t)XXH3_64bits_digest(&state);
+}
+
+static int64_t coordinator_checksum(const char *url, struct vow_id finished_below) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  add_text(&state, url);
+  add_bytes(&state, finished_below.bytes, sizeof finished_below.bytes);
+  return (int64_t)XXH3_64bits_digest(&state);
+}
+
+/* ---- writing ---- */
+
+enum vow_error vow_log_prepare_statements(struct vow_log *log) {
+  const unsigned flags = SQLITE_PREPARE_PERSISTENT;
+  int code = sqlite3_prepare_v3(log->db, "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)", -1,
+                                flags, &log->put, NULL);
+  if (!code) {
+    code = sqlite3_prepare_v3(log->db,
+                              "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?", -1,
+                              flags, &log->erase, NULL);
+  }
+  if (!code) {
+    code = sqlite3_prepare_v3(log->db, "REPLACE INTO vow_coordinator VALUES(?,?,?)", -1, flags,
+                              &log->put_coordinator, NULL);
+  }
+  return code ? vow_log_error_of(code) : VOW_OK;
+}
+
+void vow_log_finalize_statements(struct vow_log *log) {
+  sqlite3_finalize(log->put);
+  sqlite3_finalize(log->erase);
+  sqlite3_finalize(log->put_coordinator);
+}
+
+/* Runs a statement that returns no rows and readies it for the next time. */
+static int run(sqlite3_stmt *statement) {
+  (void)sqlite3_step(statement);
+  int code = sqlite3_reset(statement); /* the code of the step, in full */
+  (void)sqlite3_clear_bindings(statement);
+  return code;
+}
+
+static int bind_id(sqlite3_stmt *statement, int index, const struct vow_id *id) {
+  return sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
+}
+
+int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
+  sqlite3_stmt *put = log->put;
+  int code = bind_id(put, 1, &record->transaction);
+  if (!code) code = sqlite3_bind_int64(put, 2, record->branch);
+  if (!code) code = sqlite3_bind_int(put, 3, (int)record->kind);
+  if (!code) code = sqlite3_bind_int(put, 4, (int)record->outcome);
+  if (!code) code = sqlite3_bind_text(put, 5, record->coordinator, -1, SQLITE_STATIC);
+  if (!code && record->payload) {
+    code = sqlite3_bind_text64(put, 6, record->payload, record->payload_bytes, SQLITE_STATIC,
+                               SQLITE_UTF8);
+  }
+  if (!code) code = sqlite3_bind_text(put, 7, record->reason, -1, SQLITE_STATIC);
+  if (!code) code = sqlite3_bind_int64(put, 8, record_checksum(record));
+  if (code) {
+    (void)sqlite3_clear_bindings(put);
+    return code;
+  }
+  return run(put);
+}
+
+int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {
+  for (uint32_t i = 0; i < job->purge_count; i++) {
+    int code = bind_id(log->erase, 1, &job->purge_keys[i].transaction);
+    if (!code) code = sqlite3_bind_int64(log->erase, 2, job->purge_keys[i].branch);
+    if (!code) code = run(log->erase);
+    if (code) return code;
+  }
+  sqlite3_stmt *put = log->put_coordinator;
+  int code = sqlite3_bind_text(put, 1, job->purge_coordinator, -1, SQLITE_STATIC);
+  if (!code) code = bind_id(put, 2, &job->purge_below);
+  if (!code) {
+    code =
+        sqlite3_bind_int64(put, 3, coordinator_checksum(job->purge_coordinator, job->purge_below));
+  }
+  return code ? code : run(put);
+}
+
+/* ---- reading ---- */
+
+static bool column_id(sqlite3_stmt *row, int column, struct vow_id *out) {
+  if (sqlite3_column_type(row, column) != SQLITE_BLOB ||
+      sqlite3_column_bytes(row, column) != (int)sizeof out->bytes) {
+    return false;
+  }
+  memcpy(out->bytes, sqlite3_column_blob(row, column), sizeof out->bytes);
+  return true;
+}
+
+static const char *column_text(sqlite3_stmt *row, int column) {
+  return (const char *)sqlite3_column_text(row, column);
+}
+
+static bool read_record(sqlite3_stmt *row, struct vow_precord *out) {
+  int64_t branch = sqlite3_column_int64(row, 1);
+  int kind = sqlite3_column_int(row, 2), outcome = sqlite3_column_int(row, 3);
+  if (!column_id(row, 0, &out->transaction) || branch < 1 || branch > UINT32_MAX ||
+      kind < VOW_PRECORD_INTENT || kind > VOW_PRECORD_FORGOTTEN || outcome < VOW_OUTCOME_NONE ||
+      outcome > VOW_OUTCOME_HEURISTIC_HAZARD) {
+    return false;
+  }
+  out->branch = (uint32_t)branch;
+  out->kind = (enum vow_precord_kind)kind;
+  out->outcome = (enum vow_outcome)outcome;
+  out->coordinator = column_text(row, 4);
+  out->payload = column_text(row, 5);
+  out->payload_bytes = out->payload ? (size_t)sqlite3_column_bytes(row, 5) : 0;
+  out->reason = column_text(row, 6);
+  return out->coordinator && strlen(out->coordinator) <= VOW_URL_BYTES_MAX &&
+         sqlite3_column_int64(row, 7) == record_checksum(out);
+}
+
+static enum vow_error on_branch(sqlite3_stmt *row, const struct vow_log_loader *loader, char *why,
+                                size_t why_bytes) {
+  struct vow_precord record = {.kind = VOW_PRECORD_NONE};
+  if (read_record(row, &record)) return loader->record(loader->context, &record);
+  char text[VOW_ID_TEXT_BYTES] = "?";
+  struct vow_id id;
+  if (column_id(row, 0, &id)) vow_id_format(id, text);
+  (void)snprintf(why, why_bytes,
+                 "the record of transaction %s is damaged (checksum); restore the file, or have"
+                 " the coordinator's operator resolve what is open",
+                 text);
+  return VOW_E_LOG_CORRUPT;
+}
+
+static enum vow_error on_coordinator(sqlite3_stmt *row, const struct vow_log_loader *loader,
+                                     char *why, size_t why_bytes) {
+  const char *url = column_text(row, 0);
+  struct vow_id below;
+  if (url && column_id(row, 1, &below) &&
+      sqlite3_column_int64(row, 2) == coordinator_checksum(url, below)) {
+    return loader->coordinator(loader->context, url, below);
+  }
+  (void)snprintf(why, why_bytes, "a coordinator's record is damaged (checksum); restore the file");
+  return VOW_E_LOG_CORRUPT;
+}
+
+static enum vow_error read_table(struct vow_log *log, const char *sql,
+                                 enum vow_error (*on_row)(sqlite3_stmt *,
+                                                          const struct vow_log_loader *, char *,
+                                                          size_t),
+                                 const struct vow_log_loader *loader, char *why, size_t why_bytes) {
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int code = sqlite3_prepare_v2(log->db, sql, -1, &row, NULL);
+  while (!code && !error) {
+    code = sqlite3_step(row);
+    if (code != SQLITE_ROW) break;
+    code = SQLITE_OK;
+    error = on_row(row, loader, why, why_bytes);
+  }
+  if (!error && code != SQLITE_DONE) {
+    error = vow_log_error_of(code);
+    (void)snprintf(why, why_bytes, "%s", sqlite3_errmsg(log->db));
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
+enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *loader, char *why,
+                            size_t why_bytes) {
+  enum vow_error error =
+      read_table(log, "SELECT * FROM vow_coordinator", on_coordinator, loader, why, why_bytes);
+  if (error) return error;
+  return read_table(log, "SELECT * FROM vow_branch", on_branch, loader, why, why_bytes);
+}

@@ -1,0 +1,92 @@
+/* See pool.h. */
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct lane {
+  struct vow_pool_task *first;
+  struct vow_pool_task **end;
+};
+
+struct vow_pool {
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  struct lane urgent, normal; /* guarded by lock, as is stopping */
+  bool stopping;
+  uint32_t thread_count;
+  pthread_t threads[];
+};
+
+static void push(struct lane *lane, struct vow_pool_task *task) {
+  task->next = NULL;
+  *lane->end = task;
+  lane->end = &task->next;
+}
+
+static struct vow_pool_task *pop(struct lane *lane) {
+  struct vow_pool_task *task = lane->first;
+  if (!task) return NULL;
+  lane->first = task->next;
+  if (!lane->first) lane->end = &lane->first;
+  return task;
+}
+
+/* NULL: the pool is stopping. */
+static struct vow_pool_task *next_task(struct vow_pool *pool) {
+  struct vow_pool_task *task = NULL;
+  pthread_mutex_lock(&pool->lock);
+  while (!pool->stopping && !task) {
+    task = pop(&pool->urgent);
+    if (!task) task = pop(&pool->normal);
+    if (!task) pthread_cond_wait(&pool->wake, &pool->lock);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return task;
+}
+
+static void *run_thread(void *context) {
+  struct vow_pool *pool = context;
+  struct vow_pool_task *task = NULL;
+  while ((task = next_task(pool)) != NULL) task->run(task);
+  return NULL;
+}
+
+enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) {
+  struct vow_pool *pool = calloc(1, sizeof *pool + threads * sizeof(pthread_t));
+  if (!pool) return VOW_E_NO_MEMORY;
+  pthread_mutex_init(&pool->lock, NULL);
+  pthread_cond_init(&pool->wake, NULL);
+  pool->urgent.end = &pool->urgent.first;
+  pool->normal.end = &pool->normal.first;
+  while (pool->thread_count < threads) {
+    if (pthread_create(&pool->threads[pool->thread_count], NULL, run_thread, pool) != 0) {
+      vow_pool_stop(pool);
+      return VOW_E_NO_MEMORY;
+    }
+    pool->thread_count++;
+  }
+  *out = pool;
+  return VOW_OK;
+}
+
+void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *task, bool urgent) {
+  pthread_mutex_lock(&pool->lock);
+  push(urgent ? &pool->urgent : &pool->normal, task);
+  pthread_cond_signal(&pool->wake);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+void vow_pool_stop(struct vow_pool *pool) {
+  if (!pool) return;
+  pthread_mutex_lock(&pool->lock);
+  pool->stopping = true;
+  pthread_cond_broadcast(&pool->wake);
+  pthread_mutex_unlock(&pool->lock);
+  for (uint32_t i = 0; i < pool->thread_count; i++) pthread_join(pool->threads[i], NULL);
+  struct vow_pool_task *task = NULL;
+  while ((task = pop(&pool->urgent)) || (task = pop(&pool->normal))) task->drop(task);
+  pthread_cond_destroy(&pool->wake);
+  pthread_mutex_destroy(&pool->lock);
+  free(pool);
+}
