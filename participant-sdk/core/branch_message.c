@@ -99,7 +99,8 @@ void vow_pbranch_answer_votes(struct vow_pbranch *b, struct vow_pstep *step) {
 
 /* What was tried did not happen. While no yes is on disk, a vote abort needs no record in two
  * phases: were it forgotten, the branch would prepare again and be told that it aborted. In one
- * phase it would commit instead, so there it stays an error. */
+ * phase it would commit instead, so there it stays an error, and one that the coordinator does not
+ * read as a vote: 500 or 503. */
 void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vow_error error,
                           const char *why) {
   bool undecided = b->durable == VOW_PRECORD_NONE || b->durable == VOW_PRECORD_INTENT;
@@ -109,7 +110,8 @@ void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vo
     if (waiter->type == VOW_MESSAGE_PREPARE && may_vote && !waiter->one_phase) {
       reply_abort_vote(step, waiter, VOW_OUTCOME_NONE, why);
     } else {
-      reply_error(step, waiter, error, why);
+      bool passes = error == VOW_E_OVERLOADED || waiter->type != VOW_MESSAGE_PREPARE;
+      reply_error(step, waiter, passes ? error : VOW_E_INTERNAL, why);
     }
   }
   b->live->waiter_count = 0;
@@ -280,12 +282,17 @@ void vow_pbranch_message(struct vow_pbranch *b, struct vow_pstep *step,
   }
 }
 
-bool vow_pbranch_unknown(struct vow_pstep *step, const struct vow_pwaiter *waiter, bool over) {
+bool vow_pbranch_unknown(struct vow_pstep *step, const struct vow_pwaiter *waiter, bool over,
+                         const char *full) {
   switch (waiter->type) {
     case VOW_MESSAGE_PREPARE:
-      if (!over) return false;
+      if (!over && !full) return false;
+      if (!over && waiter->one_phase) {
+        reply_error(step, waiter, VOW_E_INTERNAL, full); /* not a vote: see fail_all */
+        return true;
+      }
       reply_abort_vote(step, waiter, VOW_OUTCOME_NONE,
-                       "the coordinator has already ended this transaction");
+                       over ? "the coordinator has already ended this transaction" : full);
       return true;
     case VOW_MESSAGE_ABORT:
       if (!over) return false;

@@ -174,7 +174,7 @@ static enum vow_error meet_coordinator(struct vow_pcore *core, const struct vow_
                                        struct vow_pcoordinator **out, const char **detail) {
   if (!*out && core->coordinator_count >= core->config.coordinators_max) {
     *detail = "too many coordinators: name those that may coordinate (coordinator_allow)";
-    return VOW_E_LIMIT_EXCEEDED;
+    return VOW_E_OVERLOADED;
   }
   if (!*out && vow_ptable_add_coordinator(core, message->coordinator, out)) return VOW_E_NO_MEMORY;
   if (vow_id_compare((*out)->finished_below, message->finished_below) < 0) {
@@ -212,7 +212,7 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
   struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
   if (!b) {
     bool over = vow_id_compare(message->transaction, below) < 0;
-    if (vow_pbranch_unknown(&core->step, &waiter, over)) return;
+    if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return;
     b = take_in(core, message, c, waiter.token);
     if (!b) return;
   }

@@ -62,6 +62,7 @@ enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) {
   while (pool->thread_count < threads) {
     if (pthread_create(&pool->threads[pool->thread_count], NULL, run_thread, pool) != 0) {
       vow_pool_stop(pool);
+      vow_pool_free(pool);
       return VOW_E_NO_MEMORY;
     }
     pool->thread_count++;
@@ -72,9 +73,11 @@ enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) {
 
 void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *task, bool urgent) {
   pthread_mutex_lock(&pool->lock);
-  push(urgent ? &pool->urgent : &pool->normal, task);
+  bool stopping = pool->stopping;
+  if (!stopping) push(urgent ? &pool->urgent : &pool->normal, task);
   pthread_cond_signal(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
+  if (stopping) task->drop(task);
 }
 
 void vow_pool_stop(struct vow_pool *pool) {
@@ -86,6 +89,10 @@ void vow_pool_stop(struct vow_pool *pool) {
   for (uint32_t i = 0; i < pool->thread_count; i++) pthread_join(pool->threads[i], NULL);
   struct vow_pool_task *task = NULL;
   while ((task = pop(&pool->urgent)) || (task = pop(&pool->normal))) task->drop(task);
+}
+
+void vow_pool_free(struct vow_pool *pool) {
+  if (!pool) return;
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->lock);
   free(pool);

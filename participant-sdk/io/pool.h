@@ -23,7 +23,8 @@ struct vow_pool_task {
 
 enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) VOW_MUST_CHECK;
 void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *task, bool urgent);
-/* Waits for the tasks that run and drops the others. Nothing may be given after it. */
+/* Waits for the tasks that run; drops the others, and whatever is given later. */
 void vow_pool_stop(struct vow_pool *pool); /* NULL is fine */
+void vow_pool_free(struct vow_pool *pool); /* after stop; NULL is fine */
 
 #endif

@@ -143,6 +143,7 @@ struct vow_http_response {
   const char *content_type; /* static */
   char *body;               /* the caller frees it with vow_free */
   size_t body_bytes;
+  const char *allow;      /* static; of 405, for the header Allow; else NULL */
   uint32_t retry_after_s; /* 0: no such header */
 };
 /* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,

@@ -69,7 +69,8 @@ extern "C" {
   X(35, CANNOT_CAPTURE,         USAGE, 409, "cannot-capture",         "this change cannot be prepared") \
   X(36, CONFIG,                 USAGE, 500, "invalid-configuration",  "the configuration is not valid") \
   X(37, ADDRESS_IN_USE,         FATAL, 500, "address-in-use",         "the address is in use by another process") \
-  X(38, DATABASE,               FATAL, 500, "database-error",         "the database reports an error")
+  X(38, DATABASE,               FATAL, 500, "database-error",         "the database reports an error") \
+  X(39, FORBIDDEN,              USAGE, 403, "forbidden",              "this coordinator is not one that may coordinate here")
 /* clang-format on */
 
 enum vow_error {

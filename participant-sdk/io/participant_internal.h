@@ -1,0 +1,119 @@
+/*
+ * What the files of the participant share. participant.c: the public calls; engine.c: the core
+ * under its lock, and its actions; dispatch.c: HTTP to messages and back; inquiry.c: questions to
+ * the coordinators; server.c: HTTP in.
+ *
+ * Threads and locks. `lock` guards the core and everything marked so below; it is held for a step
+ * and for carrying out its actions, none of which blocks, and never while a callback, a disk or the
+ * network is waited for. Inside it the locks of the log's and the pool's queues may be taken,
+ * nothing else. Exchanges that a step has answered are completed after it is released.
+ */
+#ifndef VOW_SDK_PARTICIPANT_INTERNAL_H
+#define VOW_SDK_PARTICIPANT_INTERNAL_H
+
+#include <pthread.h>
+
+#include "core/pcore.h"
+#include "log.h"
+#include "pool.h"
+#include "vow/participant.h"
+
+struct vow_inquiry;
+struct vow_server;
+
+#define VOW_DETAIL_BYTES 256
+
+/* A request on its way through the core. Its address is its token. The memory is the caller's,
+ * until `done` was called. */
+struct vow_exchange {
+  enum vow_message_type type; /* 0: an operator's */
+  enum vow_error error;
+  struct vow_message_reply reply; /* its reason is `text` or NULL */
+  char text[VOW_DETAIL_BYTES];    /* the reason, or the detail of the error; "": none */
+  void (*done)(void *context);    /* called once, from any thread, also before the call returns */
+  void *context;
+  struct vow_exchange *previous, *next; /* in `pending`, or in a list of those answered */
+};
+
+/* A question that the core wants asked. The URL stays as long as the core. */
+struct vow_question {
+  const char *coordinator;
+  struct vow_precord_key key;
+};
+
+struct vow_participant {
+  struct vow_participant_options options;
+  char **allowed; /* owned; normal forms, NULL-terminated; NULL: any coordinator */
+  struct vow_log *log;
+  struct vow_pool *pool; /* NULL with a resource */
+  struct vow_inquiry *inquiry;
+  struct vow_server *server; /* NULL until listen */
+
+  pthread_mutex_t lock;
+  pthread_cond_t ticked;  /* an earlier TICK is due, or stop; the inquiry thread waits */
+  pthread_cond_t idle;    /* `pending` has become empty */
+  struct vow_pcore *core; /* guarded by lock, as is all that follows */
+  struct vow_exchange *pending;
+  struct vow_question *questions; /* of the last TICK; room for VOW_PCORE_TICK_MAX */
+  uint32_t question_count;
+  uint64_t random_state;
+  uint64_t tick_due_ms;      /* what the inquiry thread knows */
+  uint64_t durable_position; /* highest that the log has reported */
+  uint64_t inquiries;
+  bool draining;         /* nothing new is taken in */
+  bool deaf;             /* all exchanges were told to go: replies go nowhere */
+  enum vow_error failed; /* the log is broken: nothing is answered but this */
+  char failed_why[VOW_DETAIL_BYTES];
+};
+
+/* As vow_participant_open, with a resource in place of options->sqlite. For tests, too. */
+enum vow_error vow_participant_open_with(struct vow_participant **out,
+                                         const struct vow_participant_options *options,
+                                         const struct vow_resource *resource, char *why,
+                                         size_t why_bytes) VOW_MUST_CHECK;
+
+/* ---- engine.c ---- */
+
+void vow_engine_load_hooks(struct vow_participant *p, struct vow_log_loader *loader);
+void vow_engine_log_hooks(struct vow_participant *p, struct vow_log_hooks *hooks);
+/* Hands a request in; `done` comes when it is answered. */
+void vow_engine_message(struct vow_participant *p, const struct vow_message *message,
+                        struct vow_exchange *exchange);
+void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key *key,
+                        enum vow_outcome outcome, struct vow_exchange *exchange);
+/* One TICK, if one is due. What is to be asked is copied to `questions`, which has room for
+ * VOW_PCORE_TICK_MAX. Returns their number. */
+uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions);
+void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
+                         enum vow_inquiry_answer answer);
+void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator);
+/* Answers whatever is pending with this error, and takes nothing more in. */
+void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const char *why);
+uint64_t vow_engine_now_ms(void);
+
+/* ---- dispatch.c ---- */
+
+/* True: *response is the answer already. False: the exchange is under way, and its `done` is or
+ * will be called; then vow_dispatch_finish makes the answer. */
+bool vow_dispatch_start(struct vow_participant *p, const struct vow_http_request *request,
+                        struct vow_exchange *exchange, struct vow_http_response *response);
+void vow_dispatch_finish(const struct vow_exchange *exchange, struct vow_http_response *response);
+void vow_dispatch_problem(enum vow_error error, const char *detail,
+                          struct vow_http_response *response);
+
+/* ---- inquiry.c ---- */
+
+enum vow_error vow_inquiry_start(struct vow_inquiry **out,
+                                 struct vow_participant *p) VOW_MUST_CHECK;
+void vow_inquiry_stop(struct vow_inquiry *inquiry); /* NULL is fine */
+
+/* ---- server.c ---- */
+
+enum vow_error vow_server_open(struct vow_server **out, struct vow_participant *p,
+                               const char *address, char *why, size_t why_bytes) VOW_MUST_CHECK;
+uint16_t vow_server_port(const struct vow_server *server);
+void vow_server_quiesce(struct vow_server *server); /* takes no new connections */
+/* Every exchange has been answered: waits until the answers are out, at most until the deadline. */
+void vow_server_close(struct vow_server *server, uint64_t deadline_ms);
+
+#endif
