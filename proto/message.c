@@ -187,6 +187,18 @@ static void get_outcome(struct vow_json_object *o, bool required, enum vow_outco
   }
 }
 
+/* What may stand beside a vote: how a branch that was asked to commit in one phase has ended. */
+static bool one_phase_fits(const struct vow_message_reply *reply) {
+  switch (reply->outcome) {
+    case VOW_OUTCOME_NONE:
+      return true;
+    case VOW_OUTCOME_ABORTED:
+      return reply->vote == VOW_VOTE_ABORT;
+    default:
+      return reply->vote == VOW_VOTE_COMMIT;
+  }
+}
+
 static void read_reply(struct vow_json_object *o, enum vow_message_type type,
                        struct vow_message_reply *reply) {
   if (type == VOW_MESSAGE_FORGET) return;
@@ -194,14 +206,11 @@ static void read_reply(struct vow_json_object *o, enum vow_message_type type,
   get_outcome(o, type != VOW_MESSAGE_PREPARE, &reply->outcome);
   vow_json_get_string(o, "reason", VOW_JSON_OPTIONAL, SIZE_MAX, &reply->reason);
   if (o->error != VOW_OK || type != VOW_MESSAGE_PREPARE) return;
-  bool fits = reply->outcome == VOW_OUTCOME_NONE ||
-              (reply->vote == VOW_VOTE_COMMIT && reply->outcome == VOW_OUTCOME_COMMITTED) ||
-              (reply->vote == VOW_VOTE_ABORT && reply->outcome == VOW_OUTCOME_ABORTED);
-  if (!fits) {
+  if (!one_phase_fits(reply)) {
     vow_json_object_fail(
         o, "outcome",
-        "of a prepare must be \"committed\" with the vote commit or \"aborted\" with "
-        "the vote abort");
+        "of a prepare must be \"aborted\" with the vote abort, and with the vote commit "
+        "\"committed\" or the truth about a heuristic end");
   }
 }
 

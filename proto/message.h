@@ -40,7 +40,8 @@ struct vow_message {
 
 struct vow_message_reply {
   enum vow_vote vote;       /* of prepare, else NONE */
-  enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE */
+  enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE.
+                             * Any word is read in answer to commit and abort: the core judges it */
   const char *reason; /* or NULL; as long as the other side made it: cut it before keeping it */
 };
 

@@ -246,8 +246,8 @@ static void wrong_replies_say_where(void **state) {
       {VOW_MESSAGE_PREPARE, "{\"vote\":\"ok\"}",
        "vote must be \"commit\", \"read-only\" or \"abort\""},
       {VOW_MESSAGE_PREPARE, "{\"vote\":\"read-only\",\"outcome\":\"committed\"}",
-       "outcome of a prepare must be \"committed\" with the vote commit or \"aborted\" with the "
-       "vote abort"},
+       "outcome of a prepare must be \"aborted\" with the vote abort, and with the vote commit "
+       "\"committed\" or the truth about a heuristic end"},
       {VOW_MESSAGE_COMMIT, "{\"vote\":\"commit\"}", "outcome is missing"},
       {VOW_MESSAGE_ABORT, "{\"outcome\":\"gone\"}",
        "outcome must be \"committed\", \"aborted\" or \"heuristic-\" with commit, abort, mixed or "
