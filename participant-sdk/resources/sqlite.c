@@ -404,6 +404,7 @@ static enum vow_error open_resource(struct vow_sqlite *sq,
   error = check_database(sq);
   sq->resource = (struct vow_resource){.context = sq,
                                        .path = sq->path,
+                                       .busy_timeout_ms = sq->options.busy_timeout_ms,
                                        .attach = on_attach,
                                        .prepare = on_prepare,
                                        .commit = on_commit,

@@ -7,7 +7,8 @@
  *
  * VOW_E_OUTCOME_UNKNOWN from a commit means that the reply was lost: the transaction may have
  * committed or not. Call vow_commit again, as often as you like, also after restarting your
- * program: it answers the same once it answers.
+ * program: it answers the same once it answers. A commit whose reply is lost is asked again by the
+ * library, too, for as long as the timeout allows, so a coordinator that restarts is not noticed.
  *
  * Threads: a client may be shared by threads; a transaction belongs to one thread at a time. All
  * calls block, at most their timeout.
@@ -45,15 +46,20 @@ VOW_PUBLIC enum vow_error vow_join(struct vow_client *client, const char *id,
 VOW_PUBLIC void vow_transaction_free(
     struct vow_transaction *transaction); /* ends nothing; NULL is fine */
 
+/* One sentence on the last failure in this thread, also where there is no transaction to ask; "" if
+ * the last call succeeded. Borrowed until the thread's next call. */
+VOW_PUBLIC const char *vow_client_error(void);
+
 VOW_PUBLIC const char *vow_transaction_id(const struct vow_transaction *transaction); /* borrowed */
 /* One sentence on the last failure, with the coordinator's own words; "" if there was none.
  * Borrowed until the next call. */
 VOW_PUBLIC const char *vow_transaction_error(const struct vow_transaction *transaction);
 
-/* Adds a branch at `url`. `name` is unique in the transaction; NULL: the branch number. `payload`
- * is JSON handed over with prepare, or NULL. The same name twice is the same branch. Errors:
- * INVALID_URL, INVALID_JSON, NAME_CONFLICT, ILLEGAL_STATE, ABORTED, UNKNOWN_TRANSACTION, and those
- * of vow_begin. */
+/* Adds a branch at `url`. `name` is unique in the transaction; NULL: one is made up. `payload` is
+ * JSON handed over with prepare, or NULL. The same name twice is the same branch, and after an
+ * error that asks for another try, the same call again makes no second one. Errors: INVALID_URL,
+ * INVALID_JSON, NAME_CONFLICT, ILLEGAL_STATE, ABORTED, UNKNOWN_TRANSACTION, and those of vow_begin.
+ */
 VOW_PUBLIC enum vow_error vow_enlist(struct vow_transaction *transaction, const char *url,
                                      const char *name, const char *payload,
                                      uint32_t *branch_out) VOW_MUST_CHECK;
@@ -65,8 +71,9 @@ VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const ch
                                    const char *body, int *status_out,
                                    char **body_out) VOW_MUST_CHECK;
 
-/* VOW_OK: committed, durably. ABORTED: aborted; vow_transaction_error says why. HEURISTIC: a
- * participant broke its promise; an operator sees it, too. OUTCOME_UNKNOWN: ask again. */
+/* Blocks: until the outcome is known, at most the timeout. VOW_OK: committed, durably. ABORTED:
+ * aborted; vow_transaction_error says why. HEURISTIC: a participant broke its promise; an operator
+ * sees it, too. OUTCOME_UNKNOWN: ask again. */
 VOW_PUBLIC enum vow_error vow_commit(struct vow_transaction *transaction) VOW_MUST_CHECK;
 /* VOW_OK: aborted, or will be as nothing else is possible. ILLEGAL_STATE: it is committed.
  * OUTCOME_UNKNOWN, UNREACHABLE: if nobody ever asks again it aborts at its timeout. */

@@ -1,0 +1,44 @@
+/*
+ * A coordinator that says what the test wrote: a tiny HTTP server on a free loopback port that
+ * answers the n-th request with the n-th line of a script, and remembers what it was asked. For
+ * tests of the client.
+ */
+#ifndef VOW_TEST_CLIENT_SERVER_H
+#define VOW_TEST_CLIENT_SERVER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SCRIPT_MAX  16
+#define REQUEST_MAX 8192
+
+struct script_line {
+  int status; /* 0: read the request and cut the connection; -1: read it and never answer */
+  const char *body;
+  uint32_t retry_after_s;
+};
+
+struct client_server {
+  int listener;
+  uint16_t port;
+  char url[64];
+  pthread_t thread;
+  pthread_mutex_t lock; /* of all below */
+  pthread_t connections[64];
+  int sockets[64];
+  unsigned connection_count;
+  struct script_line script[SCRIPT_MAX];
+  unsigned script_length;
+  unsigned asked; /* requests so far; past the script's end its last line is said again */
+  char requests[SCRIPT_MAX][REQUEST_MAX]; /* head and body as they came */
+};
+
+void client_server_start(struct client_server *server);
+void client_server_stop(struct client_server *server);
+/* What to say from here on; forgets the requests. */
+void client_server_script(struct client_server *server, const struct script_line *lines,
+                          unsigned count);
+unsigned client_server_asked(struct client_server *server);
+
+#endif
