@@ -9,12 +9,12 @@ set -euo pipefail
 packages_of() {
   case "$1" in
     build)
-      echo gcc g++ cmake ninja-build pkg-config libmicrohttpd-dev libjansson-dev libsqlite3-dev \
+      echo gcc g++ cmake ninja-build pkg-config libmicrohttpd-dev libsqlite3-dev \
         libcurl4-openssl-dev libuv1-dev libinih-dev libxxhash-dev ;;
     demo)
       echo curl ;;
     test)
-      echo libcmocka-dev clang-format clang-tidy valgrind shellcheck sqlite3 \
+      echo libcmocka-dev libjansson-dev clang-format clang-tidy valgrind shellcheck sqlite3 \
         python3 python3-venv python3-pytest python3-yaml python3-jsonschema ;;
     *)
       echo "install-deps.sh: no set is named '$1'; there are: build, demo, test" >&2

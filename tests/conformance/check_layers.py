@@ -40,7 +40,6 @@ MAY_USE = {
 # A header of somebody else's, and the files that may include it: `name*.c` stands for name.c and
 # the name_<part>.c that share name_internal.h with it.
 OWNERS = {
-    "jansson.h": (r"proto/json\.c",),
     "microhttpd.h": (
         r"coordinator/io/server(_\w+)?\.[ch]",
         r"participant-sdk/io/server(_\w+)?\.[ch]",
@@ -161,14 +160,13 @@ arrows.innocent = {
     "proto/buf.h": "",
 }
 owners.guilty = [
-    {"proto/message.c": "#include <jansson.h>"},
+    {"proto/message.c": "#include <uv.h>"},
     {"coordinator/io/loop.c": "#include <microhttpd.h>"},
     {"coordinator/io/server.c": "#include <curl/curl.h>"},
     {"coordinator/ctl/offline.c": "#include <sqlite3.h>"},
     {"participant-sdk/io/server.c": "#include <uv.h>"},
 ]
 owners.innocent = {
-    "proto/json.c": "#include <jansson.h>",
     "coordinator/io/log_query.c": "#include <sqlite3.h>",
     "participant-sdk/resources/sqlite.c": "#include <sqlite3.h>",
 }
