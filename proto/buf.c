@@ -31,7 +31,8 @@ void vow_buf_reset(struct vow_buf *buf) {
 /* Makes room for `more` bytes and the NUL; false: the buffer has failed (or had before). */
 static bool reserve(struct vow_buf *buf, size_t more) {
   if (buf->error != VOW_OK) return false;
-  if (more > buf->limit - buf->bytes || buf->bytes + more == SIZE_MAX) {
+  /* No object is larger than PTRDIFF_MAX, and doubling stays below SIZE_MAX. */
+  if (more > buf->limit - buf->bytes || more >= PTRDIFF_MAX - buf->bytes) {
     buf->error = VOW_E_LIMIT_EXCEEDED;
     return false;
   }
@@ -39,7 +40,7 @@ static bool reserve(struct vow_buf *buf, size_t more) {
   if (need <= buf->capacity) return true;
 
   size_t capacity = buf->capacity > 0 ? buf->capacity : CAPACITY_MIN;
-  while (capacity < need) capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
+  while (capacity < need) capacity *= 2;
   if (capacity - 1 > buf->limit) capacity = buf->limit + 1; /* need - 1 <= limit, so it suffices */
   char *data = realloc(buf->data, capacity);
   if (!data) {
@@ -71,7 +72,7 @@ void vow_buf_printf(struct vow_buf *buf, const char *format, ...) {
   int bytes = vsnprintf(NULL, 0, format, args);
   va_end(args);
   if (bytes < 0) {
-    buf->error = VOW_E_LIMIT_EXCEEDED; /* longer than an int can say */
+    buf->error = VOW_E_LIMIT_EXCEEDED; /* longer than an int can say, or not writable */
   } else if (reserve(buf, (size_t)bytes)) {
     (void)vsnprintf(buf->data + buf->bytes, (size_t)bytes + 1, format, again);
     buf->bytes += (size_t)bytes;

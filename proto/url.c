@@ -44,8 +44,9 @@ static char lower(char c) {
   return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
+/* Of a hex digit. */
 static char upper(char c) {
-  return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+  return c >= 'a' ? (char)(c - 'a' + 'A') : c;
 }
 
 /* What is wrong with characters that no part of a URL may hold; VOW_OK if there are none. */

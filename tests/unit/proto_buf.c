@@ -93,6 +93,19 @@ static void failure_sticks(void **state) {
   vow_buf_fini(&buf);
 }
 
+/* What printf itself refuses (here a wide character that the C locale lacks) fails the buffer. */
+static void printf_that_fails(void **state) {
+  struct vow_buf buf;
+
+  (void)state;
+  vow_buf_init(&buf, 100);
+  vow_buf_puts(&buf, "x");
+  vow_buf_printf(&buf, "%ls", L"\x20ac");
+  assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
+  assert_string_equal(vow_buf_text(&buf), "x");
+  vow_buf_fini(&buf);
+}
+
 /* A size that would overflow is past any limit, not a small allocation. */
 static void sizes_do_not_overflow(void **state) {
   struct vow_buf buf;
@@ -105,6 +118,9 @@ static void sizes_do_not_overflow(void **state) {
   assert_string_equal(vow_buf_text(&buf), "x");
   vow_buf_reset(&buf);
   vow_buf_append(&buf, "y", SIZE_MAX);
+  assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
+  vow_buf_reset(&buf);
+  vow_buf_append(&buf, "y", PTRDIFF_MAX);
   assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
   vow_buf_fini(&buf);
 }
@@ -174,13 +190,10 @@ static void grows_far(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(starts_empty),
-      cmocka_unit_test(appends),
-      cmocka_unit_test(the_limit_is_exact),
-      cmocka_unit_test(failure_sticks),
-      cmocka_unit_test(sizes_do_not_overflow),
-      cmocka_unit_test(take_hands_over),
-      cmocka_unit_test(take_of_a_failed_buffer),
+      cmocka_unit_test(starts_empty),       cmocka_unit_test(appends),
+      cmocka_unit_test(the_limit_is_exact), cmocka_unit_test(failure_sticks),
+      cmocka_unit_test(printf_that_fails),  cmocka_unit_test(sizes_do_not_overflow),
+      cmocka_unit_test(take_hands_over),    cmocka_unit_test(take_of_a_failed_buffer),
       cmocka_unit_test(grows_far),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

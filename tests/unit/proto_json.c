@@ -1,6 +1,7 @@
 /*
  * Tests of parsing JSON, of values, and of writing them back (proto/json_parse.c, proto/json.c).
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,6 +190,12 @@ static void broken_text(void **state) {
   assert_refused("[1,\n\"\xc3\xa9\xc3\xa9\", x]", "line 2, column 7");
 }
 
+/* A text that is too long to be counted is refused before a byte of it is read. */
+static void text_past_all_bounds(void **state) {
+  (void)state;
+  assert_refused_bytes("1", (size_t)INT_MAX + 1, "too long: 2147483648 bytes");
+}
+
 /* Something after the value is refused, also when it is a value. */
 static void trailing_garbage(void **state) {
   (void)state;
@@ -234,6 +241,10 @@ static void invalid_utf8(void **state) {
                                     "\"\\ud800\"",
                                     "\"\\udc00\"",
                                     "\"\\ud800x\"",
+                                    "\"\\ud800",
+                                    "\"\\ud800\\",
+                                    "\"\\ud800\\n\"",
+                                    "\"\\ud800\\u\"",
                                     "\"\\ud800\\u0041\"",
                                     "\"\\ud800\\ue000\""};
   (void)state;
@@ -404,6 +415,7 @@ int main(void) {
       cmocka_unit_test(strings_stay_strings),
       cmocka_unit_test(broken_text),
       cmocka_unit_test(trailing_garbage),
+      cmocka_unit_test(text_past_all_bounds),
       cmocka_unit_test(duplicate_keys),
       cmocka_unit_test(nul_is_refused),
       cmocka_unit_test(invalid_utf8),

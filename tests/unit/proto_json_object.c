@@ -304,6 +304,28 @@ static void times(void **state) {
   }
 }
 
+/* A time with any one of its characters changed to one beside the digits, or cut off there, is
+ * refused. */
+static void broken_times(void **state) {
+  static const char good[] = "{\"t\":\"2026-01-31T23:59:59.999Z\"}";
+
+  (void)state;
+  for (size_t i = 6; i < 30; i++) {
+    for (const char *c = "/:\""; *c; c++) {
+      struct reading r;
+      char text[60];
+      uint64_t out = 7;
+      (void)snprintf(text, sizeof text, "%s", good);
+      if (text[i] == *c) continue;
+      (void)snprintf(text + i, sizeof text - i, "%c%s", *c, *c == '"' ? "}" : good + i + 1);
+      begin(&r, text, NULL);
+      assert_false(vow_json_get_time(&r.o, "t", VOW_JSON_REQUIRED, &out));
+      assert_int_equal(out, 7);
+      end(&r);
+    }
+  }
+}
+
 /* Ids are read in either case. */
 static void ids(void **state) {
   struct vow_id out = {{0}};
@@ -330,9 +352,9 @@ static void unknown_members(void **state) {
   begin(&r, "{\"b\":1}", "branches[0]");
   assert_ends(&r, VOW_E_INVALID_REQUEST,
               "branches[0] has a member \"b\" that is not known here (known: none)");
-  begin(&r, "{\"line\\nbreak\":1}", NULL);
+  begin(&r, "{\"line\\nbreak\\u007f\":1}", NULL);
   assert_ends(&r, VOW_E_INVALID_REQUEST,
-              "the body has a member \"line?break\" that is not known here (known: none)");
+              "the body has a member \"line?break?\" that is not known here (known: none)");
   begin(&r, "{\"a\":true,\"b\":1}", NULL);
   vow_json_object_ignore_unknown(&r.o);
   get_bool(&r.o, "a", VOW_JSON_REQUIRED);
@@ -387,6 +409,14 @@ static void complaints_of_callers(void **state) {
   begin(&r, "{}", "");
   vow_json_object_fail(&r.o, NULL, "is empty");
   assert_ends(&r, VOW_E_INVALID_REQUEST, "the body is empty");
+
+  char key[300]; /* leaves no room for what is wrong with it */
+  memset(key, 'k', sizeof key);
+  key[sizeof key - 1] = '\0';
+  begin(&r, "{}", NULL);
+  vow_json_object_fail(&r.o, key, "is odd");
+  key[VOW_JSON_WHY_BYTES - 1] = '\0';
+  assert_ends(&r, VOW_E_INVALID_REQUEST, key);
 }
 
 /* What is no object at all is refused at the start, and nothing can be read from it. */
@@ -428,6 +458,7 @@ int main(void) {
       cmocka_unit_test(array_limits),
       cmocka_unit_test(value_depth_limit),
       cmocka_unit_test(times),
+      cmocka_unit_test(broken_times),
       cmocka_unit_test(ids),
       cmocka_unit_test(unknown_members),
       cmocka_unit_test(long_words),

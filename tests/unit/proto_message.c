@@ -298,7 +298,7 @@ static void inquiry_limits(void **state) {
 
 /* A list with one bad id writes none of the good ones. */
 static void a_bad_id_spoils_the_list(void **state) {
-  static const char text[] = "{\"transactions\":[\"" ID "\",\"nonsense\"]}";
+  static const char text[] = "{\"transactions\":[\"" ID "\",\"nonsense\",\"" ID "\"]}";
   struct vow_id ids[4] = {{{0}}};
   size_t count = 77;
   char why[VOW_JSON_WHY_BYTES];
@@ -314,11 +314,11 @@ static void a_bad_id_spoils_the_list(void **state) {
 /* Results of an inquiry are read back; too many or a broken one leave the outputs alone. */
 static void inquiry_replies(void **state) {
   static const char broken[] =
-      "{\"outcomes\":[{\"transaction\":\"" ID "\",\"outcome\":\"committed\"},{}]}";
+      "{\"outcomes\":[{\"transaction\":\"" ID "\",\"outcome\":\"committed\"},{},{}]}";
   struct vow_inquiry_result results[2] = {
       {.transaction = id_of(ID), .answer = VOW_INQUIRY_COMMITTED},
       {.transaction = id_of(BELOW), .answer = VOW_INQUIRY_ABORTED, .presumed = true}};
-  struct vow_inquiry_result back[2] = {{.answer = VOW_INQUIRY_UNDECIDED}};
+  struct vow_inquiry_result back[3] = {{.answer = VOW_INQUIRY_UNDECIDED}};
   size_t count = 77;
   struct vow_buf out;
   char why[VOW_JSON_WHY_BYTES];
@@ -332,7 +332,7 @@ static void inquiry_replies(void **state) {
                                           "\",\"outcome\":\"aborted\",\"presumed\":true}]}");
   assert_int_equal(vow_inquiry_reply_decode(out.data, out.bytes, back, 1, &count, why),
                    VOW_E_LIMIT_EXCEEDED);
-  assert_int_equal(vow_inquiry_reply_decode(broken, strlen(broken), back, 2, &count, why),
+  assert_int_equal(vow_inquiry_reply_decode(broken, strlen(broken), back, 3, &count, why),
                    VOW_E_PROTOCOL);
   assert_string_equal(why, "outcomes[1].transaction is missing");
   assert_int_equal(count, 77);
@@ -371,6 +371,7 @@ static void problems_round_trip(void **state) {
       const char *expected = with_detail ? "it is \"so\"" : vow_error_text(errors[i]);
       assert_string_equal(detail, errors[i] == VOW_E_PROTOCOL ? "before" : expected);
       assert_int_equal(vow_problem_decode(out.data, out.bytes, NULL, 0), errors[i]);
+      assert_int_equal(vow_problem_decode(out.data, out.bytes, detail, 0), errors[i]);
       vow_buf_fini(&out);
     }
   }

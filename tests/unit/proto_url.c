@@ -162,7 +162,13 @@ static void paths(void **state) {
   assert_refused("http://a/%", "two hex digits");
   assert_refused("http://a/%4", "two hex digits");
   assert_refused("http://a/%4/", "two hex digits");
-  assert_refused("http://a/%g0", "two hex digits");
+  static const char *const bad[] = {"%g0", "%0g", "%G0", "%0G", "%/0", "%:0", "%@0", "%`0", "%0z"};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    char url[32];
+    (void)snprintf(url, sizeof url, "http://a/%s", bad[i]);
+    assert_refused(url, "two hex digits");
+  }
+  assert_normal("http://a/%aF%0f%A9%fA%9a", "http://a/%AF%0F%A9%FA%9A");
   static const char *const dots[] = {"http://a/.",       "http://a/..",      "http://a/x/../y",
                                      "http://a/./y",     "http://a/%2e",     "http://a/%2E%2e",
                                      "http://a/x/.%2e/", "http://a/x/%2e./y"};
