@@ -105,6 +105,7 @@ static enum vow_error read_message(const struct vow_json_node *root, struct vow_
   uint64_t branch = 0, timeout_ms = 0;
 
   vow_json_object_begin(&o, root, NULL);
+  vow_json_object_ignore_unknown(&o);
   vow_json_get_id(&o, "transaction", VOW_JSON_REQUIRED, &m->transaction);
   vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
   get_coordinator(&o, &m->coordinator);

@@ -2,7 +2,8 @@
  * The messages between coordinator and participant, and the outcome inquiry, as structs and as
  * JSON. Both sides use this one codec, so neither can misread the other. Strings in decoded structs
  * are borrowed from the `struct vow_json` that the decoder hands back; the caller frees that.
- * Decoding an answer ignores unknown members (newer participants), decoding a request refuses them.
+ * Unknown members of a message or an answer are ignored: the other side may be newer. An inquiry is
+ * asked of an API and refuses them.
  * Source: proto/README.md, "Messages to a participant".
  */
 #ifndef VOW_PROTO_MESSAGE_H
