@@ -13,10 +13,13 @@
 
 /* ---- the trace ---- */
 
-static void __attribute__((format(printf, 2, 3))) line(struct world *w, const char *format, ...) {
+void world_line(struct world *w, const char *format, ...) {
   va_list arguments;
+  if (w->long_run && w->trace_bytes > sizeof(w->trace) - 1024) {
+    w->trace_bytes -= sizeof(w->trace) / 2;
+    memmove(w->trace, w->trace + sizeof(w->trace) / 2, w->trace_bytes + 1);
+  }
   size_t room = sizeof(w->trace) - w->trace_bytes;
-
   va_start(arguments, format);
   int bytes = vsnprintf(w->trace + w->trace_bytes, room, format, arguments);
   va_end(arguments);
@@ -66,16 +69,32 @@ const struct vow_txn *world_find(const struct world *w, uint32_t txn) {
   return vow_core_find(w->core, world_id(w, txn));
 }
 
-static uint32_t number_of(struct world *w, struct vow_id id) {
+static uint32_t number_of(const struct world *w, struct vow_id id) {
   for (uint32_t i = 0; i < w->id_count; i++) {
     if (vow_id_compare(w->ids[i], id) == 0) return i + 1;
   }
-  assert_true(w->id_count < WORLD_TXNS_MAX);
-  if (w->id_count > 0) assert_true(vow_id_compare(w->ids[w->id_count - 1], id) < 0);
-  assert_true(vow_id_compare(id, w->ceiling) < 0);
-  assert_true(vow_id_compare(id, w->finished_below) >= 0);
-  w->ids[w->id_count++] = id;
-  return w->id_count;
+  fail_msg("an id that the core does not hold");
+  return 0;
+}
+
+static struct vow_id after(struct vow_id id) {
+  for (int i = 15; i >= 0 && ++id.bytes[i] == 0;) i--;
+  return id;
+}
+
+/* Gives new transactions their numbers, and holds their ids against C6. */
+static void number_new(struct world *w) {
+  const struct vow_id nil = {{0}};
+  struct vow_id from = w->id_count == 0 ? nil : after(w->ids[w->id_count - 1]);
+  const struct vow_txn *txn;
+
+  while ((txn = vow_core_next(w->core, from)) != NULL) {
+    assert_true(w->id_count < WORLD_TXNS_MAX);
+    assert_true(vow_id_compare(txn->id, w->ceiling) < 0);
+    assert_true(vow_id_compare(txn->id, w->finished_below) >= 0);
+    w->ids[w->id_count++] = txn->id;
+    from = after(txn->id);
+  }
 }
 
 /* ---- the rules ---- */
@@ -115,6 +134,16 @@ static void check_shown(struct world *w, const struct vow_txn *image) {
   *told = outcome;
 }
 
+/* AC3: a commit is written only over votes that allow it, or by an operator's hand. */
+static void check_votes(const struct vow_txn *image) {
+  if (image->state != VOW_TXN_COMMITTING && image->state != VOW_TXN_COMMITTED) return;
+  for (uint32_t i = 0; i < image->branch_count; i++) {
+    const struct vow_branch *branch = &image->branches[i];
+    bool voted = branch->vote == VOW_VOTE_COMMIT || branch->vote == VOW_VOTE_READ_ONLY;
+    assert_true(voted || image->delegated || branch->resolved);
+  }
+}
+
 static void check_watermark(struct world *w, struct vow_id finished_below) {
   const struct vow_id nil = {{0}};
   const struct vow_txn *first = vow_core_next(w->core, nil);
@@ -140,16 +169,17 @@ static void take_log(struct world *w, const struct vow_action *action) {
                                   .ceiling = action->u.log.ceiling};
   const char *mark = record->forced ? "!" : "";
   if (record->kind == VOW_RECORD_ID_CEILING) {
-    line(w, "log%s ceiling", mark);
+    world_line(w, "log%s ceiling", mark);
     return;
   }
   const struct vow_txn *image = action->u.log.txn;
   record->image = world_copy_image(image);
-  line(w, "log%s t%u %s%s%s%s%s%s", mark, number_of(w, image->id), vow_txn_state_name(image->state),
-       image->delegated ? " delegated" : "",
-       image->heuristic == VOW_HEURISTIC_NONE ? "" : " heuristic-",
-       image->heuristic == VOW_HEURISTIC_NONE ? "" : vow_heuristic_name(image->heuristic),
-       image->forgotten ? " forgotten" : "", image->ended_ms != 0 ? " ended" : "");
+  check_votes(image);
+  world_line(w, "log%s t%u %s%s%s%s%s%s", mark, number_of(w, image->id),
+             vow_txn_state_name(image->state), image->delegated ? " delegated" : "",
+             image->heuristic == VOW_HEURISTIC_NONE ? "" : " heuristic-",
+             image->heuristic == VOW_HEURISTIC_NONE ? "" : vow_heuristic_name(image->heuristic),
+             image->forgotten ? " forgotten" : "", image->ended_ms != 0 ? " ended" : "");
 }
 
 static void take_send(struct world *w, const struct vow_action *action) {
@@ -161,6 +191,8 @@ static void take_send(struct world *w, const struct vow_action *action) {
     struct world_send *send = &w->sends[w->send_count++];
     *send = (struct world_send){.request = action->u.send.request,
                                 .id = txn->id,
+                                .number = message->branch->number,
+                                .finished_below = action->u.send.finished_below,
                                 .type = message->type,
                                 .timeout_ms = message->timeout_ms,
                                 .one_phase = message->one_phase};
@@ -171,8 +203,8 @@ static void take_send(struct world *w, const struct vow_action *action) {
     if (message->one_phase) assert_true(commit_is_durable(w, txn->id, true));
     assert_true(message->type == VOW_MESSAGE_PREPARE ? message->timeout_ms > 0
                                                      : message->timeout_ms == 0);
-    line(w, "send %s t%u/%s%s", vow_message_type_name(message->type), number_of(w, txn->id),
-         message->branch->name, message->one_phase ? " one-phase" : "");
+    world_line(w, "send %s t%u/%s%s", vow_message_type_name(message->type), number_of(w, txn->id),
+               message->branch->name, message->one_phase ? " one-phase" : "");
   }
 }
 
@@ -186,17 +218,18 @@ static void take_answer(struct world *w, const struct vow_action *action) {
   w->answered[token] = 1;
   if (txn != NULL) {
     check_shown(w, txn);
+    w->outcome[token] = vow_txn_outcome(txn);
     (void)snprintf(shown, sizeof(shown), " t%u %s", number_of(w, txn->id),
                    vow_txn_state_name(vow_txn_shown_state(txn)));
   }
   if (action->u.answer.branch != 0) {
     (void)snprintf(branch, sizeof(branch), " branch %u", action->u.answer.branch);
   }
-  line(w, "answer #%llu %s%s%s%s%s%s%s", (unsigned long long)token,
-       vow_error_slug(action->u.answer.error), shown, branch,
-       action->u.answer.created ? " created" : "", action->u.answer.pending ? " pending" : "",
-       action->u.answer.detail == NULL ? "" : ": ",
-       action->u.answer.detail == NULL ? "" : action->u.answer.detail);
+  world_line(w, "answer #%llu %s%s%s%s%s%s%s", (unsigned long long)token,
+             vow_error_slug(action->u.answer.error), shown, branch,
+             action->u.answer.created ? " created" : "", action->u.answer.pending ? " pending" : "",
+             action->u.answer.detail == NULL ? "" : ": ",
+             action->u.answer.detail == NULL ? "" : action->u.answer.detail);
 }
 
 enum vow_error world_step(struct world *w, struct vow_event *event) {
@@ -207,6 +240,7 @@ enum vow_error world_step(struct world *w, struct vow_event *event) {
   event->random = ++w->random * UINT64_C(0x9E3779B97F4A7C15);
   enum vow_error error = vow_core_step(w->core, event, &actions);
   if (error != VOW_OK) return error;
+  number_new(w);
   for (uint32_t i = 0; i < actions.count; i++) {
     const struct vow_action *action = &actions.items[i];
     assert_true(action->after <= w->durable);

@@ -11,10 +11,10 @@
  *
  * "log!" is forced. Transactions are named t1, t2, … in the order in which they were begun, clients
  * #1, #2, … in the order in which they asked. "a b" are branches at http://a and http://b; "a+"
- * comes with a payload; "x@a" is a branch x at http://a. The world fails the test by itself when an
- * action breaks a rule of core.h: a position that is not durable, a token answered twice, a commit
- * that is sent or told without a durable record, an id at or above the durable ceiling, a watermark
- * that passes something open.
+ * comes with a payload; "x@a+" is a branch x at http://a. The world fails the test by itself when
+ * an action breaks a rule of core.h: a position that is not durable, a token answered twice, a
+ * commit that is sent or told without a durable record, an id at or above the durable ceiling, a
+ * watermark that passes something open.
  */
 #ifndef VOW_TEST_CORE_WORLD_H
 #define VOW_TEST_CORE_WORLD_H
@@ -38,6 +38,8 @@ struct world_send {
   char url[64];
   char branch[32];
   struct vow_id id;
+  uint32_t number; /* of the branch */
+  struct vow_id finished_below;
   enum vow_message_type type;
   uint32_t timeout_ms;
   bool one_phase;
@@ -59,9 +61,11 @@ struct world {
   struct vow_id ceiling;        /* durable */
   struct vow_id finished_below; /* highest ever sent */
   uint8_t answered[WORLD_SENDS_MAX];
-  enum vow_outcome told[WORLD_TXNS_MAX]; /* to anyone; AC2 */
+  enum vow_outcome outcome[WORLD_SENDS_MAX]; /* told in the answer of this token */
+  enum vow_outcome told[WORLD_TXNS_MAX];     /* to anyone; AC2 */
   char trace[65536];
   size_t trace_bytes;
+  bool long_run; /* nobody reads the trace but after a failure: its newest part is kept */
 };
 
 /* Transactions by number. */
@@ -78,6 +82,8 @@ const struct vow_txn *world_find(const struct world *w, uint32_t txn);
 /* The core reads the log, as after a start. */
 void world_load(struct world *w);
 struct vow_txn world_copy_image(const struct vow_txn *from); /* as the log would keep it */
+
+void world_line(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* One event, stamped with the world's time. The actions become lines and outstanding sends. */
 enum vow_error world_step(struct world *w, struct vow_event *event) VOW_MUST_CHECK;
@@ -114,6 +120,8 @@ void not_delivered(struct world *w, const char *branch);
 void failed(struct world *w, const char *branch);
 void refused(struct world *w, const char *branch);
 void unknown(struct world *w, const char *branch);
+void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
+                 struct vow_message_reply message, bool lost);
 bool under_way(const struct world *w, const char *branch);
 
 /* Time passes, with a TICK at each deadline on the way. */

@@ -115,6 +115,7 @@ uint64_t forget(struct world *w, uint32_t txn) {
 
 void cancel(struct world *w, uint64_t token) {
   struct vow_event event = {.type = VOW_EVENT_CANCEL, .token = token};
+  w->answered[token] = 1; /* whoever asked is gone: an answer after this is a second one */
   world_must(w, &event);
 }
 
@@ -131,15 +132,14 @@ bool under_way(const struct world *w, const char *branch) {
   return find_send(w, branch) != NULL;
 }
 
-static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
-                  struct vow_message_reply message, bool lost) {
+void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
+                 struct vow_message_reply message, bool lost) {
   struct vow_event event = {.type = VOW_EVENT_REPLY};
-  struct world_send *send = find_send(w, branch);
 
-  if (send == NULL) fail_msg("nothing is under way to %s", branch);
   event.u.reply.request = send->request;
   event.u.reply.count = 1;
   event.u.reply.results = calloc(1, sizeof(*event.u.reply.results));
+  assert_non_null(event.u.reply.results);
   event.u.reply.results[0].kind = kind;
   event.u.reply.results[0].reply = message;
   event.u.reply.results[0].not_delivered = lost;
@@ -147,6 +147,14 @@ static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
   send->done = true;
   world_must(w, &event);
   free(event.u.reply.results);
+}
+
+static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
+                  struct vow_message_reply message, bool lost) {
+  struct world_send *send = find_send(w, branch);
+
+  if (send == NULL) fail_msg("nothing is under way to %s", branch);
+  world_reply(w, send, kind, message, lost);
 }
 
 void answer(struct world *w, const char *branch, enum vow_vote vote, enum vow_outcome outcome) {
