@@ -250,14 +250,17 @@ static void reveal(struct vow_core *core, struct core_txn *txn) {
 
 void core_txn_abort_now(struct vow_core *core, struct core_txn *txn) {
   struct vow_txn *image = &txn->image;
-  /* An operator who settles a delegated branch overrules a record that says undecided. */
-  bool overrules = image->delegated && image->branches[0].resolved;
+  /* Presumed abort needs no record, but what was promised under a key does (C8), and so does the
+   * word of an operator who settles a branch that the log calls undecided. */
+  bool needs_record =
+      image->idempotency_key != NULL || (image->delegated && image->branches[0].resolved);
 
   move(core, txn, VOW_TXN_ABORTING);
   txn->decided = 0;
-  if (!overrules) reveal(core, txn);
-  if (overrules || image->idempotency_key != NULL) {
+  if (needs_record) {
     core_want_record(core, txn, CORE_RECORD_DECISION);
+  } else {
+    reveal(core, txn);
   }
   txn->pending = 0;
   for (uint32_t i = 0; i < image->branch_count; i++) {

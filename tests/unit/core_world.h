@@ -63,6 +63,7 @@ struct world {
   uint8_t answered[WORLD_SENDS_MAX];
   enum vow_outcome outcome[WORLD_SENDS_MAX]; /* told in the answer of this token */
   enum vow_outcome told[WORLD_TXNS_MAX];     /* to anyone; AC2 */
+  bool overruled[WORLD_TXNS_MAX];            /* an operator may have said otherwise */
   char trace[65536];
   size_t trace_bytes;
   bool long_run; /* nobody reads the trace but after a failure: its newest part is kept */
