@@ -25,9 +25,10 @@
  * nobody does. */
 #define CORE_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 
-#define CORE_MESSAGES_PER_SEND  1    /* messages of one endpoint taken into one SEND */
-#define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch that are kept for display */
-#define CORE_TEXT_BYTES_MAX     1024 /* of a reason or an error that is kept, with its NUL */
+#define CORE_MESSAGES_PER_SEND  1   /* messages of one endpoint taken into one SEND */
+#define CORE_ENDPOINTS_IDLE_MAX 256 /* endpoints without a branch that are kept for display */
+#define CORE_NEXT_RECORD        UINT64_MAX /* the position of a record that is emitted with this step */
+#define CORE_TEXT_BYTES_MAX     1024       /* of a reason or an error that is kept, with its NUL */
 #define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
 
 enum core_timer_owner {
@@ -94,7 +95,7 @@ struct core_waiter {
   struct core_timer timer;
   struct core_txn *txn;
   uint64_t token;
-  uint64_t position; /* RECORD: of the record; 0: not emitted yet */
+  uint64_t position; /* RECORD: of the record; CORE_NEXT_RECORD: not emitted yet */
   uint8_t wait;      /* enum core_wait */
   bool created;      /* BEGIN made the transaction */
   bool expired;      /* waits no longer: it is answered with what there is */
@@ -314,9 +315,9 @@ enum vow_error core_load_end(struct vow_core *core) VOW_MUST_CHECK;
 void core_cancel(struct vow_core *core, uint64_t token);
 enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) VOW_MUST_CHECK;
 /* The transaction of a request, with a waiter attached and room for some history; or NULL when
- * *error says how the request ended. */
+ * *error says how the request ended. The waiter waits, too, for the record at `position`. */
 struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *event,
-                              enum core_wait wait, enum vow_error *error);
+                              enum core_wait wait, uint64_t position, enum vow_error *error);
 
 /* ---- waiter.c ---- */
 

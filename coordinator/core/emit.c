@@ -56,7 +56,7 @@ static void emit_ceiling(struct vow_core *core) {
 static void set_waiters_position(struct core_txn *txn) {
   for (struct core_list *link = txn->waiters.next; link != &txn->waiters; link = link->next) {
     struct core_waiter *waiter = core_container(link, struct core_waiter, link);
-    if (waiter->position == UINT64_MAX) waiter->position = txn->logged;
+    if (waiter->position == CORE_NEXT_RECORD) waiter->position = txn->logged;
   }
 }
 

@@ -23,18 +23,34 @@ static struct verdict legal(bool again) {
   return (struct verdict){VOW_OK, NULL, again};
 }
 
+/* Answers without a change: with the error, or, when it was done before, as soon as that is
+ * durable. */
+static enum vow_error close_case(struct vow_core *core, const struct vow_event *event,
+                                 const struct core_txn *txn, const struct verdict *verdict) {
+  enum vow_error error = VOW_OK;
+
+  if (verdict->error != VOW_OK) {
+    core_answer(core, event->token, verdict->error, verdict->detail, txn);
+  } else {
+    (void)core_wait_on(core, event, CORE_WAIT_RECORD, txn->logged, &error);
+  }
+  return error;
+}
+
 /* ---- resolve ---- */
+
+static const char *const decided[] = {
+    [VOW_TXN_COMMITTING] = "the transaction is committing: a decision cannot be changed",
+    [VOW_TXN_COMMITTED] = "the transaction is committed: a decision cannot be changed",
+    [VOW_TXN_ABORTING] = "the transaction is aborting: a decision cannot be changed",
+    [VOW_TXN_ABORTED] = "the transaction is aborted: a decision cannot be changed",
+};
 
 static struct verdict judge_transaction(const struct vow_txn *image, enum vow_outcome outcome) {
   enum vow_outcome told = vow_txn_outcome(image);
 
-  if (told == VOW_OUTCOME_COMMITTED && outcome == VOW_OUTCOME_ABORTED) {
-    return illegal("the transaction was decided to commit: a decision cannot be changed");
-  }
-  if (told == VOW_OUTCOME_ABORTED && outcome == VOW_OUTCOME_COMMITTED) {
-    return illegal("the transaction was decided to abort: a decision cannot be changed");
-  }
-  if (told != VOW_OUTCOME_NONE) return legal(true);
+  if (told == outcome) return legal(true);
+  if (told != VOW_OUTCOME_NONE) return illegal(decided[image->state]);
   if (image->state > VOW_TXN_PREPARING) {
     return illegal("the transaction is preparing and its decision is being written: ask again");
   }
@@ -71,7 +87,7 @@ static struct verdict judge_branch(const struct vow_txn *image, const struct vow
                : illegal("the transaction is preparing: decide it before you settle a branch");
   }
   if (branch->state == VOW_BRANCH_HEURISTIC) {
-    return illegal("the participant has reported how the branch ended: forget the transaction");
+    return illegal("the branch has ended as its participant reported: forget the transaction");
   }
   if (branch->outcome == outcome) return legal(true);
   if (core_branch_done(branch)) return illegal("the branch has ended");
@@ -122,31 +138,30 @@ enum vow_error core_resolve(struct vow_core *core, const struct vow_event *event
   const char *reason = event->u.operate.reason;
   uint32_t number = event->u.operate.branch;
   struct core_txn *txn = core_find(core, event->id);
-  enum vow_error error = VOW_E_NO_MEMORY;
 
   if (txn == NULL) return core_refuse_unknown(core, event->token);
   struct verdict verdict = judge(event, txn);
-  if (verdict.error != VOW_OK) {
-    core_answer(core, event->token, verdict.error, verdict.detail, txn);
-    return VOW_OK;
-  }
+  if (verdict.error != VOW_OK || verdict.again) return close_case(core, event, txn, &verdict);
+
+  enum vow_error error = VOW_E_NO_MEMORY;
   char *detail = core_text("%s: %s", vow_outcome_name(outcome), reason);
   char *why = core_text("an operator decided: %s", reason);
-  if (detail != NULL && why != NULL) txn = core_wait_on(core, event, CORE_WAIT_RECORD, &error);
-  if (detail == NULL || why == NULL || txn == NULL || verdict.again) {
-    free(detail);
-    free(why);
-    return error;
-  }
+  if (detail == NULL || why == NULL) goto out;
+  txn = core_wait_on(core, event, CORE_WAIT_RECORD, CORE_NEXT_RECORD, &error);
+  if (txn == NULL) goto out;
   core_history_text(core, txn, number, VOW_HISTORY_RESOLVED, detail);
+  detail = NULL;
   core_want_record(core, txn, CORE_RECORD_FORCED);
-  if (number == 0) {
-    core_txn_abort(core, txn, why);
-  } else {
+  if (number != 0) {
     settle_branch(core, &txn->tasks[number - 1], outcome, reason);
-    free(why);
+  } else {
+    core_txn_abort(core, txn, why);
+    why = NULL;
   }
-  return VOW_OK;
+out:
+  free(detail);
+  free(why);
+  return error;
 }
 
 /* ---- forget ---- */
@@ -178,18 +193,16 @@ static struct verdict judge_forget(const struct vow_event *event, const struct v
 
 enum vow_error core_forget(struct vow_core *core, const struct vow_event *event) {
   struct core_txn *txn = core_find(core, event->id);
-  enum vow_error error;
 
   if (txn == NULL) return core_refuse_unknown(core, event->token);
   struct verdict verdict = judge_forget(event, &txn->image);
-  if (verdict.error != VOW_OK) {
-    core_answer(core, event->token, verdict.error, verdict.detail, txn);
-    return VOW_OK;
-  }
+  if (verdict.error != VOW_OK || verdict.again) return close_case(core, event, txn, &verdict);
+
+  enum vow_error error;
   char *detail = core_text("%s", event->u.operate.reason);
   if (detail == NULL) return VOW_E_NO_MEMORY;
-  txn = core_wait_on(core, event, CORE_WAIT_RECORD, &error);
-  if (txn == NULL || verdict.again) {
+  txn = core_wait_on(core, event, CORE_WAIT_RECORD, CORE_NEXT_RECORD, &error);
+  if (txn == NULL) {
     free(detail);
     return error;
   }
@@ -198,5 +211,5 @@ enum vow_error core_forget(struct vow_core *core, const struct vow_event *event)
   txn->image.updated_ms = core->wall_ms;
   core->counts.open_heuristic--;
   core_want_record(core, txn, CORE_RECORD_DECISION);
-  return VOW_OK;
+  return error;
 }

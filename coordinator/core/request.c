@@ -243,7 +243,7 @@ enum vow_error core_enlist(struct vow_core *core, const struct vow_event *event)
 /* ---- commit and abort ---- */
 
 struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *event,
-                              enum core_wait wait, enum vow_error *error) {
+                              enum core_wait wait, uint64_t position, enum vow_error *error) {
   struct core_txn *txn = core_find(core, event->id);
 
   *error = VOW_OK;
@@ -262,6 +262,7 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     *error = VOW_E_NO_MEMORY;
     return NULL;
   }
+  waiter->position = position;
   if (wait != CORE_WAIT_RECORD) waiter->expired = event->u.finish.no_wait;
   core_waiter_attach(core, txn, waiter);
   return txn;
@@ -269,7 +270,7 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
 
 enum vow_error core_commit(struct vow_core *core, const struct vow_event *event) {
   enum vow_error error;
-  struct core_txn *txn = core_wait_on(core, event, CORE_WAIT_COMMIT, &error);
+  struct core_txn *txn = core_wait_on(core, event, CORE_WAIT_COMMIT, 0, &error);
 
   if (txn != NULL && txn->image.state == VOW_TXN_ACTIVE) core_txn_prepare(core, txn);
   return error;
@@ -280,7 +281,7 @@ enum vow_error core_abort(struct vow_core *core, const struct vow_event *event) 
   if (reason == NULL) return VOW_E_NO_MEMORY;
 
   enum vow_error error;
-  struct core_txn *txn = core_wait_on(core, event, CORE_WAIT_ABORT, &error);
+  struct core_txn *txn = core_wait_on(core, event, CORE_WAIT_ABORT, 0, &error);
   if (txn == NULL || txn->image.state > VOW_TXN_PREPARING) {
     free(reason);
     return error;

@@ -13,13 +13,11 @@ struct core_waiter *core_waiter_new(uint64_t token, enum core_wait wait) {
   waiter->timer.owner = CORE_TIMER_WAITER;
   waiter->token = token;
   waiter->wait = (uint8_t)wait;
-  waiter->position = UINT64_MAX;
   return waiter;
 }
 
 void core_waiter_attach(struct vow_core *core, struct core_txn *txn, struct core_waiter *waiter) {
   waiter->txn = txn;
-  if (txn->record == CORE_RECORD_NONE) waiter->position = txn->logged;
   core_list_insert_before(&txn->waiters, &waiter->link);
   txn->waiting++;
   core_tree_insert(&core->by_token, &waiter->token, &waiter->by_token);
@@ -42,7 +40,11 @@ static void answer_commit(const struct vow_txn *image, struct vow_action *out) {
 }
 
 static void answer_abort(const struct vow_txn *image, struct vow_action *out) {
-  if (vow_txn_outcome(image) == VOW_OUTCOME_ABORTED) return;
+  if (vow_txn_outcome(image) == VOW_OUTCOME_ABORTED) {
+    bool aborted = vow_txn_commit_error(image) == VOW_E_ABORTED;
+    out->u.answer.error = aborted ? VOW_OK : VOW_E_HEURISTIC;
+    return;
+  }
   out->u.answer.error = VOW_E_ILLEGAL_STATE;
   out->u.answer.detail = image->state == VOW_TXN_COMMITTING
                              ? "the transaction is committing: the decision cannot be taken back"
