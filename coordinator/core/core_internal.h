@@ -25,11 +25,11 @@
  * nobody does. */
 #define CORE_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 
-#define CORE_MESSAGES_PER_SEND  1   /* messages of one endpoint taken into one SEND */
-#define CORE_ENDPOINTS_IDLE_MAX 256 /* endpoints without a branch that are kept for display */
-#define CORE_NEXT_RECORD        UINT64_MAX /* the position of a record that is emitted with this step */
-#define CORE_TEXT_BYTES_MAX     1024       /* of a reason or an error that is kept, with its NUL */
+#define CORE_MESSAGES_PER_SEND  1    /* messages of one endpoint taken into one SEND */
+#define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch, kept for display */
+#define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */
 #define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
+#define CORE_NEXT_RECORD        UINT64_MAX          /* position of a record that this step emits */
 
 enum core_timer_owner {
   CORE_TIMER_TXN = 1,
