@@ -14,7 +14,7 @@
  *
  * After log_fail nothing is written any more; queries are answered with the failure.
  */
-#include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "io/log_internal.h"
@@ -142,6 +142,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   static const struct log_batch nothing;
   char why[VOW_LOG_WHY_BYTES];
   bool was_low = log->low;
+  struct vow_log_counts before = log->done;
   log_space_check(log, now);
   log->purge_check_ms = min_u64(log->purge_check_ms, now);
   if (log_purge_wanted(log, now)) {
@@ -151,7 +152,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   }
   if (!log->failed && quiet_enough_to_checkpoint(log, now)) checkpoint(log, now);
   log->tidy_ms = log->purge_due ? now : now + (log->low ? LOG_IDLE_MS : TICK_MS);
-  if (was_low != log->low || log->purge_due) publish(log);
+  if (was_low != log->low || memcmp(&before, &log->done, sizeof before) != 0) publish(log);
 }
 
 /* ---- choosing ---- */
@@ -202,14 +203,20 @@ static void wait_until(struct vow_log *log, uint64_t until) {
   log->waiting = false;
 }
 
+/* What changed may make something due at once. */
+static void take_limits(struct vow_log *log) {
+  log->limits = log->new_limits;
+  log->limits_changed = false;
+  log->tidy_ms = 0;
+}
+
 /* Sleeps until there is a job and takes what it needs from the shared part. */
 static enum job next_job(struct vow_log *log, struct log_query **query, bool *stopping) {
   enum job job;
   uint64_t until;
   pthread_mutex_lock(&log->mutex);
   while (true) {
-    if (log->limits_changed) log->limits = log->new_limits;
-    log->limits_changed = false;
+    if (log->limits_changed) take_limits(log);
     job = choose(log, log_now_ms(), &until);
     if (job != JOB_WAIT) break;
     wait_until(log, until);
