@@ -141,6 +141,8 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
   log->info.created_ms = log->head.created_ms;
   log->info.ended = log->head.ended;
   log->progress.space_low = log->low;
+  log->counts = log->done;
+  log->counts.database_bytes = log->database_bytes;
   log->wrote_ms = log_now_ms();
   *out = log;
   return VOW_OK;
@@ -239,7 +241,6 @@ static enum vow_error enqueue(struct vow_log *log, const struct vow_action *acti
   queue->position = action->u.log.position;
   queue->forced |= action->u.log.forced;
   log->counts.records++;
-  log->counts.queued = queue->count;
   return VOW_OK;
 }
 
@@ -317,5 +318,6 @@ void vow_log_poll(struct vow_log *log, struct vow_log_progress *out) {
 void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {
   pthread_mutex_lock(&log->mutex);
   *out = log->counts;
+  out->queued = log->queue.count;
   pthread_mutex_unlock(&log->mutex);
 }

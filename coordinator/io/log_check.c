@@ -118,24 +118,6 @@ static enum vow_error check_structure(struct vow_log *log, const char *pragma,
   return error;
 }
 
-static enum vow_error database_bytes(struct vow_log *log, uint64_t *out,
-                                     char why[VOW_LOG_WHY_BYTES]) {
-  static const char select[] =
-      "SELECT page_count * page_size, page_size FROM pragma_page_count, pragma_page_size";
-  sqlite3_stmt *row = NULL;
-  enum vow_error error = VOW_OK;
-  int rc = sqlite3_prepare_v2(log->db, select, -1, &row, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_step(row);
-  if (rc == SQLITE_ROW) {
-    log->page_bytes = (uint64_t)sqlite3_column_int64(row, 1);
-    *out = (uint64_t)sqlite3_column_int64(row, 0);
-  } else {
-    error = log_sqlite_error(log, rc, "reading its size", why);
-  }
-  sqlite3_finalize(row);
-  return error;
-}
-
 static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   static const uint8_t nil[16] = {0};
   char what[VOW_LOG_WHY_BYTES];
@@ -156,11 +138,10 @@ static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_
 }
 
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
-  uint64_t bytes = 0;
-  enum vow_error error = database_bytes(log, &bytes, why);
+  enum vow_error error = VOW_OK;
   /* A damaged log can be opened read-only: that is how one finds out what is damaged. */
   if (error == VOW_OK && !log->read_only) {
-    bool all = bytes <= LOG_CHECK_BYTES_MAX;
+    bool all = log->database_bytes <= LOG_CHECK_BYTES_MAX;
     error = check_structure(log, all ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(head)", why);
     if (error == VOW_OK && !all) error = check_structure(log, "PRAGMA quick_check(open_txn)", why);
   }

@@ -29,6 +29,7 @@
 #define LOG_BACKUP_STEP_PAGES 64
 #define PATH_BYTES_MAX        4200 /* PATH_MAX and the longest suffix */
 #define LOG_SPACE_CHECK_MS    250
+#define LOG_SPACE_BACK_MS     2000 /* after the reserve was given up */
 #define LOG_FULL_RETRY_MS     100
 #define LOG_PURGE_EVERY       8    /* batches between two purge steps under load */
 #define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
@@ -160,6 +161,7 @@ struct vow_log {
   struct log_backup *backup;
   uint64_t wal_bytes;
   uint64_t page_bytes;
+  uint64_t database_bytes; /* of the file, when it was last looked at: it grows at checkpoints */
   uint64_t wrote_ms, slice_end_ms, retry_ms, tidy_ms; /* all monotonic */
   uint64_t purge_check_ms, space_check_ms, checkpoint_retry_ms;
   struct vow_log_counts done; /* what this thread counts; copied to `counts` now and then */

@@ -135,8 +135,9 @@ static int64_t file_bytes(const char *path, const char *suffix) {
 /* With a WAL beside it the file may lawfully be shorter than its header says. */
 static enum vow_error check_length(struct vow_log *log, const uint8_t *header, int64_t bytes,
                                    char why[VOW_LOG_WHY_BYTES]) {
-  uint32_t page_bytes = (uint32_t)header[16] << 8 | header[17];
-  int64_t full = (int64_t)big_endian(header + 28) * page_bytes;
+  log->page_bytes = (uint32_t)header[16] << 8 | header[17];
+  log->database_bytes = (uint64_t)bytes;
+  int64_t full = (int64_t)big_endian(header + 28) * (int64_t)log->page_bytes;
   if (bytes >= full || file_bytes(log->path, "-wal") > 0) return VOW_OK;
   log_explain(why,
               "the log %s is cut short: %lld of %lld bytes are there; nothing was changed: restore "

@@ -42,6 +42,9 @@ static bool make_reserve(const struct vow_log *log) {
 bool log_space_release(struct vow_log *log) {
   log->low = true;
   log->reserve_held = false;
+  /* A disk may refuse a write and yet report free blocks (a quota): do not take them back at once.
+   */
+  log->space_check_ms = log_now_ms() + LOG_SPACE_BACK_MS;
   return unlink(log->reserve) == 0;
 }
 
@@ -73,5 +76,6 @@ void log_space_open(struct vow_log *log) {
     log->reserve_held = true;
     log->reserve_bytes = log->limits.reserve_bytes;
   }
-  log_space_check(log, log_now_ms());
+  uint64_t now = log_now_ms();
+  if (now >= log->space_check_ms) log_space_check(log, now);
 }

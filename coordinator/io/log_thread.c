@@ -29,16 +29,22 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 
 /* ---- telling the owner ---- */
 
-static void publish(struct vow_log *log) {
-  pthread_mutex_lock(&log->mutex);
-  log->progress.durable = log->head.position;
-  log->progress.space_low = log->low;
+/* With the mutex held. */
+static void copy_counts(struct vow_log *log) {
   log->counts.batches = log->done.batches;
   log->counts.syncs = log->done.syncs;
   log->counts.checkpoints = log->done.checkpoints;
   log->counts.checkpoint_failures = log->done.checkpoint_failures;
   log->counts.purged = log->done.purged;
   log->counts.wal_bytes = log->wal_bytes;
+  log->counts.database_bytes = log->database_bytes;
+}
+
+static void publish(struct vow_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  log->progress.durable = log->head.position;
+  log->progress.space_low = log->low;
+  copy_counts(log);
   pthread_mutex_unlock(&log->mutex);
   if (log->wake != NULL) log->wake(log->wake_context);
 }
@@ -49,6 +55,7 @@ void log_fail(struct vow_log *log, enum vow_error error, const char *why) {
     log->progress.error = error;
     log_explain(log->progress.why, "%s", why);
   }
+  copy_counts(log);
   pthread_mutex_unlock(&log->mutex);
   log->failed = true;
   if (log->wake != NULL) log->wake(log->wake_context);
@@ -90,13 +97,24 @@ static void wait_for_space(struct vow_log *log, bool stopping, const char *why) 
   if (stopping) log_fail(log, VOW_E_LOG_FULL, why);
 }
 
+/* On a full disk: first what the reserve gives; then the WAL is written back, because it is filled
+ * from its beginning again after that and takes no new room. */
+static enum vow_error write_somehow(struct vow_log *log, bool purge, char why[VOW_LOG_WHY_BYTES]) {
+  enum vow_error error = log_write(log, &log->writing, purge, why);
+  if (error == VOW_E_LOG_FULL && log_space_release(log))
+    error = log_write(log, &log->writing, false, why);
+  if (error == VOW_E_LOG_FULL && log->wal_bytes > 0) {
+    error = log_checkpoint(log, SQLITE_CHECKPOINT_RESTART, why);
+    if (error == VOW_OK) error = log_write(log, &log->writing, false, why);
+  }
+  return error;
+}
+
 static void write_queue(struct vow_log *log, bool stopping) {
   char why[VOW_LOG_WHY_BYTES];
   uint64_t now = log_now_ms();
   bool purge = !log->stuck && take_turn_to_purge(log, now);
-  enum vow_error error = log_write(log, &log->writing, purge, why);
-  if (error == VOW_E_LOG_FULL && log_space_release(log))
-    error = log_write(log, &log->writing, false, why);
+  enum vow_error error = write_somehow(log, purge, why);
   if (error == VOW_E_LOG_FULL) {
     wait_for_space(log, stopping, why);
   } else if (error != VOW_OK) {
@@ -143,7 +161,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   char why[VOW_LOG_WHY_BYTES];
   bool was_low = log->low;
   struct vow_log_counts before = log->done;
-  log_space_check(log, now);
+  if (now >= log->space_check_ms) log_space_check(log, now);
   log->purge_check_ms = min_u64(log->purge_check_ms, now);
   if (log_purge_wanted(log, now)) {
     enum vow_error error = log_write(log, &nothing, true, why);
@@ -151,7 +169,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
     if (error != VOW_OK && error != VOW_E_LOG_FULL) log_fail(log, error, why);
   }
   if (!log->failed && quiet_enough_to_checkpoint(log, now)) checkpoint(log, now);
-  log->tidy_ms = log->purge_due ? now : now + (log->low ? LOG_IDLE_MS : TICK_MS);
+  log->tidy_ms = log->purge_due ? now : now + TICK_MS;
   if (was_low != log->low || memcmp(&before, &log->done, sizeof before) != 0) publish(log);
 }
 
@@ -187,6 +205,8 @@ static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until)
   uint64_t tidy_at = log->tidy_ms;
   if (log->wal_bytes > log->limits.wal_bytes_max / 4)
     tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
+  if (log->low || log->wrote_ms + LOG_SPACE_CHECK_MS >= log->space_check_ms)
+    tidy_at = min_u64(tidy_at, log->space_check_ms);
   *until = min_u64(*until, tidy_at);
   return now >= tidy_at ? JOB_TIDY : JOB_WAIT;
 }

@@ -146,6 +146,14 @@ bool log_purge_wanted(struct vow_log *log, uint64_t now_ms) {
   return log->purge_due;
 }
 
+static void look_at_size(struct vow_log *log) {
+  sqlite3_file *file = NULL;
+  sqlite3_int64 bytes = 0;
+  if (sqlite3_file_control(log->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
+      file->pMethods->xFileSize(file, &bytes) == SQLITE_OK)
+    log->database_bytes = (uint64_t)bytes;
+}
+
 /* All three results count (rule 4). BUSY cannot be: nobody else has the file, and no statement of
  * ours is open. FULL is harmless, the WAL still has everything; any other error may have left the
  * page cache and the disk apart, and is final. */
@@ -164,5 +172,6 @@ enum vow_error log_checkpoint(struct vow_log *log, int mode, char why[VOW_LOG_WH
   }
   log->done.checkpoints++;
   log->wal_bytes = 0;
+  look_at_size(log);
   return VOW_OK;
 }
