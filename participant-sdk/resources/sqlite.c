@@ -308,6 +308,7 @@ static enum vow_error setup(struct vow_sqlite *sq) {
   if (!error && sq->options.setup && sq->options.setup(sq->options.context, sq->db) != VOW_OK) {
     error = vow_sqlite_fail(sq, VOW_E_DATABASE, "the application's setup of the connection failed");
   }
+  sq->set_up = !error;
   if (!error) error = vow_sqlite_authorize(sq);
   if (error) return error;
   sqlite3_commit_hook(sq->db, forbid_commit, sq);
@@ -324,6 +325,8 @@ static enum vow_error setup(struct vow_sqlite *sq) {
 static void on_detach(void *context) {
   struct vow_sqlite *sq = context;
   if (!sq->db) return;
+  if (sq->set_up && sq->options.teardown) sq->options.teardown(sq->options.context, sq->db);
+  sq->set_up = false;
   vow_sqlite_tables_forget(sq);
   vow_sqlite_statements_finalize(sq);
   sqlite3_commit_hook(sq->db, NULL, NULL);

@@ -132,6 +132,7 @@ struct vow_sqlite {
   struct vow_sqlite_names untouchable; /* virtual tables and what is inside them, sorted */
   int64_t guard_mark; /* of the vow_guard row that belongs to what is remembered; 0: nothing is */
 
+  bool set_up;     /* the application's setup has run, its teardown has not */
   bool working;    /* the application's callback is running: the authorizer is strict */
   bool overflowed; /* the work changed more than may be captured */
   sqlite3_session *session;

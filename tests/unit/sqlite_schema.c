@@ -245,11 +245,17 @@ static void a_damaged_changeset_is_an_error(void **state) {
   world_free(w);
 }
 
-static enum vow_error register_twice(void *context, sqlite3 *db);
-
 static void twice(sqlite3_context *context, int count, sqlite3_value **values) {
   (void)count;
   sqlite3_result_int64(context, 2 * sqlite3_value_int64(values[0]));
+}
+
+static int teardowns;
+
+static void count_teardown(void *context, sqlite3 *db) {
+  (void)context;
+  assert_non_null(db);
+  teardowns++;
 }
 
 static enum vow_error register_twice(void *context, sqlite3 *db) {
@@ -266,13 +272,16 @@ static void the_application_sets_the_connection_up(void **state) {
   refused(w, 1, "UPDATE account SET balance = twice(balance)", "no such function: twice");
   detach(w);
   w->options.setup = register_twice;
+  w->options.teardown = count_teardown;
   attach(w);
   prepared(w, 1, "UPDATE account SET balance = twice(balance)");
   detach(w);
   attach(w);
   committed(w, 1);
   expect(w->other, "SELECT balance FROM account", "200\n200");
+  assert_int_equal(teardowns, 1);
   world_free(w);
+  assert_int_equal(teardowns, 2);
 }
 
 int main(void) {
