@@ -135,7 +135,7 @@ static void commit_is_all_or_nothing(void **state) {
 static void abort_is_all_or_nothing(void **state) {
   (void)state;
   sweep("WAL", ABORT, 1);
-  sweep("DELETE", ABORT, 3);
+  sweep("DELETE", ABORT, 1);
 }
 
 int main(void) {
