@@ -23,8 +23,6 @@
 #define BODY_BYTES_MAX    ((size_t)64 << 20)
 #define ALLOWED_BYTES_MAX 65536
 
-#pragma weak vow_sqlite_resource /* who does not use the resource need not link it */
-
 void vow_free(void *memory) {
   free(memory);
 }
@@ -201,8 +199,8 @@ enum vow_error vow_participant_open_with(struct vow_participant **out,
 enum vow_error vow_participant_open(struct vow_participant **out,
                                     const struct vow_participant_options *options, char *why,
                                     size_t why_bytes) {
-  const struct vow_resource *resource = NULL;
-  if (options->sqlite && vow_sqlite_resource) resource = vow_sqlite_resource(options->sqlite);
+  const struct vow_resource *resource =
+      options->sqlite ? vow_sqlite_resource(options->sqlite) : NULL;
   return vow_participant_open_with(out, options, resource, why, why_bytes);
 }
 
