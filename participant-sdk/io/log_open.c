@@ -163,11 +163,9 @@ static int on_wal(void *context, sqlite3 *db, const char *name, int pages) {
 }
 
 static enum vow_error configure(const struct opening *o) {
-  sqlite3 *db = o->log->db;
   enum vow_error error = execute(o, "PRAGMA wal_autocheckpoint=0");
   if (!error) error = o->log->resource ? configure_shared(o) : configure_own(o);
-  if (!error && sqlite3_db_readonly(db, "main")) error = fail(o, SQLITE_READONLY);
-  if (!error) sqlite3_wal_hook(db, on_wal, o->log);
+  if (!error) sqlite3_wal_hook(o->log->db, on_wal, o->log);
   return error;
 }
 
@@ -251,6 +249,7 @@ static enum vow_error open_database(const struct opening *o, const char *path) {
   log->path = strdup(sqlite3_db_filename(log->db, "main"));
   if (!log->path) return fail(o, SQLITE_NOMEM);
   if (log->path[0] == '\0') return explain(o, VOW_E_INVALID_ARGUMENT, "not the name of a file");
+  if (sqlite3_db_readonly(log->db, "main")) return fail(o, SQLITE_READONLY);
   return log->resource ? take_lock(o) : VOW_OK;
 }
 

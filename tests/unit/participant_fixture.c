@@ -169,7 +169,8 @@ void fixture_reopen(struct fixture *f) {
 void fixture_refuses(struct fixture *f, enum vow_error error, const char *said) {
   char why[256] = "";
   struct vow_participant *none = NULL;
-  assert_int_equal(vow_participant_open(&none, &f->options, why, sizeof why), error);
+  enum vow_error got = vow_participant_open(&none, &f->options, why, sizeof why);
+  if (got != error) fail_msg("%s: %s", vow_error_text(got), why);
   assert_null(none);
   if (!strstr(why, said)) assert_string_equal(why, said);
 }

@@ -1,0 +1,294 @@
+/* The vote log on a bad day: locked, damaged, foreign, newer, read-only, on a disk that fails. */
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fault_vfs.h"
+#include "participant_fixture.h"
+
+/* Runs SQL on a file that no participant has open. */
+static void run_sql(const char *path, const char *sql) {
+  sqlite3 *db = NULL;
+  assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+  char *message = NULL;
+  if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK) fail_msg("%s: %s", sql, message);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void given_a_log_with_a_branch_in_doubt(struct fixture *f) {
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ",\"payload\":\"needle-in-the-file\""), 200, VOTE_COMMIT);
+  fixture_close(f);
+}
+
+static void one_log_is_for_one_participant(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  fixture_refuses(f, VOW_E_LOG_LOCKED, "another process");
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  fixture_close(f);
+  fixture_open(f);
+}
+
+static void another_process_is_refused_until_the_first_has_died(void **state) {
+  struct fixture *f = *state;
+  int ready[2];
+  char byte = 0;
+  assert_int_equal(pipe(ready), 0);
+  pid_t child = fork();
+  assert_int_not_equal(child, -1);
+  if (child == 0) {
+    fixture_open(f);
+    (void)send_message(f, "prepare", 1, "");
+    (void)!write(ready[1], "", 1);
+    for (;;) (void)pause();
+  }
+  assert_int_equal(read(ready[0], &byte, 1), 1);
+  fixture_refuses(f, VOW_E_LOG_LOCKED, "another process");
+  assert_int_equal(kill(child, SIGKILL), 0);
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  fixture_open(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  (void)close(ready[0]);
+  (void)close(ready[1]);
+}
+
+/* The offset of the payload in the file; it is there once. */
+static long find_needle(const char *path) {
+  char *bytes = malloc(1 << 20);
+  FILE *file = fopen(path, "rb");
+  assert_non_null(file);
+  size_t count = fread(bytes, 1, 1 << 20, file);
+  (void)fclose(file);
+  const char *found = memmem(bytes, count, "needle", 6);
+  assert_non_null(found);
+  long offset = found - bytes;
+  free(bytes);
+  return offset;
+}
+
+static void a_flipped_bit_in_a_record_is_noticed(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  long offset = find_needle(f->path);
+  int fd = open(f->path, O_RDWR);
+  assert_int_equal(pwrite(fd, "m", 1, offset), 1);
+  (void)close(fd);
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, id_of(1));
+}
+
+static void a_row_that_makes_no_sense_is_noticed(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  run_sql(f->path, "UPDATE vow_branch SET kind = 99");
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, id_of(1));
+  run_sql(f->path, "UPDATE vow_branch SET kind = 2, transaction_id = 'x'");
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, "damaged");
+}
+
+static void a_damaged_watermark_is_noticed(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  run_sql(f->path, "INSERT INTO vow_coordinator VALUES('http://c', zeroblob(16), 1)");
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, "coordinator");
+}
+
+static void a_damaged_structure_is_noticed(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  struct stat file;
+  assert_int_equal(stat(f->path, &file), 0);
+  assert_int_equal(truncate(f->path, file.st_size / 2), 0);
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, "restore");
+}
+
+static void a_file_that_is_no_database_is_refused(void **state) {
+  struct fixture *f = *state;
+  FILE *file = fopen(f->path, "w");
+  for (int i = 0; i < 1000; i++) (void)fputs("not a database ", file);
+  (void)fclose(file);
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, "not a vote log");
+}
+
+static void a_database_of_something_else_is_left_alone(void **state) {
+  struct fixture *f = *state;
+  run_sql(f->path, "CREATE TABLE accounts(id INTEGER PRIMARY KEY)");
+  fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "a file of its own");
+  run_sql(f->path, "CREATE TABLE vow_branch_is_not_there(id)");
+}
+
+static void a_newer_log_is_left_alone(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  run_sql(f->path, "UPDATE vow_meta SET value = '2' WHERE key = 'participant_log_version'");
+  fixture_refuses(f, VOW_E_LOG_VERSION, "newer");
+  run_sql(f->path, "UPDATE vow_meta SET value = '1' WHERE key = 'participant_log_version'");
+  fixture_open(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+}
+
+static void a_folder_that_is_missing_is_named(void **state) {
+  struct fixture *f = *state;
+  f->options.log_path = "/nonexistent/folder/votes";
+  fixture_refuses(f, VOW_E_LOG_IO, "/nonexistent/folder/votes");
+}
+
+static void a_read_only_log_is_refused(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  fault_vfs_set(FAULT_READ_ONLY);
+  fixture_refuses(f, VOW_E_LOG_READ_ONLY, "permissions");
+  fault_vfs_set(FAULT_NONE);
+  fixture_open(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+}
+
+/* A COMMIT that fails says nothing about the row: no vote leaves, and nothing else is answered. */
+static void after_a_failed_commit_nothing_is_answered(struct fixture *f, enum fault fault) {
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  fault_vfs_set(fault);
+  expect_part(send_message(f, "prepare", 2, ""), fault == FAULT_FULL ? 507 : 500,
+              "restart this participant");
+  fault_vfs_set(FAULT_NONE);
+  expect_part(send_message(f, "prepare", 3, ""), fault == FAULT_FULL ? 507 : 500, "restart");
+  expect_part(send_message(f, "commit", 1, ""), fault == FAULT_FULL ? 507 : 500, "restart");
+  assert_int_equal(f->app->commits, 0);
+  fixture_reopen(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  eventually(send_message(f, "abort", 2, "").status == 200);
+}
+
+static void a_failed_sync_stops_all_answers(void **state) {
+  after_a_failed_commit_nothing_is_answered(*state, FAULT_SYNC);
+}
+
+static void a_failed_write_stops_all_answers(void **state) {
+  after_a_failed_commit_nothing_is_answered(*state, FAULT_WRITE);
+}
+
+static void a_full_disk_stops_all_answers(void **state) {
+  after_a_failed_commit_nothing_is_answered(*state, FAULT_FULL);
+}
+
+static void a_vote_whose_sync_failed_is_not_sent_even_if_it_survived(void **state) {
+  struct fixture *f = *state;
+  f->options.prepare_leaves_nothing = 1; /* so that the vote is the first record */
+  fixture_open(f);
+  fault_vfs_set(FAULT_SYNC);
+  expect_part(send_message(f, "prepare", 1, ""), 500, "urn:vow:log-io");
+  fault_vfs_set(FAULT_NONE);
+  fixture_reopen(f);
+  /* Whichever it was, the participant now goes by what is on the disk. */
+  struct vow_participant_stats stats;
+  vow_participant_stats(f->participant, &stats);
+  struct answer answer = send_message(f, "commit", 1, "");
+  assert_int_equal(answer.status, stats.prepared == 1 ? 200 : 404);
+}
+
+static void the_wal_is_written_back_and_stays_small(void **state) {
+  struct fixture *f = *state;
+  struct stat wal;
+  char path[160];
+  fixture_open(f);
+  for (unsigned n = 1; n <= 700; n++) {
+    expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+    expect(send_message(f, "commit", n, ""), 200, COMMITTED);
+  }
+  (void)snprintf(path, sizeof path, "%s-wal", f->path);
+  assert_int_equal(stat(path, &wal), 0);
+  assert_true(wal.st_size < 1100L * 4200);
+  fixture_reopen(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+}
+
+static void a_failed_checkpoint_stops_all_answers(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  fault_vfs_set(FAULT_DB_SYNC);
+  unsigned n = 1;
+  while (n < 2000 && send_message(f, "prepare", n, "").status == 200) n++;
+  fault_vfs_set(FAULT_NONE);
+  assert_true(n > 100 && n < 2000);
+  expect_part(send_message(f, "prepare", n, ""), 500, "restart");
+  fixture_reopen(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  expect(send_message(f, "commit", n - 1, ""), 200, COMMITTED);
+}
+
+/* ---- many at once ---- */
+
+struct sender {
+  pthread_t thread;
+  struct fixture *f;
+  unsigned n;
+  int status;
+};
+
+static void *send_prepare(void *context) {
+  struct sender *sender = context;
+  sender->status = send_message(sender->f, "prepare", sender->n, "").status;
+  return NULL;
+}
+
+static void votes_that_come_together_share_a_sync(void **state) {
+  struct fixture *f = *state;
+  enum { COUNT = 32 };
+  struct sender senders[COUNT];
+  struct vow_participant_stats stats;
+  f->options.callback_threads = COUNT;
+  f->options.prepare_leaves_nothing = 1;
+  fixture_open(f);
+  app_hold(f->app, true);
+  for (unsigned i = 0; i < COUNT; i++) {
+    senders[i] = (struct sender){.f = f, .n = i + 1};
+    assert_int_equal(pthread_create(&senders[i].thread, NULL, send_prepare, &senders[i]), 0);
+  }
+  app_await_waiting(f->app, COUNT);
+  app_hold(f->app, false);
+  for (unsigned i = 0; i < COUNT; i++) {
+    pthread_join(senders[i].thread, NULL);
+    assert_int_equal(senders[i].status, 200);
+  }
+  vow_participant_stats(f->participant, &stats);
+  assert_int_equal(stats.log_records, COUNT);
+  assert_true(stats.log_syncs < COUNT);
+  assert_int_equal(stats.prepared, COUNT);
+}
+
+static int setup(void **state) {
+  fault_vfs_set(FAULT_NONE);
+  return fixture_setup(state);
+}
+
+#define test(function) cmocka_unit_test_setup_teardown(function, setup, fixture_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      test(one_log_is_for_one_participant),
+      test(another_process_is_refused_until_the_first_has_died),
+      test(a_flipped_bit_in_a_record_is_noticed),
+      test(a_row_that_makes_no_sense_is_noticed),
+      test(a_damaged_watermark_is_noticed),
+      test(a_damaged_structure_is_noticed),
+      test(a_file_that_is_no_database_is_refused),
+      test(a_database_of_something_else_is_left_alone),
+      test(a_newer_log_is_left_alone),
+      test(a_folder_that_is_missing_is_named),
+      test(a_read_only_log_is_refused),
+      test(a_failed_sync_stops_all_answers),
+      test(a_failed_write_stops_all_answers),
+      test(a_full_disk_stops_all_answers),
+      test(a_vote_whose_sync_failed_is_not_sent_even_if_it_survived),
+      test(the_wal_is_written_back_and_stays_small),
+      test(a_failed_checkpoint_stops_all_answers),
+      test(votes_that_come_together_share_a_sync),
+  };
+  fault_vfs_install();
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
