@@ -77,10 +77,12 @@ static void complete(struct vow_exchange *answered) {
 static void fail(struct step *step, enum vow_error error, const char *why) {
   struct vow_participant *p = step->p;
   if (p->failed) return;
-  p->failed = error;
+  /* Always a 500, which concludes nothing: what could not be written may have been written. Other
+   * errors the coordinator would take for a vote to abort. */
+  p->failed = vow_error_http_status(error) == 500 ? error : VOW_E_LOG_IO;
   (void)snprintf(p->failed_why, sizeof p->failed_why,
                  "the vote log failed; restart this participant: %s", why);
-  settle_all(step, error, p->failed_why);
+  settle_all(step, p->failed, p->failed_why);
   p->deaf = true;
 }
 
