@@ -118,6 +118,7 @@ int fixture_setup(void **state) {
   assert_non_null(mkdtemp(f->folder));
   (void)snprintf(f->path, sizeof f->path, "%s/votes", f->folder);
   f->app = make_app();
+  f->coordinator = COORDINATOR;
   vow_participant_options_init(&f->options);
   f->options.log_path = f->path;
   f->options.prepare = on_prepare;
@@ -204,20 +205,25 @@ struct answer send_raw(struct fixture *f, const char *method, const char *path,
   return answer;
 }
 
+void fixture_message(const struct fixture *f, char *body, size_t bytes, const char *type,
+                     unsigned n, const char *below, const char *more) {
+  bool prepare = strcmp(type, "prepare") == 0;
+  (void)snprintf(body, bytes,
+                 "{\"transaction\":\"%s\",\"branch\":1,\"coordinator\":\"%s\","
+                 "\"finished_below\":\"%s\"%s%s}",
+                 id_of(n), f->coordinator, below, prepare ? ",\"timeout_ms\":1000" : "", more);
+}
+
 static struct answer send(struct fixture *f, const char *type, unsigned n, const char *below,
                           const char *more) {
   char path[32], body[2048];
-  bool prepare = strcmp(type, "prepare") == 0;
   (void)snprintf(path, sizeof path, "/%s", type);
-  (void)snprintf(body, sizeof body,
-                 "{\"transaction\":\"%s\",\"branch\":1,\"coordinator\":\"" COORDINATOR
-                 "\",\"finished_below\":\"%s\"%s%s}",
-                 id_of(n), below, prepare ? ",\"timeout_ms\":1000" : "", more);
+  fixture_message(f, body, sizeof body, type, n, below, more);
   return send_raw(f, "POST", path, "application/json", body);
 }
 
 struct answer send_message(struct fixture *f, const char *type, unsigned n, const char *more) {
-  return send(f, type, n, "01000000-0000-7000-8000-000000000000", more);
+  return send(f, type, n, NO_WATERMARK, more);
 }
 
 struct answer send_below(struct fixture *f, const char *type, unsigned n, unsigned below) {

@@ -18,7 +18,8 @@
 
 #include "vow/participant.h"
 
-#define COORDINATOR "http://127.0.0.1:7800"
+#define COORDINATOR  "http://127.0.0.1:7800"
+#define NO_WATERMARK "01000000-0000-7000-8000-000000000000"
 
 /* The application. */
 struct app {
@@ -39,6 +40,7 @@ struct fixture {
   char folder[64];
   char path[128]; /* of the log */
   struct app *app;
+  const char *coordinator; /* in messages; COORDINATOR unless a test says otherwise */
   struct vow_participant_options options;
   struct vow_participant *participant; /* NULL: not open */
 };
@@ -68,6 +70,9 @@ const char *id_of(unsigned n);
  * or
  * "". finished_below is below all ids. */
 struct answer send_message(struct fixture *f, const char *type, unsigned n, const char *more);
+/* The body of such a message. */
+void fixture_message(const struct fixture *f, char *body, size_t bytes, const char *type,
+                     unsigned n, const char *below, const char *more);
 struct answer send_below(struct fixture *f, const char *type, unsigned n, unsigned below);
 struct answer send_raw(struct fixture *f, const char *method, const char *path,
                        const char *content_type, const char *body);

@@ -1,0 +1,182 @@
+/* A branch in doubt asks its coordinator until it is told, and believes nothing but an outcome. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client_server.h"
+#include "participant_fixture.h"
+
+struct world {
+  struct fixture *f;
+  struct client_server coordinator;
+};
+
+static struct world world;
+
+static int setup(void **state) {
+  (void)fixture_setup(state);
+  memset(&world, 0, sizeof world);
+  world.f = *state;
+  client_server_start(&world.coordinator);
+  world.f->coordinator = world.coordinator.url;
+  world.f->options.inquiry_min_ms = 20;
+  world.f->options.inquiry_max_ms = 40;
+  return 0;
+}
+
+static int teardown(void **state) {
+  int result = fixture_teardown(state);
+  client_server_stop(&world.coordinator);
+  return result;
+}
+
+static const char *outcome(unsigned n, const char *word) {
+  static char bodies[8][160];
+  static unsigned turn;
+  char *body = bodies[turn++ % 8];
+  (void)snprintf(body, sizeof bodies[0],
+                 "{\"outcomes\":[{\"transaction\":\"%s\",\"outcome\":\"%s\"}]}", id_of(n), word);
+  return body;
+}
+
+static uint64_t in_doubt(void) {
+  struct vow_participant_stats stats;
+  vow_participant_stats(world.f->participant, &stats);
+  return stats.prepared;
+}
+
+static void who_is_told_that_it_committed_commits(void **state) {
+  struct fixture *f = *state;
+  struct script_line line = {200, outcome(1, "committed"), 0};
+  client_server_script(&world.coordinator, &line, 1);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ",\"payload\":[1,2]"), 200, VOTE_COMMIT);
+  eventually(f->app->commits == 1);
+  assert_string_equal(f->app->payload, "[1,2]");
+  eventually(in_doubt() == 0);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  assert_int_equal(f->app->commits, 1);
+  assert_non_null(strstr(world.coordinator.requests[0], "POST /v1/outcomes "));
+  assert_non_null(strstr(world.coordinator.requests[0], id_of(1)));
+}
+
+static void who_is_told_that_it_aborted_aborts(void **state) {
+  struct fixture *f = *state;
+  struct script_line line = {200, outcome(1, "aborted"), 0};
+  client_server_script(&world.coordinator, &line, 1);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(in_doubt() == 0);
+  assert_int_equal(f->app->aborts, 1);
+  assert_int_equal(f->app->commits, 0);
+}
+
+static void nothing_but_an_outcome_ends_the_doubt(void **state) {
+  struct fixture *f = *state;
+  struct script_line lines[] = {
+      {200, outcome(1, "undecided"), 0},
+      {200, outcome(1, "unknown"), 0},
+      {500, "{}", 0},
+      {503, "{}", 1},
+      {404, "{\"type\":\"urn:vow:unknown-transaction\",\"status\":404}", 0},
+      {200, "garbage", 0},
+      {200, "{\"outcomes\":[]}", 0},
+      {200, outcome(2, "aborted"), 0}, /* of another transaction */
+      {0, NULL, 0},                    /* cut off */
+      {200, outcome(1, "committed"), 0},
+  };
+  client_server_script(&world.coordinator, lines, 10);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  uint64_t deadline_ms = fixture_now_ms() + 10000;
+  while (client_server_asked(&world.coordinator) < 9 && fixture_now_ms() < deadline_ms) {
+    assert_int_equal(f->app->commits + f->app->aborts, 0);
+    fixture_breathe();
+  }
+  eventually(f->app->commits == 1);
+  assert_int_equal(f->app->aborts, 0);
+}
+
+static void after_a_restart_the_first_question_comes_at_once_and_is_one(void **state) {
+  struct fixture *f = *state;
+  enum { COUNT = 20 };
+  static char body[COUNT * 120];
+  char *end = body + sprintf(body, "{\"outcomes\":[");
+  f->options.inquiry_min_ms = 60000;
+  f->options.inquiry_max_ms = 60000;
+  fixture_open(f);
+  for (unsigned n = 1; n <= COUNT; n++) {
+    expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+    end += sprintf(end, "%s{\"transaction\":\"%s\",\"outcome\":\"%s\"}", n > 1 ? "," : "",
+                   id_of(COUNT + 1 - n), n % 2 ? "committed" : "aborted");
+  }
+  (void)strcpy(end, "]}");
+  struct script_line line = {200, body, 0};
+  client_server_script(&world.coordinator, &line, 1);
+  assert_int_equal(client_server_asked(&world.coordinator), 0);
+  fixture_reopen(f);
+  eventually(in_doubt() == 0);
+  assert_int_equal(client_server_asked(&world.coordinator), 1);
+  assert_int_equal(f->app->commits, COUNT / 2);
+  assert_int_equal(f->app->aborts, COUNT / 2);
+}
+
+static void prepare_and_wait(struct fixture *f) {
+  (void)send_message(f, "prepare", 1, "");
+  app_hold(f->app, true);
+  app_await_waiting(f->app, 1);
+}
+
+static void killed_with_the_answer_in_hand_it_asks_again(void **state) {
+#ifdef __SANITIZE_THREAD__
+  skip(); /* the coordinator's threads are there already, and it wants no fork after that */
+#endif
+  struct fixture *f = *state;
+  struct script_line line = {200, outcome(1, "committed"), 0};
+  client_server_script(&world.coordinator, &line, 1);
+  fixture_killed_at(f, "inquiry.answered", prepare_and_wait);
+  app_hold(f->app, false);
+  fixture_open(f);
+  eventually(f->app->commits == 1);
+  assert_int_equal(client_server_asked(&world.coordinator), 2);
+  assert_int_equal(f->app->aborts, 0);
+}
+
+static void a_coordinator_that_never_answers_does_not_hold_up_closing(void **state) {
+  struct fixture *f = *state;
+  struct script_line line = {-1, NULL, 0};
+  client_server_script(&world.coordinator, &line, 1);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(client_server_asked(&world.coordinator) == 1);
+  uint64_t before_ms = fixture_now_ms();
+  fixture_close(f);
+  assert_true(fixture_now_ms() - before_ms < 3000);
+}
+
+static void a_callback_that_fails_after_the_answer_is_called_again(void **state) {
+  struct fixture *f = *state;
+  struct script_line line = {200, outcome(1, "committed"), 0};
+  client_server_script(&world.coordinator, &line, 1);
+  fixture_open(f);
+  f->app->commit_error = VOW_E_DATABASE;
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(f->app->commits >= 3);
+  f->app->commit_error = VOW_OK;
+  eventually(in_doubt() == 0);
+}
+
+#define test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      test(who_is_told_that_it_committed_commits),
+      test(who_is_told_that_it_aborted_aborts),
+      test(nothing_but_an_outcome_ends_the_doubt),
+      test(after_a_restart_the_first_question_comes_at_once_and_is_one),
+      test(killed_with_the_answer_in_hand_it_asks_again),
+      test(a_coordinator_that_never_answers_does_not_hold_up_closing),
+      test(a_callback_that_fails_after_the_answer_is_called_again),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
