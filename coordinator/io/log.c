@@ -6,6 +6,7 @@
 #include "io/log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,12 +185,16 @@ void vow_log_info(const struct vow_log *log, struct vow_log_info *out) {
 
 enum vow_error vow_log_start(struct vow_log *log) {
   if (log->read_only || log->started) return VOW_E_INVALID_ARGUMENT;
+  /* Signals are the owner's; and a file size limit then fails a write instead of the process. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   log->started = true;
-  if (pthread_create(&log->thread, NULL, log_thread_main, log) != 0) {
-    log->started = false;
-    return VOW_E_NO_MEMORY;
-  }
-  return VOW_OK;
+  int failed = pthread_create(&log->thread, NULL, log_thread_main, log);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failed == 0) return VOW_OK;
+  log->started = false;
+  return VOW_E_NO_MEMORY;
 }
 
 void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config) {

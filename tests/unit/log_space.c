@@ -36,7 +36,7 @@ static bool enter_namespace(void) {
     snprintf(map, sizeof map, "0 %u 1", gid);
     if (!write_text("/proc/self/gid_map", map)) return false;
   }
-  return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+  return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
 static int setup(void **state) {
@@ -63,7 +63,7 @@ static void mount_small(struct fixture *f, const char *options) {
 }
 
 static void remount(struct fixture *f, unsigned long flags) {
-  assert_int_equal(mount(NULL, f->folder, NULL, MS_REMOUNT | flags, NULL), 0);
+  assert_int_equal(mount("tmpfs", f->folder, "tmpfs", MS_REMOUNT | flags, NULL), 0);
 }
 
 /* Somebody else's file takes all the room but `left` bytes. */

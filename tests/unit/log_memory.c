@@ -1,0 +1,171 @@
+/* When an allocation fails, of the log's own or of SQLite's, the caller is told, nothing is called
+ * durable that is not, nothing leaks, and the log opens again. */
+#include "log_fixture.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- allocations that fail: the linker sends ours here, SQLite is configured to ---- */
+
+static atomic_int fail_ours, fail_sqlite; /* at this allocation from now, once; 0: never */
+
+static bool fails(atomic_int *countdown) {
+  return atomic_load(countdown) > 0 && atomic_fetch_sub(countdown, 1) == 1;
+}
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+char *__wrap_strdup(const char *text);
+
+void *__wrap_malloc(size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *old, size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_realloc(old, bytes);
+}
+
+char *__wrap_strdup(const char *text) {
+  return fails(&fail_ours) ? NULL : __real_strdup(text);
+}
+
+static sqlite3_mem_methods real_memory;
+
+static void *sqlite_malloc(int bytes) {
+  return fails(&fail_sqlite) ? NULL : real_memory.xMalloc(bytes);
+}
+
+static void *sqlite_realloc(void *old, int bytes) {
+  return fails(&fail_sqlite) ? NULL : real_memory.xRealloc(old, bytes);
+}
+
+static void configure_sqlite(void) {
+  sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
+  sqlite3_mem_methods methods = real_memory;
+  methods.xMalloc = sqlite_malloc;
+  methods.xRealloc = sqlite_realloc;
+  sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+}
+
+static void heal(void) {
+  atomic_store(&fail_ours, 0);
+  atomic_store(&fail_sqlite, 0);
+}
+
+/* ---- one run ---- */
+
+static bool answered;
+
+static void done(void *context, const struct vow_log_result *result) {
+  (void)context;
+  answered = true;
+  if (result->error != VOW_OK) assert_non_null(result->why);
+}
+
+static bool answered_or_failed(struct fixture *f) {
+  return answered || f->progress.error != VOW_OK;
+}
+
+static enum vow_error query(struct fixture *f, enum vow_log_query_type type) {
+  struct vow_log_query query = {
+      .type = type, .id = nth_id(1), .key = "key", .heuristic = -1, .participant = "bank-a"};
+  query.done = done;
+  answered = false;
+  enum vow_error error = vow_log_query(f->log, &query);
+  if (error == VOW_OK) wait_until(f, answered_or_failed);
+  return error;
+}
+
+static bool settled(struct fixture *f) {
+  return f->progress.durable == f->position || f->progress.error != VOW_OK;
+}
+
+static enum vow_error write_record(struct fixture *f, const struct vow_txn *txn) {
+  struct vow_action action = {.type = VOW_ACTION_LOG};
+  action.u.log.record = VOW_RECORD_TXN;
+  action.u.log.position = f->position + 1;
+  action.u.log.forced = true;
+  action.u.log.txn = txn;
+  enum vow_error error = vow_log_append(f->log, &action);
+  if (error != VOW_OK) return error;
+  f->position++;
+  wait_until(f, settled);
+  return f->progress.error;
+}
+
+/* A day in the life of a log; stops at the first error, which must be one of memory. */
+static enum vow_error live(struct fixture *f, const struct vow_txn *txn) {
+  static const enum vow_log_query_type types[] = {VOW_LOG_QUERY_FIND, VOW_LOG_QUERY_FIND_KEY,
+                                                  VOW_LOG_QUERY_LIST, VOW_LOG_QUERY_OPEN_PAGE};
+  char why[VOW_LOG_WHY_BYTES] = "";
+  enum vow_error error = fixture_try(f, why);
+  if (error != VOW_OK && strlen(why) < 10) fail_msg("a poor sentence: \"%s\"", why);
+  if (error == VOW_OK) error = vow_log_start(f->log);
+  if (error == VOW_OK) error = write_record(f, txn);
+  for (size_t i = 0; error == VOW_OK && i < sizeof types / sizeof *types; i++)
+    error = query(f, types[i]);
+  return error;
+}
+
+/* Returns false when there was no such allocation. */
+static bool run(atomic_int *countdown, int n) {
+  struct fixture f;
+  struct vow_txn txn = nth_txn(1, VOW_TXN_COMMITTING, 0);
+  set_text(&txn.idempotency_key, "key");
+  fixture_setup(&f);
+  fixture_open(&f); /* the log is there already; log_open.c is about making it */
+  fixture_close(&f);
+  atomic_store(countdown, n);
+  enum vow_error error = live(&f, &txn);
+  bool failed = atomic_load(countdown) <= 0;
+  heal();
+  if (error != VOW_OK && error != VOW_E_NO_MEMORY) {
+    /* SQLite does not always say why it could not read or open something. */
+    assert_ptr_equal(countdown, &fail_sqlite);
+    assert_true(error == VOW_E_LOG_IO || error == VOW_E_LOG_CORRUPT);
+  }
+  bool durable = f.progress.durable > 0;
+  fixture_close(&f);
+  fixture_open_only(&f);
+  if (durable) assert_int_equal(find_state(&f, 1), VOW_TXN_COMMITTING);
+  fixture_teardown(&f);
+  vow_txn_fini(&txn);
+  return failed;
+}
+
+static void any_allocation_of_ours_may_fail(void **state) {
+  (void)state;
+  int n = 1;
+  while (run(&fail_ours, n)) n++;
+  assert_true(n > 30);
+}
+
+/* There are many: the first two hundred, then every seventh. */
+static void any_allocation_of_sqlite_may_fail(void **state) {
+  (void)state;
+  int n = 3;
+  while (run(&fail_sqlite, n)) n += n < 200 ? 1 : 7;
+  assert_true(n > 300);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(any_allocation_of_ours_may_fail),
+      cmocka_unit_test(any_allocation_of_sqlite_may_fail),
+  };
+  configure_sqlite();
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
