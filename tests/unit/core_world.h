@@ -136,6 +136,8 @@ void tick(struct world *w);
 void world_expect(struct world *w, const char *file, int line, const char *const *lines);
 void world_expect_some(struct world *w, const char *file, int line, const char *text);
 void world_forget_trace(struct world *w);
+/* Makes room in a long run when nothing is open: only the newest id is remembered, as t1. */
+void world_forget_past(struct world *w);
 
 /* "t1 committing [a committing, b committed]" */
 const char *picture(const struct world *w, uint32_t txn);

@@ -130,3 +130,18 @@ void crash(struct world *w, uint64_t kept) {
   }
   world_load(w);
 }
+
+void world_forget_past(struct world *w) {
+  const struct vow_id nil = {{0}};
+
+  assert_null(vow_core_next(w->core, nil));
+  for (uint32_t i = 0; i < w->log_count; i++) vow_txn_fini(&w->log[i].image);
+  w->log_count = 0;
+  w->send_count = 0;
+  w->token = 0;
+  memset(w->answered, 0, sizeof(w->answered));
+  memset(w->told, 0, sizeof(w->told));
+  if (w->id_count > 0) w->ids[0] = w->ids[w->id_count - 1];
+  if (w->id_count > 1) w->id_count = 1;
+  world_forget_trace(w);
+}

@@ -1,0 +1,245 @@
+/*
+ * Endpoints: a dead participant costs one probe at a time, whatever waits for it, and delays nobody
+ * else; a branch that fails is retried by itself.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+static int setup(void **state) {
+  *state = world_new();
+  return 0;
+}
+
+static int teardown(void **state) {
+  world_free(*state);
+  return 0;
+}
+
+static struct vow_endpoint_view view(const struct world *w, const char *url) {
+  struct vow_endpoint_view out;
+
+  for (uint32_t i = 0; vow_core_endpoint_at(w->core, i, w->now_ms, &out); i++) {
+    if (strcmp(out.url, url) == 0) return out;
+  }
+  fail_msg("no endpoint %s", url);
+  return out;
+}
+
+/* Begins transactions that have decided to commit and wait for branches aN at http://a. */
+static void committing(struct world *w, uint32_t count) {
+  char text[64];
+
+  for (uint32_t i = 1; i <= count; i++) {
+    (void)snprintf(text, sizeof(text), "a%u@a+ b%u@b+", i, i);
+    begin_one_shot(w, text);
+    (void)snprintf(text, sizeof(text), "a%u", i);
+    yes(w, text);
+    (void)snprintf(text, sizeof(text), "b%u", i);
+    yes(w, text);
+  }
+  sync(w);
+}
+
+static uint32_t sent_to(const struct world *w, const char *url) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < w->send_count; i++) count += strcmp(w->sends[i].url, url) == 0;
+  return count;
+}
+
+static bool one_out(const struct world *w, const char *url, char *branch, size_t bytes) {
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (w->sends[i].done || strcmp(w->sends[i].url, url) != 0) continue;
+    (void)snprintf(branch, bytes, "%s", w->sends[i].branch);
+    return true;
+  }
+  return false;
+}
+
+/* Twenty transactions wait for a dead participant: it gets one probe at a time, ever less often,
+ * each with another message; the participant next door is not held up. */
+static void the_dead_cost_one_probe_at_a_time(void **state) {
+  struct world *w = *state;
+  char branch[32], last[32] = "";
+
+  committing(w, 20);
+  while (one_out(w, "http://b", branch, sizeof(branch))) {
+    acknowledge(w, branch, VOW_OUTCOME_COMMITTED);
+  }
+  assert_int_equal(view(w, "http://b").queued, 0);
+  down(w, "a1"); /* two were under way: one outage */
+  down(w, "a2");
+  assert_int_equal(view(w, "http://a").failures_in_row, 1);
+  assert_false(view(w, "http://a").up);
+  assert_string_equal(view(w, "http://a").last_error, "it failed");
+  assert_in_range(view(w, "http://a").retry_in_ms, 50, 100);
+
+  uint32_t before = sent_to(w, "http://a");
+  uint64_t began = w->now_ms;
+  for (uint32_t probe = 1; probe <= 10; probe++) {
+    while (!one_out(w, "http://a", branch, sizeof(branch))) {
+      wait_ms(w, vow_core_next_deadline(w->core) - w->now_ms);
+    }
+    assert_int_equal(view(w, "http://a").inflight, 1);
+    assert_string_not_equal(branch, last);
+    memcpy(last, branch, sizeof(last));
+    down(w, branch);
+    assert_int_equal(view(w, "http://a").failures_in_row, probe + 1);
+    wait_ms(w, view(w, "http://a").retry_in_ms - 1);
+    assert_int_equal(sent_to(w, "http://a"), before + probe);
+    wait_ms(w, 1);
+  }
+  assert_in_range(w->now_ms - began, 5000, 12000); /* 0.1 + 0.2 + … + 1.6 + 1.6 … s, jittered */
+
+  assert_true(one_out(w, "http://a", branch, sizeof(branch)));
+  acknowledge(w, branch, VOW_OUTCOME_COMMITTED); /* it is back: the queue drains */
+  assert_true(view(w, "http://a").up);
+  assert_null(view(w, "http://a").last_error);
+  assert_int_equal(view(w, "http://a").inflight, 2);
+  while (one_out(w, "http://a", branch, sizeof(branch))) {
+    acknowledge(w, branch, VOW_OUTCOME_COMMITTED);
+  }
+  assert_int_equal(sent_to(w, "http://a"), before + 10 + 20);
+}
+
+/* What left before the outage says nothing about its end: neither failures nor answers. */
+static void stragglers_change_nothing(void **state) {
+  struct world *w = *state;
+
+  committing(w, 3);
+  down(w, "a1");
+  assert_int_equal(view(w, "http://a").failures_in_row, 1);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  assert_false(view(w, "http://a").up);
+  world_forget_trace(w);
+  wait_ms(w, 100);
+  expect(w, "send commit t3/a3");
+  acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
+  expect_some(w, "send commit t1/a1");
+  assert_true(view(w, "http://a").up);
+}
+
+/* A branch that fails waits by itself, ever longer; the others go on. */
+static void a_failing_branch_waits_alone(void **state) {
+  struct world *w = *state;
+
+  committing(w, 3);
+  failed(w, "a1");
+  assert_true(view(w, "http://a").up);
+  assert_true(under_way(w, "a3"));
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
+  world_forget_trace(w);
+  for (uint32_t most = 100; most <= 1600; most *= 2) {
+    wait_ms(w, most / 2 - 1);
+    expect(w, "");
+    wait_ms(w, most / 2 + 1);
+    expect(w, "send commit t1/a1");
+    failed(w, "a1");
+  }
+  wait_ms(w, 1600); /* and no longer than that */
+  expect(w, "send commit t1/a1");
+}
+
+/* Another limit counts at once. */
+static void the_limit_may_be_raised(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  committing(w, 5);
+  assert_int_equal(view(w, "http://a").inflight, 2);
+  w->config.inflight_per_endpoint_max = 4;
+  world_must(w, &event);
+  assert_int_equal(view(w, "http://a").inflight, 4);
+  w->config.inflight_per_endpoint_max = 1;
+  world_must(w, &event);
+  acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
+  assert_int_equal(view(w, "http://a").inflight, 3);
+}
+
+/* When the delay of a dead endpoint is over, the next message is its probe, whenever it comes. */
+static void a_late_message_probes_at_once(void **state) {
+  struct world *w = *state;
+
+  committing(w, 1);
+  down(w, "a1");
+  resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  wait_ms(w, 100);
+  begin(w, "x@a+ y@y+");
+  world_forget_trace(w);
+  commit(w, T2);
+  expect(w, "send prepare t2/x", "send prepare t2/y");
+  begin(w, "x2@a+ y2@y+"); /* but only one */
+  world_forget_trace(w);
+  commit(w, T3);
+  expect(w, "send prepare t3/y2");
+}
+
+/* Endpoints that nobody names are kept for display, up to a bound, the newest. */
+static void idle_endpoints_are_bounded(void **state) {
+  struct world *w = *state;
+  struct vow_core_counts counts;
+  char text[64];
+
+  w->long_run = true;
+  for (uint32_t i = 0; i < 250; i++) {
+    (void)snprintf(text, sizeof(text), "a@a%03u+ b@b%03u+", i, i);
+    begin(w, text);
+    if (i == 0) { /* one of them is down when it goes */
+      commit_no_wait(w, T1);
+      not_delivered(w, "a");
+      abort_txn(w, T1);
+      no(w, "b", NULL);
+    } else {
+      abort_txn(w, i + 1);
+    }
+    sync(w);
+  }
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.endpoints, 256 + 2); /* what the last step dropped is still there */
+  assert_int_equal(counts.endpoints_down, 0);
+  begin(w, "a@a249+");
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.endpoints, 256);
+  assert_int_equal(view(w, "http://a249").branches, 1);
+}
+
+/* One that is down stays known as down while it is idle. */
+static void idle_endpoints_stay_down(void **state) {
+  struct world *w = *state;
+  struct vow_core_counts counts;
+
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  not_delivered(w, "a");
+  no(w, "b", NULL);
+  sync(w);
+  begin(w, "a+");
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.endpoints_down, 1);
+  assert_int_equal(view(w, "http://a").branches, 1);
+  wait_ms(w, 100); /* nothing to send */
+  assert_false(view(w, "http://a").up);
+  assert_int_equal(view(w, "http://a").retry_in_ms, 0);
+  commit_no_wait(w, T2);
+  sync(w);
+  yes(w, "a");
+  assert_true(view(w, "http://a").up);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(the_dead_cost_one_probe_at_a_time), TEST(stragglers_change_nothing),
+      TEST(a_failing_branch_waits_alone),      TEST(the_limit_may_be_raised),
+      TEST(a_late_message_probes_at_once),     TEST(idle_endpoints_are_bounded),
+      TEST(idle_endpoints_stay_down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
