@@ -66,7 +66,8 @@ struct world {
   bool overruled[WORLD_TXNS_MAX];            /* an operator may have said otherwise */
   char trace[65536];
   size_t trace_bytes;
-  bool long_run; /* nobody reads the trace but after a failure: its newest part is kept */
+  bool memory_is_short; /* allocations may fail: what fails is tried again, as a client would */
+  bool long_run;        /* nobody reads the trace but after a failure: its newest part is kept */
 };
 
 /* Transactions by number. */

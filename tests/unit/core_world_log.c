@@ -100,7 +100,11 @@ static bool is_newest(const struct world *w, uint32_t index) {
 void world_load(struct world *w) {
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
 
-  assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
+  enum vow_error error = vow_core_new(&w->core, &w->config);
+  while (error == VOW_E_NO_MEMORY && w->memory_is_short) {
+    error = vow_core_new(&w->core, &w->config);
+  }
+  assert_int_equal(error, VOW_OK);
   for (uint32_t i = 0; i < w->log_count; i++) {
     if (w->log[i].kind != VOW_RECORD_ID_CEILING) continue;
     if (vow_id_compare(w->log[i].ceiling, w->ceiling) > 0) w->ceiling = w->log[i].ceiling;

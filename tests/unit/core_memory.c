@@ -1,0 +1,275 @@
+/*
+ * The n-th allocation of the core fails, for each n: a request that fails has changed nothing and
+ * succeeds when it is repeated; nothing else fails, and the story ends as it ends with memory
+ * enough. The linker puts the functions below in the place of the allocator's (see CMakeLists.txt).
+ */
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+/* ---- the allocator, while the core is at work ---- */
+
+static bool in_core;
+static uint64_t allocations; /* of the core, so far */
+static uint64_t fail_from, fail_count;
+static int64_t live_bytes; /* taken and not given back */
+
+static bool fails(void) {
+  if (!in_core) return false;
+  allocations++;
+  return allocations >= fail_from && allocations < fail_from + fail_count;
+}
+
+static void *counted(void *memory) {
+  if (in_core) live_bytes += (int64_t)malloc_usable_size(memory);
+  return memory;
+}
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+char *__real_strdup(const char *text);
+void __real_free(void *memory);
+enum vow_error __real_vow_core_step(struct vow_core *core, const struct vow_event *event,
+                                    struct vow_actions *actions);
+enum vow_error __real_vow_core_new(struct vow_core **out, const struct vow_core_config *config);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+char *__wrap_strdup(const char *text);
+void __wrap_free(void *memory);
+enum vow_error __wrap_vow_core_step(struct vow_core *core, const struct vow_event *event,
+                                    struct vow_actions *actions);
+enum vow_error __wrap_vow_core_new(struct vow_core **out, const struct vow_core_config *config);
+
+void *__wrap_malloc(size_t bytes) {
+  return fails() ? NULL : counted(__real_malloc(bytes));
+}
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+  return fails() ? NULL : counted(__real_calloc(count, bytes));
+}
+
+void *__wrap_realloc(void *old, size_t bytes) {
+  if (fails()) return NULL;
+  if (in_core) live_bytes -= (int64_t)malloc_usable_size(old);
+  return counted(__real_realloc(old, bytes));
+}
+
+char *__wrap_strdup(const char *text) {
+  return fails() ? NULL : counted(__real_strdup(text));
+}
+
+void __wrap_free(void *memory) {
+  if (in_core) live_bytes -= (int64_t)malloc_usable_size(memory);
+  __real_free(memory);
+}
+
+enum vow_error __wrap_vow_core_step(struct vow_core *core, const struct vow_event *event,
+                                    struct vow_actions *actions) {
+  in_core = true;
+  enum vow_error error = __real_vow_core_step(core, event, actions);
+  in_core = false;
+  return error;
+}
+
+enum vow_error __wrap_vow_core_new(struct vow_core **out, const struct vow_core_config *config) {
+  in_core = true;
+  enum vow_error error = __real_vow_core_new(out, config);
+  in_core = false;
+  return error;
+}
+
+/* ---- the story ---- */
+
+static void first_part(struct world *w) {
+  struct vow_event keyed = {
+      .u.begin = {.idempotency_key = "key", .metadata = "{}", .traceparent = "00", .commit = true}};
+  char many[1024] = "";
+
+  begin(w, "a1@a+ b1@b"); /* t1 commits */
+  enlist(w, T1, "c1@c+");
+  enlist(w, T1, "_@d");
+  begin_with(w, &keyed, "a2@a+ b2@e+"); /* t2 aborts, under a key */
+  keyed = (struct vow_event){.u.begin = {.idempotency_key = "key", .commit = true}};
+  begin_with(w, &keyed, "a2@a+ b2@e+");
+  begin_one_shot(w, "a3@a+"); /* t3 is delegated */
+  commit(w, T1);
+  for (unsigned i = 0; i < 8; i++) sprintf(many + strlen(many), "m%u@m%u+ ", i, i);
+  for (unsigned i = 0; i < 6; i++) begin_one_shot(w, many); /* t4 to t9: many messages a step */
+  sync(w);
+  yes(w, "a1");
+  failed(w, "b1");
+  no(w, "a2", "no money");
+  down(w, "b2");
+  wait_ms(w, 1200);
+  yes(w, "b1");
+  yes(w, "c1");
+  read_only(w, "4");
+  sync(w);
+  abort_txn(w, 4);
+  resolve(w, 5, 0, VOW_OUTCOME_ABORTED);
+  sync(w);
+}
+
+static void second_part(struct world *w) {
+  acknowledge(w, "b1", VOW_OUTCOME_HEURISTIC_ABORT);
+  unknown(w, "c1");
+  acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
+  answer(w, "a3", VOW_VOTE_COMMIT, VOW_OUTCOME_COMMITTED);
+  resolve(w, T1, 3, VOW_OUTCOME_COMMITTED);
+  sync(w);
+  forget(w, T1);
+  sync(w);
+  crash(w, UINT64_MAX);
+  sync(w);
+}
+
+/* Everything that is asked is answered as it should be, until nothing is left. */
+static void last_part(struct world *w) {
+  const struct vow_id nil = {{0}};
+
+  for (int round = 0; round < 60 && vow_core_next(w->core, nil) != NULL; round++) {
+    for (uint32_t i = 0; i < w->send_count; i++) {
+      struct world_send *send = &w->sends[i];
+      if (send->done) continue;
+      enum vow_outcome outcome =
+          send->type == VOW_MESSAGE_COMMIT ? VOW_OUTCOME_COMMITTED : VOW_OUTCOME_ABORTED;
+      world_reply(w, send, VOW_REPLY_ANSWERED, (struct vow_message_reply){.outcome = outcome},
+                  false);
+    }
+    sync(w);
+    wait_ms(w, 500);
+  }
+  assert_null(vow_core_next(w->core, nil));
+}
+
+/* ---- comparing ends ---- */
+
+static int compare_lines(const void *a, const void *b) {
+  const char *const *x = a, *const *y = b;
+  return strcmp(*x, *y);
+}
+
+/* The lines in any order, without the details that memory was too short for. */
+static char *sorted(const char *trace) {
+  char *text = __real_strdup(trace), *save = NULL;
+  const char *lines[2048];
+  size_t count = 0, bytes = 0;
+
+  for (char *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
+    char *detail = strstr(line, ": ");
+    if (detail != NULL) *detail = '\0';
+    assert_true(count < 2048);
+    lines[count++] = line;
+  }
+  qsort(lines, count, sizeof(lines[0]), compare_lines);
+  char *out = __real_calloc(strlen(trace) + 2, 1);
+  for (size_t i = 0; i < count; i++) bytes += (size_t)sprintf(out + bytes, "%s\n", lines[i]);
+  free(text);
+  return out;
+}
+
+static char *tell(void) {
+  uint64_t armed = fail_from;
+  fail_from = UINT64_MAX;
+  struct world *w = world_new_bare();
+  vow_core_free(w->core);
+  w->memory_is_short = true;
+  fail_from = armed;
+  allocations = 0;
+  world_load(w);
+  sync(w);
+  first_part(w);
+  second_part(w);
+  last_part(w);
+  for (uint64_t token = 1; token <= w->token; token++) assert_int_equal(w->answered[token], 1);
+  char *end = sorted(w->trace);
+  world_free(w);
+  return end;
+}
+
+static void sweep(uint64_t burst) {
+  fail_from = UINT64_MAX;
+  fail_count = 0;
+  char *whole = tell();
+  uint64_t last = allocations;
+  assert_true(last > 300);
+  fail_count = burst;
+  for (fail_from = 1; fail_from <= last; fail_from++) {
+    char *end = tell();
+    if (strcmp(end, whole) != 0) {
+      fprintf(stderr, "expected:\n%sbut was:\n%s", whole, end);
+      fail_msg("it ends otherwise when allocation %llu fails", (unsigned long long)fail_from);
+    }
+    free(end);
+  }
+  free(whole);
+}
+
+static void one_failure_changes_nothing(void **state) {
+  (void)state;
+  sweep(1);
+}
+
+static void failures_in_a_row_change_nothing(void **state) {
+  (void)state;
+  sweep(7);
+}
+
+static void vote_all(struct world *w) {
+  while (under_way(w, "a")) yes(w, "a");
+  while (under_way(w, "b")) yes(w, "b");
+  sync(w);
+}
+
+/* An open transaction of two branches takes well under 1,500 bytes, with its messages under way and
+ * its client waiting. */
+static void a_transaction_is_small(void **state) {
+  (void)state;
+  fail_from = UINT64_MAX;
+  struct world *w = world_new();
+  struct vow_event config = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  w->config.inflight_per_endpoint_max = 1000;
+  world_must(w, &config);
+  begin_one_shot(w, "a b"); /* the endpoints stay */
+  for (int round = 0; round < 2; round++) {
+    live_bytes = 0; /* in the second round: what the first has grown is there already */
+    for (uint32_t i = 0; i < 50; i++) begin_one_shot(w, "a b");
+    int64_t preparing = live_bytes / 50;
+    vote_all(w);
+    int64_t committing = live_bytes / 50;
+    if (round == 1) {
+      print_message("%lld bytes preparing, %lld committing\n", (long long)preparing,
+                    (long long)committing);
+      assert_true(preparing < 1400);
+      assert_true(committing < 1400);
+    }
+    for (uint32_t i = 0; i < w->send_count; i++) {
+      if (w->sends[i].done) continue;
+      world_reply(w, &w->sends[i], VOW_REPLY_ANSWERED,
+                  (struct vow_message_reply){.outcome = VOW_OUTCOME_COMMITTED}, false);
+    }
+    sync(w);
+    tick(w); /* frees what the last step dropped */
+  }
+  world_free(w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_failure_changes_nothing),
+      cmocka_unit_test(failures_in_a_row_change_nothing),
+      cmocka_unit_test(a_transaction_is_small),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
