@@ -41,8 +41,8 @@ static int on_touch(void *context, const char *table) {
  * the work goes on, but what it changes is no longer remembered, and it is refused at its end. */
 static int on_progress(void *context) {
   struct vow_sqlite *sq = context;
-  sqlite3_int64 limit = (sqlite3_int64)(2 * sq->options.changeset_bytes_max +
-                                        (size_t)SESSION_ROW_BYTES * sq->options.rows_max);
+  sqlite3_int64 limit = (sqlite3_int64)sq->options.changeset_bytes_max * 2 +
+                        (sqlite3_int64)sq->options.rows_max * SESSION_ROW_BYTES;
   if (sqlite3session_memory_used(sq->session) > limit) {
     sq->overflowed = true;
     sqlite3session_enable(sq->session, 0);
@@ -149,7 +149,7 @@ static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work
     error = vow_sqlite_failed(sq, last_error, "the work votes abort");
   }
 out:
-  sqlite3session_delete(sq->session);
+  if (sq->session) sqlite3session_delete(sq->session);
   sq->session = NULL;
   return error;
 }

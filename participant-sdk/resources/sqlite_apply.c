@@ -209,7 +209,7 @@ static enum vow_error take_out(struct application *application,
   struct moved_row *row = NULL;
   enum vow_error error = vow_sqlite_change_complete(sq, change);
   if (error) return error;
-  row = calloc(1, sizeof *row + (size_t)table->column_count * sizeof *row->values);
+  row = calloc(1, sizeof *row + (size_t)table->column_count * sizeof(sqlite3_value *));
   if (!row) {
     error = vow_sqlite_failed(sq, SQLITE_NOMEM, "moving a row");
     goto out;

@@ -11,7 +11,8 @@
 #include "resources/sqlite_internal.h"
 
 static enum vow_error no_memory(struct vow_sqlite *sq) {
-  return vow_sqlite_fail(sq, VOW_E_NO_MEMORY, "out of memory while reading the schema");
+  (void)vow_sqlite_fail(sq, VOW_E_NO_MEMORY, "out of memory while reading the schema");
+  return VOW_E_NO_MEMORY;
 }
 
 /* Prepares a query on one table's name. */
@@ -316,6 +317,13 @@ void vow_sqlite_select_columns(sqlite3_str *sql, const struct vow_sqlite_table *
   sqlite3_str_appendf(sql, " FROM main.\"%w\"", table->name);
 }
 
+static void references_forget(struct vow_sqlite_table *table) {
+  for (int i = 0; i < table->reference_count; i++) sqlite3_finalize(table->references[i].find);
+  free(table->references);
+  table->references = NULL;
+  table->reference_count = 0;
+}
+
 static void table_free(struct vow_sqlite_table *table) {
   for (int i = 0; i < table->column_count; i++) free(table->columns[i]);
   for (int i = 0; i < table->key_count; i++) {
@@ -324,7 +332,7 @@ static void table_free(struct vow_sqlite_table *table) {
     free(key->name);
     sqlite3_finalize(key->holders);
   }
-  for (int i = 0; i < table->reference_count; i++) sqlite3_finalize(table->references[i].find);
+  references_forget(table);
   for (int i = 0; i < VOW_SQLITE_UPDATES_CACHED; i++) {
     sqlite3_finalize(table->updates[i].statement);
   }
@@ -332,7 +340,6 @@ static void table_free(struct vow_sqlite_table *table) {
   sqlite3_finalize(table->insert);
   sqlite3_finalize(table->delete_);
   sqlite3_free(table->refusal);
-  free(table->references);
   free(table->keys);
   free(table->columns);
   free(table->referenced);
@@ -395,6 +402,7 @@ enum vow_error vow_sqlite_table_get(struct vow_sqlite *sq, const char *name,
 enum vow_error vow_sqlite_references_load(struct vow_sqlite *sq, struct vow_sqlite_table *table) {
   if (table->references_loaded) return VOW_OK;
   enum vow_error error = load_references(sq, table);
+  if (error) references_forget(table);
   table->references_loaded = !error;
   return error;
 }
