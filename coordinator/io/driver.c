@@ -427,6 +427,7 @@ void vow_driver_close(struct vow_driver *driver) {
   if (driver == NULL) return;
   driver->closing = true;
   vow_sender_close(driver->sender);
+  vow_driver_drop_exchanges(driver);
   vow_log_close(driver->log);
   driver->log = NULL;
   uv_close((uv_handle_t *)&driver->tick, on_handle_closed);

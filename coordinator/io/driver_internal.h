@@ -10,6 +10,7 @@
 
 #define VOW_DRIVER_DOWN_MAX 256 /* endpoints whose going up is noted; others come back unnoted */
 
+struct exchange;           /* a SEND under way */
 struct vow_driver_pending; /* a request that the core has not answered */
 
 struct vow_driver {
@@ -43,7 +44,8 @@ struct vow_driver {
   /* endpoints known to be down, for the edges that are noted */
   char *down[VOW_DRIVER_DOWN_MAX]; /* owned */
   unsigned down_count;
-  struct vow_buf body; /* scratch */
+  struct exchange *exchanges; /* SENDs under way */
+  struct vow_buf body;        /* scratch */
 };
 
 void vow_driver_step(struct vow_driver *driver, struct vow_event *event);
@@ -53,5 +55,6 @@ void vow_driver_note(struct vow_driver *driver, const struct vow_driver_note *no
 /* Carries out a SEND. */
 void vow_driver_send(struct vow_driver *driver, const struct vow_action *action);
 void vow_driver_free_down(struct vow_driver *driver);
+void vow_driver_drop_exchanges(struct vow_driver *driver); /* after the sender was closed */
 
 #endif

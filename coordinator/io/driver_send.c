@@ -28,14 +28,21 @@ struct sent {
 /* One SEND under way. */
 struct exchange {
   struct vow_driver *driver;
+  struct exchange *prev, *next; /* in driver->exchanges */
   uint64_t request;
   uint32_t count, missing;
-  char *url;             /* in `sent`'s allocation */
+  char *url;             /* owned */
   reply_result *results; /* owned */
   struct sent sent[];
 };
 
 static void exchange_free(struct exchange *exchange) {
+  if (exchange->prev != NULL) {
+    exchange->prev->next = exchange->next;
+  } else if (exchange->driver->exchanges == exchange) {
+    exchange->driver->exchanges = exchange->next;
+  }
+  if (exchange->next != NULL) exchange->next->prev = exchange->prev;
   for (uint32_t i = 0; i < exchange->count; i++) vow_json_free(exchange->sent[i].document);
   free(exchange->results);
   free(exchange->url);
@@ -51,10 +58,23 @@ static struct exchange *exchange_new(struct vow_driver *driver, const struct vow
   exchange->count = exchange->missing = count;
   exchange->results = calloc(count, sizeof *exchange->results);
   exchange->url = strdup(action->u.send.url);
-  if (exchange->results != NULL && exchange->url != NULL) return exchange;
-  exchange->count = 0;
-  exchange_free(exchange);
-  return NULL;
+  if (exchange->results == NULL || exchange->url == NULL) {
+    exchange_free(exchange);
+    return NULL;
+  }
+  exchange->next = driver->exchanges;
+  if (exchange->next != NULL) exchange->next->prev = exchange;
+  driver->exchanges = exchange;
+  return exchange;
+}
+
+void vow_driver_drop_exchanges(struct vow_driver *driver) {
+  for (struct exchange *exchange = driver->exchanges, *next; exchange != NULL; exchange = next) {
+    next = exchange->next;
+    exchange->prev = exchange->next = NULL;
+    exchange_free(exchange);
+  }
+  driver->exchanges = NULL;
 }
 
 /* ---- endpoints that go down and come back ---- */

@@ -32,8 +32,9 @@ static void write_hash(struct vow_jsonw *w, const char *key, const uint8_t hash[
   vow_jsonw_string(w, key, text);
 }
 
-static void write_branch(struct vow_jsonw *w, const struct vow_branch *branch) {
-  vow_jsonw_object(w, NULL);
+void vow_record_write_branch(struct vow_jsonw *w, const char *key,
+                             const struct vow_branch *branch) {
+  vow_jsonw_object(w, key);
   vow_jsonw_uint(w, "branch", branch->number);
   vow_jsonw_string(w, "name", branch->name);
   vow_jsonw_string(w, "url", branch->url);
@@ -48,8 +49,9 @@ static void write_branch(struct vow_jsonw *w, const struct vow_branch *branch) {
   vow_jsonw_end(w);
 }
 
-static void write_history(struct vow_jsonw *w, const struct vow_history *entry) {
-  vow_jsonw_object(w, NULL);
+void vow_record_write_history(struct vow_jsonw *w, const char *key,
+                              const struct vow_history *entry) {
+  vow_jsonw_object(w, key);
   vow_jsonw_time(w, "time", entry->time_ms);
   vow_jsonw_string(w, "kind", vow_history_kind_name((enum vow_history_kind)entry->kind));
   if (entry->branch != 0) vow_jsonw_uint(w, "branch", entry->branch);
@@ -87,11 +89,15 @@ void vow_record_write(struct vow_jsonw *w, const char *key, const struct vow_txn
   vow_jsonw_object(w, key);
   write_head(w, txn, detail);
   vow_jsonw_array(w, "branches");
-  for (uint32_t i = 0; i < txn->branch_count; i++) write_branch(w, &txn->branches[i]);
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    vow_record_write_branch(w, NULL, &txn->branches[i]);
+  }
   vow_jsonw_end(w);
   if (detail != VOW_RECORD_SUMMARY) {
     vow_jsonw_array(w, "history");
-    for (uint32_t i = 0; i < txn->history_count; i++) write_history(w, &txn->history[i]);
+    for (uint32_t i = 0; i < txn->history_count; i++) {
+      vow_record_write_history(w, NULL, &txn->history[i]);
+    }
     vow_jsonw_end(w);
     if (txn->history_dropped > 0) vow_jsonw_uint(w, "history_dropped", txn->history_dropped);
   }

@@ -17,6 +17,10 @@ enum vow_record_detail {
 
 void vow_record_write(struct vow_jsonw *w, const char *key, const struct vow_txn *txn,
                       enum vow_record_detail detail);
+/* Its parts, as answers show them alone. */
+void vow_record_write_branch(struct vow_jsonw *w, const char *key, const struct vow_branch *branch);
+void vow_record_write_history(struct vow_jsonw *w, const char *key,
+                              const struct vow_history *entry);
 
 /* Reads a VOW_RECORD_LOG text. *out is the caller's: vow_txn_fini it. VOW_E_LOG_CORRUPT with a
  * sentence. */

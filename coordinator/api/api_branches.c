@@ -1,0 +1,103 @@
+/*
+ * Branches as requests describe them, for begin and enlist. See api_internal.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_internal.h"
+#include "url.h"
+
+enum vow_error vow_api_branches_init(struct vow_api_branches *branches, size_t count,
+                                     size_t payload_bytes_max) {
+  *branches = (struct vow_api_branches){0};
+  vow_buf_init(&branches->payloads, payload_bytes_max);
+  branches->items = calloc(count + 1, sizeof *branches->items);
+  return branches->items == NULL ? VOW_E_NO_MEMORY : VOW_OK;
+}
+
+void vow_api_branches_fini(struct vow_api_branches *branches) {
+  for (uint32_t i = 0; i < branches->count; i++) {
+    union {
+      const char *lent;
+      char *owned;
+    } url = {.lent = branches->items[i].url};
+    free(url.owned);
+  }
+  free(branches->items);
+  vow_buf_fini(&branches->payloads);
+}
+
+/* Fails the object with a sentence that names the member, and gives the error that goes with it. */
+static enum vow_error fail(struct vow_json_object *object, enum vow_error error, const char *key,
+                           const char *why) {
+  vow_json_object_fail(object, key, "%s", why);
+  return error;
+}
+
+static enum vow_error read_target(const struct vow_api *api, struct vow_json_object *object,
+                                  const char **name, char **url_out) {
+  const char *asked = NULL, *participant = NULL, *found;
+  char url[VOW_URL_BYTES_MAX + 1], why[200];
+  enum vow_error error = VOW_OK;
+  vow_json_get_string(object, "url", VOW_JSON_OPTIONAL, 64 * 1024, &asked);
+  vow_json_get_string(object, "participant", VOW_JSON_OPTIONAL, API_NAME_BYTES_MAX, &participant);
+  vow_json_get_string(object, "name", VOW_JSON_OPTIONAL, API_NAME_BYTES_MAX, name);
+  if (object->error != VOW_OK) return object->error;
+  if ((asked == NULL) == (participant == NULL)) {
+    return fail(object, VOW_E_INVALID_REQUEST, asked == NULL ? "url" : "participant",
+                "is one of url and participant, of which exactly one must be given");
+  }
+  if (*name != NULL && !vow_api_is_name(*name)) {
+    return fail(object, VOW_E_INVALID_REQUEST, "name",
+                "must have 1 to 128 letters, digits and the characters . _ : -");
+  }
+  if (asked != NULL) {
+    error = vow_url_normalize(asked, url, why, sizeof why);
+    if (error != VOW_OK) return fail(object, error, "url", why);
+    found = url;
+  } else {
+    found = vow_config_participant_url(api->config, participant);
+    if (found == NULL) {
+      snprintf(why, sizeof why, "\"%s\" is not configured", participant);
+      return fail(object, VOW_E_UNKNOWN_PARTICIPANT, "participant", why);
+    }
+    if (*name == NULL) *name = participant;
+  }
+  *url_out = strdup(found);
+  return *url_out == NULL ? VOW_E_NO_MEMORY : VOW_OK;
+}
+
+enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
+                                   struct vow_api_branches *branches) {
+  struct vow_event_branch branch = {0};
+  const struct vow_json_node *payload = NULL;
+  char *url = NULL;
+  enum vow_error error = read_target(api, object, &branch.name, &url);
+  if (error != VOW_OK) return error;
+  branch.url = url;
+  if (vow_json_get_any(object, "payload", VOW_JSON_OPTIONAL, &payload) && payload != NULL) {
+    size_t before = branches->payloads.bytes;
+    vow_json_dump(payload, &branches->payloads);
+    branch.payload_bytes = branches->payloads.bytes - before;
+    vow_buf_append(&branches->payloads, "", 1);
+  }
+  error = vow_json_object_end(object);
+  if (error != VOW_OK) {
+    free(url);
+    return error;
+  }
+  branches->items[branches->count++] = branch;
+  return VOW_OK;
+}
+
+enum vow_error vow_api_branches_end(struct vow_api_branches *branches) {
+  const char *at = branches->payloads.data;
+  if (branches->payloads.error != VOW_OK) return branches->payloads.error;
+  for (uint32_t i = 0; i < branches->count; i++) {
+    if (branches->items[i].payload_bytes == 0) continue; /* no JSON value is empty */
+    branches->items[i].payload = at;
+    at += branches->items[i].payload_bytes + 1;
+  }
+  return VOW_OK;
+}

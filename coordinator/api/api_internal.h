@@ -1,0 +1,156 @@
+/*
+ * What the files of the API share. Nobody else includes it.
+ *
+ *   api.c              routes, calls, reading
+ *   api_answer.c       answers
+ *   api_begin.c        begin and one-shot, Idempotency-Key
+ *   api_transaction.c  enlist, commit, abort, resolve, forget
+ *   api_show.c         one transaction, its history, outcomes
+ *   api_list.c         lists
+ *   api_daemon.c       participants, status, health, backup, the OpenAPI file
+ *   api_metrics.c      /metrics
+ */
+#ifndef VOW_COORDINATOR_API_INTERNAL_H
+#define VOW_COORDINATOR_API_INTERNAL_H
+
+#include "api.h"
+#include "io/record.h"
+#include "json.h"
+
+#define API_LIMIT_MAX      1000 /* of a page, and of a bulk question */
+#define API_LIMIT_DEFAULT  100
+#define API_NAME_BYTES_MAX 128
+#define API_KEY_BYTES_MAX  255
+#define API_PAGE_BYTES_MAX (4u * 1024 * 1024) /* a page ends early when it is larger */
+#define API_TIMEOUT_MS_MAX 86400000
+
+struct vow_api {
+  const struct vow_config *config;
+  struct vow_logger *logger;
+  struct vow_driver *driver;
+  struct vow_server *server;
+  uint64_t started_ms;
+  bool draining;
+  struct vow_buf out;      /* scratch: the body of the answer that is being written */
+  struct vow_jsonw writer; /* into `out` */
+  uint64_t answers[6];     /* by the first digit of the status */
+  struct vow_logger_rate refused;
+};
+
+struct vow_api_route;
+
+/* One request that was understood as far as its route. A handler answers it (which ends it) or
+ * leaves it waiting for the driver (`token`) or the log. */
+struct vow_api_call {
+  struct vow_api *api;
+  struct vow_server_request *request; /* NULL: the client is gone */
+  const struct vow_api_route *route;
+  struct vow_id id;
+  uint64_t token;            /* of a request that the core has not answered; else 0 */
+  bool no_wait;              /* Prefer: respond-async */
+  bool commit;               /* begin: one-shot */
+  struct vow_json *document; /* owned: the body */
+  void *more;                /* owned by `free_more`: what the route keeps */
+  void (*free_more)(void *more);
+  void (*found)(struct vow_api_call *call, const struct vow_txn *txn); /* of vow_api_find */
+};
+
+struct vow_api_route {
+  const char *method;
+  const char *path; /* "{id}" stands for one */
+  void (*handle)(struct vow_api_call *call);
+  const char *query[8]; /* parameters it takes */
+};
+
+/* ---- calls ---- */
+
+void vow_api_call_free(struct vow_api_call *call);
+/* Hands the event to the core; `done` gets the answer with the call as context. Ends the call with
+ * a problem when memory is short. */
+void vow_api_submit(struct vow_api_call *call, struct vow_event *event,
+                    void (*done)(void *call, const struct vow_action *answer));
+/* Asks the log; `done` gets the call as context. It must end the call, also when the client is gone
+ * (then with vow_api_call_free). */
+void vow_api_query(struct vow_api_call *call, struct vow_log_query *query,
+                   void (*done)(void *call, const struct vow_log_result *result));
+/* Finds call->id in the core or else in the log and calls `then`: with NULL when neither knows it.
+ * While the log is being read, what is not found is answered with 503 here. */
+void vow_api_find(struct vow_api_call *call,
+                  void (*then)(struct vow_api_call *call, const struct vow_txn *txn));
+bool vow_api_in_core(const struct vow_api_call *call);
+
+/* ---- reading ---- */
+
+/* Reads the body as one JSON object. False: the call was answered. An empty body reads as {} where
+ * that is allowed (*present says so). */
+bool vow_api_read_body(struct vow_api_call *call, bool may_be_empty, struct vow_json_object *out,
+                       bool *present);
+/* Ends the reading of a body; false: the call was answered with what is wrong. */
+bool vow_api_end_body(struct vow_api_call *call, struct vow_json_object *object);
+/* A query parameter, "" when it has no value, NULL when it is missing. */
+const char *vow_api_query_text(const struct vow_api_call *call, const char *name);
+/* A whole number in a query parameter; *out is left alone when it is missing. */
+bool vow_api_query_uint(struct vow_api_call *call, const char *name, uint64_t min, uint64_t max,
+                        uint64_t *out);
+bool vow_api_prefers_async(const struct vow_api_call *call);
+bool vow_api_is_name(const char *name);
+uint64_t vow_api_wall_ms(void);
+
+/* True for an id that this log may have issued and that, being unknown, was aborted. */
+bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id);
+
+/* ---- answering: each of these ends the call ---- */
+
+struct vow_jsonw *vow_api_write(struct vow_api_call *call); /* begins the body */
+void vow_api_answer(struct vow_api_call *call, int status); /* sends it as JSON */
+void vow_api_answer_text(struct vow_api_call *call, const char *content_type, const char *text,
+                         size_t bytes);
+void vow_api_transaction(struct vow_api_call *call, int status, const struct vow_txn *txn);
+void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char *detail);
+/* With the members that the error has: state, reason, outcome, transaction. */
+void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const char *detail,
+                        const struct vow_txn *txn);
+void vow_api_presumed_aborted(struct vow_api_call *call);
+void vow_api_location(struct vow_api_call *call, struct vow_id id);
+/* What a commit of a transaction whose outcome is known is answered, the first time and again. */
+void vow_api_commit_outcome(struct vow_api_call *call, const struct vow_txn *txn);
+
+/* ---- routes ---- */
+
+void vow_api_begin(struct vow_api_call *call);
+void vow_api_list(struct vow_api_call *call);
+void vow_api_get(struct vow_api_call *call);
+void vow_api_history(struct vow_api_call *call);
+void vow_api_enlist(struct vow_api_call *call);
+void vow_api_commit(struct vow_api_call *call);
+void vow_api_abort(struct vow_api_call *call);
+void vow_api_outcome(struct vow_api_call *call);
+void vow_api_outcomes(struct vow_api_call *call);
+void vow_api_resolve(struct vow_api_call *call);
+void vow_api_forget(struct vow_api_call *call);
+void vow_api_participants(struct vow_api_call *call);
+void vow_api_status(struct vow_api_call *call);
+void vow_api_backup(struct vow_api_call *call);
+void vow_api_healthz(struct vow_api_call *call);
+void vow_api_readyz(struct vow_api_call *call);
+void vow_api_metrics(struct vow_api_call *call);
+void vow_api_openapi(struct vow_api_call *call);
+
+/* Branches of a begin or enlist request, read and checked. Names are borrowed from the document or
+ * the configuration. */
+struct vow_api_branches {
+  struct vow_event_branch *items; /* owned, and so is each url; payloads point into `payloads` */
+  uint32_t count;
+  struct vow_buf payloads;
+};
+/* Reads one into items[count]; the caller has made the room. Payloads are set when all are read, by
+ * vow_api_branches_end. False, and `object` has failed or `error` and its `why` say what is wrong.
+ */
+enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
+                                   struct vow_api_branches *branches) VOW_MUST_CHECK;
+enum vow_error vow_api_branches_end(struct vow_api_branches *branches) VOW_MUST_CHECK;
+enum vow_error vow_api_branches_init(struct vow_api_branches *branches, size_t count,
+                                     size_t payload_bytes_max) VOW_MUST_CHECK;
+void vow_api_branches_fini(struct vow_api_branches *branches);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * Looking at transactions one by one: the whole, its history, its outcome; and outcomes in bulk,
+ * for participants in doubt.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_internal.h"
+#include "message.h"
+
+static void unknown(struct vow_api_call *call) {
+  vow_api_problem(call, VOW_E_UNKNOWN_TRANSACTION,
+                  "it is another coordinator's, its history was purged, or it never committed");
+}
+
+/* ---- one transaction ---- */
+
+static void get_found(struct vow_api_call *call, const struct vow_txn *txn) {
+  if (txn == NULL) {
+    unknown(call);
+  } else {
+    vow_api_transaction(call, 200, txn);
+  }
+}
+
+void vow_api_get(struct vow_api_call *call) {
+  vow_api_find(call, get_found);
+}
+
+/* ---- history ---- */
+
+struct history_query {
+  uint64_t branch; /* 0: any */
+  uint64_t limit, from;
+  enum vow_history_kind kind;
+  bool has_kind;
+};
+
+/* The cursor is the number of the next entry, counted with those that were dropped. */
+static void history_found(struct vow_api_call *call, const struct vow_txn *txn) {
+  const struct history_query *query = call->more;
+  uint64_t written = 0;
+  if (txn == NULL) {
+    unknown(call);
+    return;
+  }
+  struct vow_jsonw *w = vow_api_write(call);
+  vow_jsonw_object(w, NULL);
+  vow_jsonw_array(w, "history");
+  uint64_t i = query->from > txn->history_dropped ? query->from - txn->history_dropped : 0;
+  for (; i < txn->history_count && written < query->limit; i++) {
+    const struct vow_history *entry = &txn->history[i];
+    if (query->has_kind && entry->kind != query->kind) continue;
+    if (query->branch != 0 && entry->branch != query->branch) continue;
+    vow_record_write_history(w, NULL, entry);
+    written++;
+  }
+  vow_jsonw_end(w);
+  if (i < txn->history_count) {
+    char cursor[32];
+    snprintf(cursor, sizeof cursor, "h%llu", (unsigned long long)(i + txn->history_dropped));
+    vow_jsonw_string(w, "next_cursor", cursor);
+  }
+  vow_jsonw_end(w);
+  vow_api_answer(call, 200);
+}
+
+/* False: the call was answered. */
+static bool read_history_query(struct vow_api_call *call, struct history_query *query) {
+  const char *kind = vow_api_query_text(call, "kind");
+  const char *cursor = vow_api_query_text(call, "cursor");
+  if (!vow_api_query_uint(call, "branch", 1, UINT32_MAX, &query->branch) ||
+      !vow_api_query_uint(call, "limit", 1, API_LIMIT_MAX, &query->limit)) {
+    return false;
+  }
+  if (kind != NULL) {
+    query->has_kind = vow_history_kind_parse(kind, &query->kind);
+    if (!query->has_kind) {
+      vow_api_problem(call, VOW_E_INVALID_REQUEST,
+                      "kind must be a kind of history entry, such as vote or decided");
+      return false;
+    }
+  }
+  if (cursor == NULL) return true;
+  size_t digits = cursor[0] == 'h' ? strspn(cursor + 1, "0123456789") : 0;
+  if (digits == 0 || digits > 10 || cursor[1 + digits] != '\0') {
+    vow_api_problem(call, VOW_E_INVALID_REQUEST,
+                    "cursor must be a next_cursor that this route has answered");
+    return false;
+  }
+  query->from = strtoull(cursor + 1, NULL, 10);
+  return true;
+}
+
+void vow_api_history(struct vow_api_call *call) {
+  struct history_query *query = calloc(1, sizeof *query);
+  if (query == NULL) {
+    vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
+    return;
+  }
+  query->limit = API_LIMIT_DEFAULT;
+  call->more = query;
+  call->free_more = free;
+  if (read_history_query(call, query)) vow_api_find(call, history_found);
+}
+
+/* ---- outcomes ---- */
+
+/* What may be said of a transaction that the core or the log has. */
+static enum vow_inquiry_answer answer_of(const struct vow_txn *txn) {
+  switch (vow_txn_outcome(txn)) {
+    case VOW_OUTCOME_COMMITTED:
+      return VOW_INQUIRY_COMMITTED;
+    case VOW_OUTCOME_ABORTED:
+      return VOW_INQUIRY_ABORTED;
+    default:
+      return VOW_INQUIRY_UNDECIDED;
+  }
+}
+
+/* What may be said of one that neither has. A commit is kept until every branch has acknowledged
+ * it, so whoever is in doubt and asks is in doubt of an abort. */
+static void presume(const struct vow_api *api, struct vow_inquiry_result *result) {
+  bool ours = vow_api_is_of_this_log(api, result->transaction);
+  result->answer = ours ? VOW_INQUIRY_ABORTED : VOW_INQUIRY_UNKNOWN;
+  result->presumed = ours;
+}
+
+static void outcome_found(struct vow_api_call *call, const struct vow_txn *txn) {
+  struct vow_inquiry_result result = {.transaction = call->id};
+  if (txn == NULL) {
+    presume(call->api, &result);
+  } else {
+    result.answer = answer_of(txn);
+  }
+  vow_inquiry_result_write(vow_api_write(call), &result);
+  vow_api_answer(call, 200);
+}
+
+void vow_api_outcome(struct vow_api_call *call) {
+  vow_api_find(call, outcome_found);
+}
+
+struct inquiry {
+  struct vow_id ids[API_LIMIT_MAX];
+  struct vow_inquiry_result results[API_LIMIT_MAX];
+  struct vow_id missing[API_LIMIT_MAX];
+  uint32_t missing_at[API_LIMIT_MAX]; /* where its result belongs */
+  size_t count;
+  uint32_t missing_count;
+};
+
+static void answer_inquiry(struct vow_api_call *call) {
+  const struct inquiry *inquiry = call->more;
+  vow_api_write(call);
+  vow_inquiry_reply_encode(inquiry->results, inquiry->count, &call->api->out);
+  vow_api_answer(call, 200);
+}
+
+/* The rows are in the order of the ids that were asked, state 0 where there is none. */
+static void on_outcomes(void *context, const struct vow_log_result *result) {
+  struct vow_api_call *call = context;
+  if (call->request == NULL) {
+    vow_api_call_free(call);
+    return;
+  }
+  if (result->error != VOW_OK) {
+    vow_api_problem(call, result->error, result->why);
+    return;
+  }
+  struct inquiry *inquiry = call->more;
+  const struct vow_core *core = vow_driver_core(call->api->driver);
+  for (uint32_t i = 0; i < inquiry->missing_count; i++) {
+    struct vow_inquiry_result *out = &inquiry->results[inquiry->missing_at[i]];
+    const struct vow_txn *txn = vow_core_find(core, inquiry->missing[i]);
+    const struct vow_txn *row = i < result->count ? &result->rows[i] : NULL;
+    if (txn == NULL && row != NULL && row->state != 0 && row->ended_ms != 0) txn = row;
+    if (txn != NULL) {
+      out->answer = answer_of(txn);
+    } else if (vow_core_loading(core) || (row != NULL && row->state != 0)) {
+      vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
+      return;
+    } else {
+      presume(call->api, out);
+    }
+  }
+  answer_inquiry(call);
+}
+
+static void ask_core(struct vow_api_call *call, struct inquiry *inquiry) {
+  const struct vow_core *core = vow_driver_core(call->api->driver);
+  for (uint32_t i = 0; i < inquiry->count; i++) {
+    const struct vow_txn *txn = vow_core_find(core, inquiry->ids[i]);
+    inquiry->results[i].transaction = inquiry->ids[i];
+    if (txn != NULL) {
+      inquiry->results[i].answer = answer_of(txn);
+      continue;
+    }
+    inquiry->missing_at[inquiry->missing_count] = i;
+    inquiry->missing[inquiry->missing_count++] = inquiry->ids[i];
+  }
+}
+
+/* False: the call was answered. */
+static bool read_inquiry(struct vow_api_call *call, struct inquiry *inquiry) {
+  struct vow_json_object object; /* reads nothing of it; it checks what every body has to be */
+  bool present;
+  size_t bytes;
+  char why[VOW_JSON_WHY_BYTES];
+  if (!vow_api_read_body(call, false, &object, &present)) return false;
+  const char *body = vow_request_body(call->request, &bytes);
+  enum vow_error error =
+      vow_inquiry_request_decode(body, bytes, inquiry->ids, API_LIMIT_MAX, &inquiry->count, why);
+  if (error == VOW_OK) return true;
+  vow_api_problem(call, error, why);
+  return false;
+}
+
+void vow_api_outcomes(struct vow_api_call *call) {
+  struct inquiry *inquiry = calloc(1, sizeof *inquiry);
+  if (inquiry == NULL) {
+    vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
+    return;
+  }
+  call->more = inquiry;
+  call->free_more = free;
+  if (!read_inquiry(call, inquiry)) return;
+  ask_core(call, inquiry);
+  if (inquiry->missing_count == 0) {
+    answer_inquiry(call);
+    return;
+  }
+  struct vow_log_query query = {.type = VOW_LOG_QUERY_FIND_MANY,
+                                .ids = inquiry->missing,
+                                .id_count = inquiry->missing_count,
+                                .limit = inquiry->missing_count};
+  vow_api_query(call, &query, on_outcomes);
+}

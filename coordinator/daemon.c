@@ -1,0 +1,455 @@
+/*
+ * The daemon. See daemon.h.
+ *
+ * The end, when a signal asks for it: new transactions are refused (503 draining), everything else
+ * goes on; once no transaction is open and nobody waits, or when drain_timeout_ms is over, the
+ * server is closed, then the driver, which writes what is queued and closes the log.
+ * What has not ended by then is in the log and is recovered at the next start. A second signal
+ * skips the wait.
+ *
+ * The end, when the log fails: the reason is logged and the process exits at once, telling nobody
+ * anything (log rule 2). The next start reads the log and knows.
+ */
+#include "daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "api/api.h"
+#include "io/driver.h"
+#include "io/logger.h"
+#include "io/server.h"
+#include "url.h"
+
+#define DRAIN_POLL_MS             20
+#define LAZY_FLUSH_MS             50
+#define WAL_BYTES_MAX             (16u * 1024 * 1024)
+#define PURGE_STEP                500
+#define PREPARING_RECORD_AFTER_MS 1000
+#define ID_RESERVE_MS             10000
+#define IDLE_OUTBOUND_MAX         512
+#define DESCRIPTORS_BESIDE        64 /* log, loop, standard streams, listening, resolver */
+
+struct vow_daemon {
+  uv_loop_t loop;
+  struct vow_config config;
+  struct vow_logger logger;
+  struct vow_server *server;
+  struct vow_driver *driver;
+  struct vow_api *api;
+  uv_signal_t term, interrupt, hangup;
+  uv_timer_t drain;
+  uint64_t drain_end_ms;
+  bool draining, stopped;
+  char advertise_url[VOW_URL_BYTES_MAX + 1];
+  int argc;
+  char *const *argv;
+  char *const *environment;
+  struct vow_logger_rate heuristic_rate, unknown_rate;
+};
+
+/* ---- what the driver has to tell ---- */
+
+static void note_ended(struct vow_daemon *daemon, const struct vow_txn *txn) {
+  struct vow_logger *logger = &daemon->logger;
+  bool aborted = txn->state == VOW_TXN_ABORTED;
+  if (!vow_logger_begin(logger, aborted ? VOW_LEVEL_INFO : VOW_LEVEL_DEBUG,
+                        aborted ? "aborted" : "committed", "a transaction has ended: %s",
+                        vow_txn_state_name(txn->state))) {
+    return;
+  }
+  vow_logger_id(logger, "transaction", txn->id);
+  vow_logger_uint(logger, "branches", txn->branch_count);
+  vow_logger_text(logger, "heuristic", vow_heuristic_name(txn->heuristic));
+  vow_logger_text(logger, "reason", txn->reason);
+  vow_logger_end(logger);
+}
+
+/* A branch that ended against the decision, or does not know it. It is said again at every attempt,
+ * so the log is spared most of them. */
+static void note_branch(struct vow_daemon *daemon, const struct vow_driver_note *note) {
+  struct vow_logger *logger = &daemon->logger;
+  bool heuristic = note->type == VOW_NOTE_HEURISTIC;
+  struct vow_logger_rate *rate = heuristic ? &daemon->heuristic_rate : &daemon->unknown_rate;
+  if (!vow_logger_allow(rate, 20, uv_now(&daemon->loop))) return;
+  if (!vow_logger_begin(logger, VOW_LEVEL_ERROR, heuristic ? "heuristic" : "unknown-branch",
+                        heuristic ? "a participant has ended its branch by itself: %s"
+                                  : "a participant was told to commit a branch it does not know%s",
+                        heuristic ? vow_outcome_name(note->outcome) : "")) {
+    return;
+  }
+  vow_logger_id(logger, "transaction", note->id);
+  vow_logger_uint(logger, "branch", note->branch);
+  vow_logger_text(logger, "url", note->url);
+  if (rate->suppressed > 0) vow_logger_uint(logger, "unwritten", rate->suppressed);
+  rate->suppressed = 0;
+  vow_logger_end(logger);
+}
+
+static void note_endpoint(struct vow_daemon *daemon, const struct vow_driver_note *note) {
+  struct vow_logger *logger = &daemon->logger;
+  bool down = note->type == VOW_NOTE_ENDPOINT_DOWN;
+  if (!vow_logger_begin(logger, VOW_LEVEL_WARN, down ? "endpoint-down" : "endpoint-up",
+                        "a participant %s", down ? "does not answer" : "answers again")) {
+    return;
+  }
+  vow_logger_text(logger, "url", note->url);
+  vow_logger_text(logger, "why", note->why);
+  vow_logger_end(logger);
+}
+
+static void note_sent(struct vow_daemon *daemon, const struct vow_driver_note *note) {
+  struct vow_logger *logger = &daemon->logger;
+  if (!vow_logger_begin(logger, VOW_LEVEL_DEBUG, "sent", "%s is sent",
+                        vow_message_type_name(note->message))) {
+    return;
+  }
+  vow_logger_id(logger, "transaction", note->id);
+  vow_logger_uint(logger, "branch", note->branch);
+  vow_logger_text(logger, "url", note->url);
+  vow_logger_end(logger);
+}
+
+static void note_log(struct vow_daemon *daemon, const struct vow_driver_note *note) {
+  struct vow_logger *logger = &daemon->logger;
+  unsigned long long number = note->number;
+  if (note->type == VOW_NOTE_LOADED) {
+    vow_logger_say(logger, VOW_LEVEL_INFO, "log-read",
+                   "the log is read: %llu open transactions of the last run", number);
+  } else if (note->type == VOW_NOTE_RECOVERED && number > 0) {
+    vow_logger_say(logger, VOW_LEVEL_INFO, "recovered",
+                   "all transactions of the last run have ended: %llu", number);
+  } else if (note->type == VOW_NOTE_SPACE_LOW) {
+    vow_logger_say(logger, VOW_LEVEL_ERROR, "space-low",
+                   "the disk of the log is nearly full: new transactions are refused; make room");
+  } else if (note->type == VOW_NOTE_SPACE_OK) {
+    vow_logger_say(logger, VOW_LEVEL_WARN, "space-ok", "the disk of the log has room again");
+  } else if (note->type == VOW_NOTE_CHECKPOINT_FAILED) {
+    vow_logger_say(logger, VOW_LEVEL_ERROR, "checkpoint-failed",
+                   "a checkpoint of the log failed (%llu since the start); look at its disk",
+                   number);
+  }
+}
+
+static void on_note(void *context, const struct vow_driver_note *note) {
+  struct vow_daemon *daemon = context;
+  switch (note->type) {
+    case VOW_NOTE_ENDED:
+      note_ended(daemon, note->txn);
+      break;
+    case VOW_NOTE_SENT:
+      note_sent(daemon, note);
+      break;
+    case VOW_NOTE_HEURISTIC:
+    case VOW_NOTE_UNKNOWN_BRANCH:
+      note_branch(daemon, note);
+      break;
+    case VOW_NOTE_ENDPOINT_DOWN:
+    case VOW_NOTE_ENDPOINT_UP:
+      note_endpoint(daemon, note);
+      break;
+    default:
+      note_log(daemon, note);
+      break;
+  }
+}
+
+static void on_failed(void *context, enum vow_error error, const char *why) {
+  struct vow_daemon *daemon = context;
+  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "failed",
+                 "vowd ends at once, and nothing is lost: %s (%s)", why, vow_error_text(error));
+  _exit(VOW_EXIT_FAILURE);
+}
+
+/* ---- configuration for the parts ---- */
+
+static void core_config(const struct vow_config *config, struct vow_core_config *out) {
+  *out = (struct vow_core_config){
+      .transaction_timeout_ms = (uint32_t)config->transaction_timeout_ms,
+      .transaction_timeout_max_ms = (uint32_t)config->limits_transaction_timeout_ms,
+      .prepare_timeout_ms = (uint32_t)config->prepare_timeout_ms,
+      .wait_timeout_ms = (uint32_t)config->wait_timeout_ms,
+      .retry_min_ms = (uint32_t)config->retry_min_ms,
+      .retry_max_ms = (uint32_t)config->retry_max_ms,
+      .preparing_record_after_ms = PREPARING_RECORD_AFTER_MS,
+      .transactions_max = (uint32_t)config->limits_transactions,
+      .branches_max = (uint32_t)config->limits_branches,
+      .waiters_max = (uint32_t)config->limits_waiters,
+      .inflight_per_endpoint_max = (uint32_t)config->limits_inflight_per_endpoint,
+      .history_max = (uint32_t)config->limits_history,
+      .id_reserve_ms = ID_RESERVE_MS};
+}
+
+static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *out) {
+  const struct vow_config *config = &daemon->config;
+  *out = (struct vow_driver_config){.advertise_url = daemon->advertise_url,
+                                    .request_timeout_ms = (uint32_t)config->request_timeout_ms,
+                                    .note = on_note,
+                                    .failed = on_failed,
+                                    .context = daemon};
+  core_config(config, &out->core);
+  out->log = (struct vow_log_config){.path = config->log,
+                                     .create = true,
+                                     .lazy_flush_ms = LAZY_FLUSH_MS,
+                                     .wal_bytes_max = WAL_BYTES_MAX,
+                                     .reserve_bytes = config->disk_reserve_bytes,
+                                     .retention_age_ms = config->retention_age_ms,
+                                     .retention_count = config->retention_count,
+                                     .purge_step = PURGE_STEP};
+  out->sender = (struct vow_sender_config){
+      .connections_max = (uint32_t)config->limits_outbound_connections,
+      .connections_per_host_max = (uint32_t)config->limits_outbound_connections,
+      .idle_connections_max = IDLE_OUTBOUND_MAX,
+      .answer_bytes_max = (size_t)config->limits_answer_bytes,
+      .connect_timeout_ms = (uint32_t)config->connect_timeout_ms,
+      .user_agent = "vowd/" VOW_VERSION};
+}
+
+/* As many descriptors as the system gives: each connection is one. */
+static void raise_descriptors(struct vow_daemon *daemon) {
+  struct rlimit limit;
+  uint64_t need = daemon->config.limits_connections + daemon->config.limits_outbound_connections +
+                  DESCRIPTORS_BESIDE;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= need) return;
+  vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "descriptors",
+                 "limits_connections and limits_outbound_connections need %llu descriptors, the "
+                 "system allows %llu: raise LimitNOFILE or ulimit -n",
+                 (unsigned long long)need, (unsigned long long)limit.rlim_max);
+}
+
+static bool is_loopback(const char *listen) {
+  return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 ||
+         strncmp(listen, "localhost:", 10) == 0;
+}
+
+/* ---- the end ---- */
+
+static void stop(struct vow_daemon *daemon) {
+  if (daemon->stopped) return;
+  daemon->stopped = true;
+  vow_server_quiesce(daemon->server);
+  vow_server_close(daemon->server);
+  vow_driver_close(daemon->driver);
+  uv_close((uv_handle_t *)&daemon->drain, NULL);
+  uv_close((uv_handle_t *)&daemon->term, NULL);
+  uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+  uv_close((uv_handle_t *)&daemon->hangup, NULL);
+}
+
+/* Those with a heuristic outcome wait for a person, and not for us. */
+static uint64_t count_open(const struct vow_daemon *daemon) {
+  struct vow_core_counts counts;
+  vow_core_counts(vow_driver_core(daemon->driver), &counts);
+  return counts.open[VOW_TXN_ACTIVE] + counts.open[VOW_TXN_PREPARING] +
+         counts.open[VOW_TXN_COMMITTING] + counts.open[VOW_TXN_ABORTING];
+}
+
+static void on_drain(uv_timer_t *timer) {
+  struct vow_daemon *daemon = timer->data;
+  struct vow_server_counts server;
+  vow_server_counts(daemon->server, &server);
+  uint64_t open = count_open(daemon);
+  bool over = uv_now(&daemon->loop) >= daemon->drain_end_ms;
+  if (!over && (open > 0 || server.requests_waiting > 0)) return;
+  vow_logger_say(&daemon->logger, open > 0 ? VOW_LEVEL_WARN : VOW_LEVEL_INFO, "stopping",
+                 "stopping with %llu transactions open; they are recovered at the next start",
+                 (unsigned long long)open);
+  stop(daemon);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number) {
+  struct vow_daemon *daemon = handle->data;
+  if (daemon->draining) {
+    vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
+                   "a second signal: stopping at once");
+    stop(daemon);
+    return;
+  }
+  daemon->draining = true;
+  vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "draining",
+                 "signal %d: new transactions are refused; open ones get %llu ms to end", number,
+                 (unsigned long long)daemon->config.drain_timeout_ms);
+  vow_api_set_draining(daemon->api);
+  vow_driver_drain(daemon->driver);
+  daemon->drain_end_ms = uv_now(&daemon->loop) + daemon->config.drain_timeout_ms;
+  uv_timer_start(&daemon->drain, on_drain, 0, DRAIN_POLL_MS);
+}
+
+/* ---- reload ---- */
+
+static void say_lines(struct vow_daemon *daemon, enum vow_logger_level level, const char *event,
+                      const char *what, const struct vow_buf *lines) {
+  const char *line = vow_buf_text(lines);
+  while (*line != '\0') {
+    size_t bytes = strcspn(line, "\n");
+    vow_logger_say(&daemon->logger, level, event, "%s%.*s", what, (int)bytes, line);
+    line += bytes + (line[bytes] == '\n');
+  }
+}
+
+static void apply(struct vow_daemon *daemon) {
+  struct vow_driver_config config;
+  daemon->logger.level = (enum vow_logger_level)daemon->config.log_level;
+  daemon->logger.format = (enum vow_logger_format)daemon->config.log_format;
+  driver_config(daemon, &config);
+  vow_driver_reconfigure(daemon->driver, &config);
+}
+
+static void on_reload(uv_signal_t *handle, int number) {
+  struct vow_daemon *daemon = handle->data;
+  struct vow_config fresh;
+  struct vow_buf changed, ignored;
+  char why[VOW_CONFIG_WHY_BYTES] = "";
+  (void)number;
+  enum vow_error error =
+      vow_config_load(&fresh, daemon->argc, daemon->argv, daemon->environment, why);
+  if (error != VOW_OK) {
+    vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "reload-failed",
+                   "the configuration stays as it was: %s", why);
+    return;
+  }
+  vow_buf_init(&changed, 256 * 1024);
+  vow_buf_init(&ignored, 256 * 1024);
+  vow_config_reload(&daemon->config, &fresh, &changed, &ignored);
+  apply(daemon);
+  vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "reloaded", "the configuration was read again");
+  say_lines(daemon, VOW_LEVEL_INFO, "option-changed", "changed: ", &changed);
+  say_lines(daemon, VOW_LEVEL_WARN, "option-ignored", "needs a restart: ", &ignored);
+  vow_buf_fini(&changed);
+  vow_buf_fini(&ignored);
+}
+
+/* ---- the start ---- */
+
+static void init_handles(struct vow_daemon *daemon) {
+  uv_signal_init(&daemon->loop, &daemon->term);
+  uv_signal_init(&daemon->loop, &daemon->interrupt);
+  uv_signal_init(&daemon->loop, &daemon->hangup);
+  uv_timer_init(&daemon->loop, &daemon->drain);
+  daemon->term.data = daemon->interrupt.data = daemon->hangup.data = daemon->drain.data = daemon;
+  uv_signal_start(&daemon->term, on_stop_signal, SIGTERM);
+  uv_signal_start(&daemon->interrupt, on_stop_signal, SIGINT);
+  uv_signal_start(&daemon->hangup, on_reload, SIGHUP);
+}
+
+static int open_server(struct vow_daemon *daemon) {
+  char why[256] = "out of memory";
+  const struct vow_config *config = &daemon->config;
+  if (vow_api_new(&daemon->api, config, &daemon->logger) != VOW_OK) return VOW_EXIT_FAILURE;
+  struct vow_server_config server = {.listen = config->listen,
+                                     .connections_max = (uint32_t)config->limits_connections,
+                                     .idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
+                                     .body_bytes_max = (size_t)config->limits_body_bytes,
+                                     .handle = vow_api_handle,
+                                     .gone = vow_api_gone,
+                                     .context = daemon->api};
+  enum vow_error error = vow_server_open(&daemon->server, &daemon->loop, &server, why, sizeof why);
+  if (error == VOW_OK) return VOW_EXIT_OK;
+  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-listen", "%s", why);
+  return VOW_EXIT_LISTEN;
+}
+
+static int open_driver(struct vow_daemon *daemon) {
+  struct vow_driver_config config;
+  char why[VOW_LOG_WHY_BYTES] = "out of memory";
+  if (daemon->config.advertise_url[0] != '\0') {
+    snprintf(daemon->advertise_url, sizeof daemon->advertise_url, "%s",
+             daemon->config.advertise_url);
+  } else {
+    snprintf(daemon->advertise_url, sizeof daemon->advertise_url, "http://%s",
+             vow_server_address(daemon->server));
+  }
+  driver_config(daemon, &config);
+  enum vow_error error = vow_driver_open(&daemon->driver, &daemon->loop, &config, why);
+  if (error == VOW_OK) {
+    vow_api_attach(daemon->api, daemon->driver, daemon->server);
+    return VOW_EXIT_OK;
+  }
+  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-open-log", "%s", why);
+  return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_LOG;
+}
+
+static void say_started(struct vow_daemon *daemon) {
+  struct vow_driver_status status;
+  struct vow_logger *logger = &daemon->logger;
+  const char *address = vow_server_address(daemon->server);
+  vow_driver_status(daemon->driver, &status);
+  if (!is_loopback(daemon->config.listen)) {
+    vow_logger_say(logger, VOW_LEVEL_WARN, "no-authentication",
+                   "%s is not a loopback address and there is no authentication: whoever reaches "
+                   "it can commit, abort and resolve",
+                   address);
+  }
+  if (strstr(daemon->advertise_url, "//0.0.0.0:") || strstr(daemon->advertise_url, "//[::]:")) {
+    vow_logger_say(logger, VOW_LEVEL_WARN, "no-advertise-url",
+                   "participants are told to ask at %s, which leads nowhere: set advertise_url",
+                   daemon->advertise_url);
+  }
+  if (vow_logger_begin(logger, VOW_LEVEL_INFO, "started", "vowd " VOW_VERSION)) {
+    vow_logger_text(logger, "log", daemon->config.log);
+    vow_logger_uint(logger, "incarnation", status.log.incarnation);
+    vow_logger_uint(logger, "position", status.log.position);
+    vow_logger_uint(logger, "open", status.log.open);
+    vow_logger_text(logger, "advertise_url", daemon->advertise_url);
+    vow_logger_end(logger);
+  }
+  /* Scripts wait for this line, so it does not depend on the level. */
+  enum vow_logger_level level = logger->level;
+  if (logger->level < VOW_LEVEL_INFO) logger->level = VOW_LEVEL_INFO;
+  if (vow_logger_begin(logger, VOW_LEVEL_INFO, "listening", "listening on %s", address)) {
+    vow_logger_text(logger, "address", address);
+    vow_logger_end(logger);
+  }
+  logger->level = level;
+}
+
+static int serve(struct vow_daemon *daemon) {
+  int code = open_server(daemon);
+  if (code == VOW_EXIT_OK) code = open_driver(daemon);
+  if (code != VOW_EXIT_OK) {
+    vow_server_close(daemon->server);
+    return code;
+  }
+  init_handles(daemon);
+  say_started(daemon);
+  uv_run(&daemon->loop, UV_RUN_DEFAULT);
+  vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "stopped", "stopped");
+  return VOW_EXIT_OK;
+}
+
+int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
+                   char *const *environment) {
+  struct vow_daemon *daemon = calloc(1, sizeof *daemon);
+  if (daemon == NULL || uv_loop_init(&daemon->loop) != 0) {
+    fprintf(stderr, "vowd: out of memory\n");
+    free(daemon);
+    vow_config_fini(config);
+    return VOW_EXIT_FAILURE;
+  }
+  daemon->config = *config;
+  memset(config, 0, sizeof *config);
+  daemon->argc = argc;
+  daemon->argv = argv;
+  daemon->environment = environment;
+  signal(SIGPIPE, SIG_IGN);
+  vow_logger_init(&daemon->logger, STDERR_FILENO);
+  daemon->logger.level = (enum vow_logger_level)daemon->config.log_level;
+  daemon->logger.format = (enum vow_logger_format)daemon->config.log_format;
+  say_lines(daemon, VOW_LEVEL_WARN, "configuration", "", &daemon->config.warnings);
+  raise_descriptors(daemon);
+  int code = serve(daemon);
+  uv_run(&daemon->loop, UV_RUN_DEFAULT); /* until every handle is closed */
+  uv_loop_close(&daemon->loop);
+  vow_api_free(daemon->api);
+  vow_logger_fini(&daemon->logger);
+  vow_config_fini(&daemon->config);
+  free(daemon);
+  return code;
+}

@@ -1,0 +1,51 @@
+/*
+ * vowd: reads the configuration and serves, or does what a flag asks for instead.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "daemon.h"
+
+#define TEXT_BYTES_MAX (4u * 1024 * 1024)
+
+static int print(const struct vow_buf *text) {
+  bool ok = text->error == VOW_OK && fputs(vow_buf_text(text), stdout) >= 0 && fflush(stdout) == 0;
+  return ok ? VOW_EXIT_OK : VOW_EXIT_FAILURE;
+}
+
+static int act(const struct vow_config *config) {
+  struct vow_buf text;
+  vow_buf_init(&text, TEXT_BYTES_MAX);
+  switch (config->action) {
+    case VOW_CONFIG_HELP:
+      vow_config_help(&text);
+      break;
+    case VOW_CONFIG_VERSION:
+      vow_buf_puts(&text, "vowd " VOW_VERSION "\n");
+      break;
+    case VOW_CONFIG_CHECK:
+      fputs(vow_buf_text(&config->warnings), stderr);
+      vow_buf_puts(&text, "the configuration is valid\n");
+      break;
+    default:
+      vow_config_print(config, &text);
+      break;
+  }
+  int code = print(&text);
+  vow_buf_fini(&text);
+  return code;
+}
+
+int main(int argc, char **argv) {
+  struct vow_config config;
+  char why[VOW_CONFIG_WHY_BYTES] = "";
+  if (vow_config_load(&config, argc, argv, environ, why) != VOW_OK) {
+    fprintf(stderr, "vowd: %s\n", why);
+    return VOW_EXIT_CONFIG;
+  }
+  if (config.action == VOW_CONFIG_SERVE) return vow_daemon_run(&config, argc, argv, environ);
+  int code = act(&config);
+  vow_config_fini(&config);
+  return code;
+}
