@@ -340,6 +340,18 @@ const struct vow_txn *vow_core_next(const struct vow_core *core, struct vow_id f
   return node == NULL ? NULL : &core_container(node, const struct core_txn, by_id)->image;
 }
 
+const struct vow_txn *vow_core_prev(const struct vow_core *core, const struct vow_id *before) {
+  uint32_t count = core_tree_count(&core->by_id);
+  const struct core_tree_node *node;
+
+  if (before != NULL) {
+    node = core_tree_below(&core->by_id, before);
+  } else {
+    node = count == 0 ? NULL : core_tree_at(&core->by_id, count - 1);
+  }
+  return node == NULL ? NULL : &core_container(node, const struct core_txn, by_id)->image;
+}
+
 bool vow_core_loading(const struct vow_core *core) {
   return core->loading;
 }

@@ -208,6 +208,8 @@ const struct vow_txn *vow_core_find(const struct vow_core *core, struct vow_id i
 const struct vow_txn *vow_core_find_key(const struct vow_core *core, const char *idempotency_key);
 /* The first open transaction with an id >= from (in id order), or NULL: iteration for lists. */
 const struct vow_txn *vow_core_next(const struct vow_core *core, struct vow_id from);
+/* The newest open transaction with an id below *before (NULL: of all), or NULL: the other way. */
+const struct vow_txn *vow_core_prev(const struct vow_core *core, const struct vow_id *before);
 
 bool vow_core_loading(const struct vow_core *core);
 struct vow_id vow_core_finished_below(const struct vow_core *core);

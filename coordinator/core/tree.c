@@ -92,6 +92,21 @@ struct core_tree_node *core_tree_at_least(const struct core_tree *tree, const vo
   return best;
 }
 
+struct core_tree_node *core_tree_below(const struct core_tree *tree, const void *key) {
+  struct core_tree_node *node = tree->root;
+  struct core_tree_node *best = NULL;
+
+  while (node != NULL) {
+    if (tree->compare(key, node) > 0) {
+      best = node;
+      node = node->right;
+    } else {
+      node = node->left;
+    }
+  }
+  return best;
+}
+
 struct core_tree_node *core_tree_at(const struct core_tree *tree, uint32_t index) {
   struct core_tree_node *node = tree->root;
 

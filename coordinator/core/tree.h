@@ -1,7 +1,8 @@
 /*
- * An intrusive ordered tree (a treap with subtree counts): find, the first at or above a key, and
- * the n-th, in logarithmic expected time. It allocates nothing, so it cannot fail. The shape comes
- * from a generator of its own and can't be chosen by whoever chooses the keys. Private to the core.
+ * An intrusive ordered tree (a treap with subtree counts): find, the first at or above a key, the
+ * last below one, and the n-th, in logarithmic expected time. It allocates nothing, so it cannot
+ * fail. The shape comes from a generator of its own and can't be chosen by whoever chooses the
+ * keys. Private to the core.
  */
 #ifndef VOW_CORE_TREE_H
 #define VOW_CORE_TREE_H
@@ -27,6 +28,7 @@ void core_tree_remove(struct core_tree *tree, const void *key, struct core_tree_
 
 struct core_tree_node *core_tree_find(const struct core_tree *tree, const void *key);
 struct core_tree_node *core_tree_at_least(const struct core_tree *tree, const void *key);
+struct core_tree_node *core_tree_below(const struct core_tree *tree, const void *key);
 struct core_tree_node *core_tree_at(const struct core_tree *tree, uint32_t index);
 uint32_t core_tree_count(const struct core_tree *tree);
 
