@@ -41,6 +41,7 @@ int main(int count, char **arguments) {
   options.log_path = count > 1 ? arguments[1] : "minimal.vow";
   options.prepare = prepare;
   options.commit = commit;
+  options.prepare_leaves_nothing = 1;
   enum vow_error error = vow_participant_open(&participant, &options, why, sizeof why);
   if (!error) {
     error = vow_participant_listen(participant, count > 2 ? arguments[2] : "127.0.0.1:7001", why,

@@ -215,6 +215,7 @@ static int serve(const char *log_path, const char *host, unsigned port) {
   options.log_path = log_path;
   options.prepare = prepare;
   options.commit = commit;
+  options.prepare_leaves_nothing = 1;
   enum vow_error error = vow_participant_open(&participant, &options, why, sizeof why);
   if (error) {
     fprintf(stderr, "mounted: %s: %s\n", vow_error_text(error), why);

@@ -76,10 +76,10 @@ static enum vow_vote call_work(struct vow_sqlite *sq, const struct vow_work *wor
   return vote;
 }
 
-/* The failure that the work saw last, if it gives up without a word. */
-static int failure_of(sqlite3 *db) {
+/* Whether the statement that the work ran last has failed. */
+static bool has_failed(sqlite3 *db) {
   int rc = sqlite3_errcode(db);
-  return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+  return rc != SQLITE_OK && rc != SQLITE_ROW && rc != SQLITE_DONE;
 }
 
 static int on_changeset(void *context, const void *data, int bytes) {
@@ -135,7 +135,7 @@ static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work
 
   sq->why[0] = '\0'; /* the authorizer writes here */
   *vote = call_work(sq, work, reason);
-  int last_error = failure_of(sq->db);
+  bool failed = has_failed(sq->db);
   if (sqlite3_get_autocommit(sq->db)) {
     error = vow_sqlite_fail(sq, VOW_E_DATABASE,
                             "the work made SQLite roll the whole transaction back"
@@ -145,8 +145,8 @@ static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work
   } else if (*vote == VOW_VOTE_COMMIT) {
     error = take_changeset(sq, changeset);
     if (!error && changeset->bytes == 0) *vote = VOW_VOTE_READ_ONLY;
-  } else if (*vote == VOW_VOTE_ABORT && reason->text[0] == '\0' && last_error != SQLITE_OK) {
-    error = vow_sqlite_failed(sq, last_error, "the work votes abort");
+  } else if (*vote == VOW_VOTE_ABORT && reason->text[0] == '\0' && failed) {
+    error = vow_sqlite_fail(sq, VOW_E_DATABASE, "%s", sqlite3_errmsg(sq->db));
   }
 out:
   if (sq->session) sqlite3session_delete(sq->session);

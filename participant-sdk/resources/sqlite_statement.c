@@ -88,8 +88,9 @@ enum vow_error vow_sqlite_failed(struct vow_sqlite *sq, int rc, const char *doin
     default:
       break;
   }
-  const char *text = sq->db && sqlite3_errcode(sq->db) == (rc & 0xff) ? sqlite3_errmsg(sq->db)
-                                                                      : sqlite3_errstr(rc);
+  const char *text = sq->db && (sqlite3_errcode(sq->db) & 0xff) == (rc & 0xff)
+                         ? sqlite3_errmsg(sq->db)
+                         : sqlite3_errstr(rc);
   return vow_sqlite_fail(sq, error, "%s: %s", doing, text);
 }
 

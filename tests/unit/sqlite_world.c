@@ -65,6 +65,7 @@ void attach(struct world *w) {
   if (error) fail_msg("open: %s", why);
   w->resource = vow_sqlite_resource(w->adapter);
   assert_int_equal(sqlite3_open(w->resource->path, &w->db), SQLITE_OK);
+  sqlite3_extended_result_codes(w->db, 1);
   error = w->resource->attach(w->resource->context, w->db, why, sizeof why);
   if (error) fail_msg("attach: %s", why);
 }
