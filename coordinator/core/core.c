@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ACTIONS_AT_FIRST 32
+#define ACTIONS_AT_FIRST 1 /* there is always room for one: emit.c counts on it */
 
 /* ---- small things ---- */
 
@@ -37,7 +37,6 @@ char *core_text(const char *format, ...) {
   va_start(arguments, format);
   int bytes = vsnprintf(text, sizeof(text), format, arguments);
   va_end(arguments);
-  if (bytes < 0) return NULL;
   if ((size_t)bytes >= sizeof(text)) { /* no character of UTF-8 is left in halves */
     size_t end = sizeof(text) - 1;
     while (end > 0 && ((unsigned char)text[end - 1] & 0xC0) == 0x80) end--;

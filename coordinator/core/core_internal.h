@@ -77,7 +77,6 @@ struct core_task {
   bool announced;     /* history names this phase's first message */
   bool may_hold_vote; /* some prepare may have reached the participant */
   bool heard;         /* some answer, or silence, leaves open that it knows the branch */
-  bool forgot;        /* forget is done */
 };
 
 /* ---- a client that waits ---- */
@@ -187,14 +186,13 @@ struct vow_core {
 
   uint64_t id_ms; /* of the newest id, or of the floor */
   uint16_t id_counter;
-  struct vow_id ceiling;      /* durable */
-  uint64_t ceiling_ms;        /* the same in milliseconds */
-  uint64_t ceiling_after;     /* position of its record */
-  uint64_t ceiling_logged_ms; /* of the newest ceiling record */
-  uint64_t ceiling_position;  /* position of that, until it is durable; then 0 */
-  uint64_t next_ceiling_ms;   /* the highest that was asked for */
-  bool ceiling_forced;        /* somebody waits for it */
-  bool ceiling_wanted;        /* to be emitted at the end of the step */
+  struct vow_id ceiling;     /* durable */
+  uint64_t ceiling_ms;       /* the same in milliseconds */
+  uint64_t ceiling_after;    /* position of its record */
+  uint64_t ceiling_position; /* of the newest ceiling record, until it is durable; then 0 */
+  uint64_t next_ceiling_ms;  /* of the newest ceiling record */
+  bool ceiling_forced;       /* somebody waits for it */
+  bool ceiling_wanted;       /* to be emitted at the end of the step */
 
   struct vow_core_counts counts; /* those that cannot be read off elsewhere */
 
@@ -289,7 +287,8 @@ void core_txn_advance(struct vow_core *core, struct core_txn *txn);
 bool core_txn_decided(const struct vow_core *core, const struct core_txn *txn);
 /* May its outcome be told to a client now? */
 bool core_txn_answerable(const struct vow_core *core, const struct core_txn *txn);
-/* Ended, durable, and nobody needs it any more. */
+/* Ended, its record durable, and no message under way: once its waiters are answered, and a durable
+ * outcome answers all of them, nobody needs it any more. */
 bool core_txn_over(const struct vow_core *core, const struct core_txn *txn);
 
 bool core_branch_done(const struct vow_branch *branch);

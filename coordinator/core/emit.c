@@ -21,10 +21,16 @@ static struct vow_action *add_action(struct vow_core *core) {
   return &core->actions[core->action_count++];
 }
 
+/* The first action of a step always fits. */
+static struct vow_action *first_action(struct vow_core *core) {
+  CORE_ASSERT(core->action_count == 0);
+  core->action_count = 1;
+  return core->actions;
+}
+
 void core_answer(struct vow_core *core, uint64_t token, enum vow_error error, const char *detail,
                  const struct core_txn *txn) {
-  CORE_ASSERT(core->action_count < core->action_capacity);
-  struct vow_action *action = &core->actions[core->action_count++];
+  struct vow_action *action = first_action(core);
 
   *action = (struct vow_action){.type = VOW_ACTION_ANSWER};
   action->u.answer.token = token;
@@ -35,21 +41,18 @@ void core_answer(struct vow_core *core, uint64_t token, enum vow_error error, co
 
 /* ---- records ---- */
 
+/* Before anything else: no step that asks for a ceiling has answered before. */
 static void emit_ceiling(struct vow_core *core) {
   if (!core->ceiling_wanted) return;
-  struct vow_action *action = add_action(core);
-  if (action == NULL) {
-    core->deferred = true;
-    return;
-  }
+  struct vow_action *action = first_action(core);
+
   core->ceiling_wanted = false;
-  core->ceiling_logged_ms = core->next_ceiling_ms;
   core->ceiling_position = ++core->position;
   *action = (struct vow_action){.type = VOW_ACTION_LOG};
   action->u.log.record = VOW_RECORD_ID_CEILING;
   action->u.log.position = core->position;
   action->u.log.forced = core->ceiling_forced;
-  action->u.log.ceiling = vow_id_floor(core->ceiling_logged_ms, 0);
+  action->u.log.ceiling = vow_id_floor(core->next_ceiling_ms, 0);
 }
 
 /* Operators wait for the record of what they did. */
@@ -103,11 +106,6 @@ static bool emit_answers(struct vow_core *core, struct core_txn *txn) {
 
 /* ---- messages ---- */
 
-static uint32_t clamp_ms(uint64_t ms) {
-  if (ms == 0) return 1;
-  return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
-}
-
 static void announce(struct vow_core *core, struct core_task *task, enum vow_message_type type) {
   static const char *const words[] = {[VOW_MESSAGE_PREPARE] = NULL,
                                       [VOW_MESSAGE_COMMIT] = "commit",
@@ -141,7 +139,7 @@ static uint64_t take_task(struct vow_core *core, struct core_request *request) {
   request->tasks[request->count++] = task;
   if (type == VOW_MESSAGE_PREPARE) {
     bool late = core->now_ms >= txn->deadline_ms;
-    message->timeout_ms = clamp_ms(late ? 0 : txn->deadline_ms - core->now_ms);
+    message->timeout_ms = late ? 1 : (uint32_t)(txn->deadline_ms - core->now_ms);
     message->one_phase = txn->image.delegated;
   }
   bool free_to_go =
@@ -198,6 +196,7 @@ static void emit_messages(struct vow_core *core) {
 
 /* The actions of this step may still point to it: it is freed by the next. */
 static void drop(struct vow_core *core, struct core_txn *txn) {
+  CORE_ASSERT(core_list_empty(&txn->waiters));
   core_tree_remove(&core->by_id, &txn->image.id, &txn->by_id);
   if (txn->image.idempotency_key != NULL) {
     core_tree_remove(&core->by_key, txn->image.idempotency_key, &txn->by_key);

@@ -132,7 +132,7 @@ bool core_task_message(const struct core_task *task, enum vow_message_type *out)
       return true;
     case VOW_BRANCH_HEURISTIC:
       *out = VOW_MESSAGE_FORGET;
-      return task->txn->forgetting && !branch->resolved && !task->forgot;
+      return task->txn->forgetting && !branch->resolved;
     default:
       return false;
   }

@@ -17,8 +17,7 @@ bool core_history_reserve(const struct vow_core *core, struct core_txn *txn, uin
 
   if (needed > core->config.history_max) needed = core->config.history_max;
   if (needed <= capacity) return true;
-  capacity += capacity / 2 < 4 ? 4 : capacity / 2;
-  if (capacity < needed) capacity = needed;
+  capacity = needed + capacity / 2;
   struct vow_history *history = realloc(txn->image.history, capacity * sizeof(*history));
   if (history == NULL) return false;
   txn->image.history = history;

@@ -33,7 +33,6 @@ void core_ids_load(struct vow_core *core, struct vow_id floor) {
   core->id_counter = vow_id_counter(floor);
   core->ceiling = floor;
   core->ceiling_ms = core->id_ms;
-  core->ceiling_logged_ms = core->id_ms;
   core->next_ceiling_ms = core->id_ms;
   core->ceiling_after = core->durable;
   want_ceiling(core, core->wall_ms > core->id_ms ? core->wall_ms : core->id_ms, true);
@@ -62,11 +61,11 @@ bool core_ids_issue(struct vow_core *core, struct vow_id *out) {
 
 void core_ids_durable(struct vow_core *core) {
   if (core->ceiling_position == 0 || core->durable < core->ceiling_position) return;
-  core->ceiling_ms = core->ceiling_logged_ms;
+  core->ceiling_ms = core->next_ceiling_ms;
   core->ceiling = vow_id_floor(core->ceiling_ms, 0);
   core->ceiling_after = core->ceiling_position;
   core->ceiling_position = 0;
-  core->ceiling_forced = core->ceiling_wanted && core->ceiling_forced;
+  core->ceiling_forced = false;
 }
 
 struct vow_id vow_core_id_ceiling(const struct vow_core *core) {

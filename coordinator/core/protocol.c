@@ -303,15 +303,13 @@ static char *timeout_reason(const struct core_txn *txn) {
   const struct vow_txn *image = &txn->image;
 
   if (image->state == VOW_TXN_ACTIVE) return core_text("the transaction timed out");
-  for (uint32_t i = 0; i < image->branch_count; i++) {
-    const struct vow_branch *branch = &image->branches[i];
-    if (branch->state != VOW_BRANCH_PREPARING) continue;
-    if (branch->last_error == NULL) {
-      return core_text("no vote from branch '%s' in time", branch->name);
-    }
-    return core_text("no vote from branch '%s' in time: %s", branch->name, branch->last_error);
+  /* Somebody has not voted: it would not be preparing otherwise. */
+  const struct vow_branch *branch = image->branches;
+  while (branch->state != VOW_BRANCH_PREPARING) branch++;
+  if (branch->last_error == NULL) {
+    return core_text("no vote from branch '%s' in time", branch->name);
   }
-  return NULL;
+  return core_text("no vote from branch '%s' in time: %s", branch->name, branch->last_error);
 }
 
 void core_txn_expire(struct vow_core *core, struct core_txn *txn) {
@@ -436,6 +434,5 @@ void core_txn_advance(struct vow_core *core, struct core_txn *txn) {
 }
 
 bool core_txn_over(const struct vow_core *core, const struct core_txn *txn) {
-  return txn->image.ended_ms != 0 && txn->record == CORE_RECORD_NONE &&
-         txn->logged <= core->durable && txn->inflight == 0 && core_list_empty(&txn->waiters);
+  return txn->image.ended_ms != 0 && txn->logged <= core->durable && txn->inflight == 0;
 }

@@ -283,7 +283,6 @@ static void on_forget(struct vow_core *core, struct core_task *task, const struc
     case VOW_REPLY_ANSWERED:
     case VOW_REPLY_REFUSED:
     case VOW_REPLY_UNKNOWN_BRANCH:
-      task->forgot = true;
       task->txn->pending--;
       break;
   }
@@ -294,22 +293,15 @@ static void on_forget(struct vow_core *core, struct core_task *task, const struc
 /* Does the answer fit what was asked? The codec sees to its shape, not to its sense. */
 static bool makes_sense(const struct answer *answer) {
   enum vow_outcome outcome = answer->outcome;
+  enum vow_vote vote = answer->vote;
 
-  switch (answer->to) {
-    case VOW_MESSAGE_PREPARE:
-      if (answer->vote == VOW_VOTE_NONE) return false;
-      if (outcome == VOW_OUTCOME_NONE) return true;
-      if (answer->vote == VOW_VOTE_ABORT && outcome == VOW_OUTCOME_ABORTED) return true;
-      if (!answer->one_phase) return false;
-      return is_heuristic(outcome) ||
-             (answer->vote == VOW_VOTE_COMMIT && outcome == VOW_OUTCOME_COMMITTED);
-    case VOW_MESSAGE_COMMIT:
-    case VOW_MESSAGE_ABORT:
-      return outcome != VOW_OUTCOME_NONE;
-    case VOW_MESSAGE_FORGET:
-      return true;
-  }
-  return false;
+  if (answer->to == VOW_MESSAGE_FORGET) return true;
+  if (answer->to != VOW_MESSAGE_PREPARE) return outcome != VOW_OUTCOME_NONE;
+  if (vote == VOW_VOTE_NONE) return false;
+  if (outcome == VOW_OUTCOME_NONE) return true;
+  if (outcome == VOW_OUTCOME_ABORTED) return vote == VOW_VOTE_ABORT;
+  if (!answer->one_phase) return false;
+  return is_heuristic(outcome) || vote == VOW_VOTE_COMMIT;
 }
 
 static void hear(struct vow_core *core, struct core_task *task, const struct answer *answer) {
@@ -353,12 +345,21 @@ static struct answer read_result(const struct core_request *request, const struc
   return answer;
 }
 
+static bool is_valid(const struct core_request *request, const struct vow_event *event) {
+  if (event->u.reply.count != request->count) return false;
+  for (uint32_t i = 0; i < request->count; i++) {
+    enum vow_reply_kind kind = event->u.reply.results[i].kind;
+    if (kind < VOW_REPLY_ANSWERED || kind > VOW_REPLY_UNKNOWN_BRANCH) return false;
+  }
+  return true;
+}
+
 enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) {
   uint64_t number = event->u.reply.request;
   struct core_tree_node *node = core_tree_find(&core->by_number, &number);
   if (node == NULL) return VOW_E_INVALID_ARGUMENT;
   struct core_request *request = core_container(node, struct core_request, by_number);
-  if (event->u.reply.count != request->count) return VOW_E_INVALID_ARGUMENT;
+  if (!is_valid(request, event)) return VOW_E_INVALID_ARGUMENT;
 
   const char *down = NULL;
   core_tree_remove(&core->by_number, &number, node);

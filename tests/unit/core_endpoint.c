@@ -233,13 +233,45 @@ static void idle_endpoints_stay_down(void **state) {
   assert_true(view(w, "http://a").up);
 }
 
+/* The delay never passes its limit, whatever the doubling makes of it. */
+static void the_longest_delay_is_kept(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  w->config.retry_max_ms = 1500;
+  world_must(w, &event);
+  committing(w, 1);
+  for (int i = 0; i < 10; i++) {
+    down(w, "a1");
+    assert_in_range(view(w, "http://a").retry_in_ms, 50, 1500);
+    wait_ms(w, 1500);
+  }
+}
+
+/* A view of endpoints ends, and shows no delay that is over. */
+static void views_are_of_now(void **state) {
+  struct world *w = *state;
+  struct vow_endpoint_view out;
+
+  committing(w, 1);
+  down(w, "a1");
+  assert_true(vow_core_endpoint_at(w->core, 0, w->now_ms + 5000, &out));
+  assert_int_equal(out.retry_in_ms, 0);
+  assert_false(vow_core_endpoint_at(w->core, 2, w->now_ms, &out));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(the_dead_cost_one_probe_at_a_time), TEST(stragglers_change_nothing),
-      TEST(a_failing_branch_waits_alone),      TEST(the_limit_may_be_raised),
-      TEST(a_late_message_probes_at_once),     TEST(idle_endpoints_are_bounded),
+      TEST(the_dead_cost_one_probe_at_a_time),
+      TEST(stragglers_change_nothing),
+      TEST(a_failing_branch_waits_alone),
+      TEST(the_limit_may_be_raised),
+      TEST(a_late_message_probes_at_once),
+      TEST(idle_endpoints_are_bounded),
       TEST(idle_endpoints_stay_down),
+      TEST(the_longest_delay_is_kept),
+      TEST(views_are_of_now),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,80 @@ static void history_is_bounded(void **state) {
   assert_int_equal(world_find(w, T1)->history_dropped, 4);
 }
 
+static void fail_with(struct world *w, const char *branch, const char *error) {
+  struct vow_event event = {.type = VOW_EVENT_REPLY, .u.reply.count = 1};
+
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (w->sends[i].done || strcmp(w->sends[i].branch, branch) != 0) continue;
+    event.u.reply.request = w->sends[i].request;
+    event.u.reply.results = test_calloc(1, sizeof(*event.u.reply.results));
+    event.u.reply.results[0].kind = VOW_REPLY_BRANCH_FAILED;
+    event.u.reply.results[0].error = error;
+    w->sends[i].done = true;
+    world_must(w, &event);
+    test_free(event.u.reply.results);
+    return;
+  }
+  fail();
+}
+
+static uint32_t count_failures(const struct vow_txn *t, const char *error) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < t->history_count; i++) {
+    const char *detail = t->history[i].detail;
+    count += detail != NULL && strcmp(detail, error) == 0;
+  }
+  return count;
+}
+
+/* An equal failure is looked for among the last ones only. */
+static void failures_are_compared_with_the_last(void **state) {
+  struct world *w = *state;
+  char error[32];
+
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  yes(w, "a");
+  yes(w, "b");
+  sync(w);
+  for (int i = 0; i < 18; i++) {
+    (void)snprintf(error, sizeof(error), "error %d", i % 17);
+    fail_with(w, "a", error);
+    wait_ms(w, 1600);
+  }
+  assert_int_equal(count_failures(world_find(w, T1), "error 0"), 2);
+  fail_with(w, "a", "error 16");
+  assert_int_equal(count_failures(world_find(w, T1), "error 16"), 1);
+}
+
+/* A history of one entry holds the newest. */
+static void one_entry_is_a_history(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  w->config.history_max = 1;
+  world_must(w, &event);
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  fail_with(w, "b", "one");
+  wait_ms(w, 200);
+  fail_with(w, "b", "two");
+  assert_string_equal(history(world_find(w, T1)), "attempt-failed 2 (two)");
+}
+
+/* A text that is no text is cut, too. */
+static void garbage_is_bounded(void **state) {
+  struct world *w = *state;
+  char error[2048];
+
+  memset(error, 0x80, sizeof(error) - 1);
+  error[sizeof(error) - 1] = '\0';
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  fail_with(w, "b", error);
+  assert_string_equal(world_find(w, T1)->branches[1].last_error, "");
+}
+
 static void reply_with(struct world *w, const char *reason) {
   world_reply(w, &w->sends[0], VOW_REPLY_ANSWERED,
               (struct vow_message_reply){.vote = VOW_VOTE_ABORT, .reason = reason}, false);
@@ -173,6 +247,19 @@ static void reasons_are_bounded(void **state) {
     assert_int_equal(bytes % 3, 0);
     world_free(w);
   }
+}
+
+/* Plain text is cut exactly at the bound. */
+static void plain_reasons_are_bounded(void **state) {
+  struct world *w = *state;
+  char reason[4096];
+
+  memset(reason, 'x', sizeof(reason) - 1);
+  reason[sizeof(reason) - 1] = '\0';
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  reply_with(w, reason);
+  assert_int_equal(strlen(world_find(w, T1)->reason), 1023);
 }
 
 /* Whoever gives no sentence with an error gets one made. */
@@ -200,7 +287,11 @@ int main(void) {
       TEST(operators_and_restarts_are_in_it),
       TEST(repeated_failures_are_counted),
       TEST(history_is_bounded),
+      TEST(failures_are_compared_with_the_last),
+      TEST(one_entry_is_a_history),
+      TEST(garbage_is_bounded),
       TEST(reasons_are_bounded),
+      TEST(plain_reasons_are_bounded),
       TEST(errors_always_say_something),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,6 +152,25 @@ static void the_ceiling_moves_ahead(void **state) {
   expect(w, "answer #4 ok t4 active created");
 }
 
+/* A smaller reserve never lowers a ceiling. */
+static void the_reserve_may_shrink(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  w->wall_ms += 9999;
+  begin(w, ""); /* the next ceiling rides along, 10 s ahead */
+  w->config.id_reserve_ms = 10;
+  world_must(w, &event);
+  w->wall_ms += 100;
+  begin(w, "");
+  expect(w, "log ceiling", "answer #1 ok t1 active created", "log! ceiling");
+  sync(w);
+  expect(w, "answer #2 ok t2 active created");
+  w->wall_ms += 9000;
+  begin(w, "");
+  expect(w, "answer #3 ok t3 active created");
+}
+
 /* A new core begins above every id that can have been issued, though the clock is behind. */
 static void ids_grow_across_restarts(void **state) {
   struct world *w = *state;
@@ -204,11 +223,17 @@ static void the_watermark_waits_for_the_oldest(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(ids_follow_the_clock),          TEST(the_clock_may_stand_or_go_back),
-      TEST(a_begin_waits_for_the_ceiling), TEST(a_begin_may_wait_twice),
-      TEST(held_begins_are_freed),         TEST(a_held_begin_may_be_pending),
-      TEST(the_ceiling_moves_ahead),       TEST(ids_grow_across_restarts),
-      TEST(a_mad_clock_is_survived),       TEST(the_watermark_waits_for_the_oldest),
+      TEST(ids_follow_the_clock),
+      TEST(the_clock_may_stand_or_go_back),
+      TEST(a_begin_waits_for_the_ceiling),
+      TEST(a_begin_may_wait_twice),
+      TEST(held_begins_are_freed),
+      TEST(a_held_begin_may_be_pending),
+      TEST(the_ceiling_moves_ahead),
+      TEST(the_reserve_may_shrink),
+      TEST(ids_grow_across_restarts),
+      TEST(a_mad_clock_is_survived),
+      TEST(the_watermark_waits_for_the_oldest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,32 @@ enum vow_error __wrap_vow_core_new(struct vow_core **out, const struct vow_core_
 
 /* ---- the story ---- */
 
+/* Stories whose only growth of the list of actions is for a certain kind of action. */
+static void two_actions_at_once(struct world *w, int kind) {
+  struct vow_event event = {.u.begin.timeout_ms = 100};
+
+  switch (kind) {
+    case 0: /* the second is an answer */
+      begin_one_shot(w, "");
+      break;
+    case 1: /* a record */
+      begin_with(w, &event, "a+");
+      event = (struct vow_event){.u.begin.timeout_ms = 100};
+      begin_with(w, &event, "b+");
+      wait_ms(w, 100);
+      break;
+    case 2: /* a message */
+      begin_one_shot(w, "a+ b+");
+      break;
+    default: /* an answer, and another transaction behind it */
+      w->wall_ms += 86400000;
+      begin(w, "a+");
+      begin(w, "b+");
+      sync(w);
+      break;
+  }
+}
+
 static void first_part(struct world *w) {
   struct vow_event keyed = {
       .u.begin = {.idempotency_key = "key", .metadata = "{}", .traceparent = "00", .commit = true}};
@@ -97,7 +123,7 @@ static void first_part(struct world *w) {
 
   begin(w, "a1@a+ b1@b"); /* t1 commits */
   enlist(w, T1, "c1@c+");
-  enlist(w, T1, "_@d");
+  for (int i = 0; i < 3; i++) enlist(w, T1, "_@d");
   begin_with(w, &keyed, "a2@a+ b2@e+"); /* t2 aborts, under a key */
   keyed = (struct vow_event){.u.begin = {.idempotency_key = "key", .commit = true}};
   begin_with(w, &keyed, "a2@a+ b2@e+");
@@ -108,12 +134,16 @@ static void first_part(struct world *w) {
   sync(w);
   yes(w, "a1");
   failed(w, "b1");
+  wait_ms(w, 100);
+  failed(w, "b1");
   no(w, "a2", "no money");
   down(w, "b2");
   wait_ms(w, 1200);
   yes(w, "b1");
   yes(w, "c1");
   read_only(w, "4");
+  read_only(w, "5");
+  read_only(w, "6");
   sync(w);
   abort_txn(w, 4);
   resolve(w, 5, 0, VOW_OUTCOME_ABORTED);
@@ -133,18 +163,19 @@ static void second_part(struct world *w) {
   sync(w);
 }
 
-/* Everything that is asked is answered as it should be, until nothing is left. */
+/* Everything that is asked is answered, and what nobody commits times out, until nothing is left.
+ */
 static void last_part(struct world *w) {
   const struct vow_id nil = {{0}};
 
-  for (int round = 0; round < 60 && vow_core_next(w->core, nil) != NULL; round++) {
+  for (int round = 0; round < 150 && vow_core_next(w->core, nil) != NULL; round++) {
     for (uint32_t i = 0; i < w->send_count; i++) {
       struct world_send *send = &w->sends[i];
       if (send->done) continue;
-      enum vow_outcome outcome =
-          send->type == VOW_MESSAGE_COMMIT ? VOW_OUTCOME_COMMITTED : VOW_OUTCOME_ABORTED;
-      world_reply(w, send, VOW_REPLY_ANSWERED, (struct vow_message_reply){.outcome = outcome},
-                  false);
+      struct vow_message_reply reply = {.outcome = VOW_OUTCOME_ABORTED};
+      if (send->type == VOW_MESSAGE_COMMIT) reply.outcome = VOW_OUTCOME_COMMITTED;
+      if (send->type == VOW_MESSAGE_PREPARE) reply.vote = VOW_VOTE_ABORT;
+      world_reply(w, send, VOW_REPLY_ANSWERED, reply, false);
     }
     sync(w);
     wait_ms(w, 500);
@@ -178,7 +209,9 @@ static char *sorted(const char *trace) {
   return out;
 }
 
-static char *tell(void) {
+#define STORIES 5
+
+static char *tell(int story) {
   uint64_t armed = fail_from;
   fail_from = UINT64_MAX;
   struct world *w = world_new_bare();
@@ -188,8 +221,12 @@ static char *tell(void) {
   allocations = 0;
   world_load(w);
   sync(w);
-  first_part(w);
-  second_part(w);
+  if (story == STORIES - 1) {
+    first_part(w);
+    second_part(w);
+  } else {
+    two_actions_at_once(w, story);
+  }
   last_part(w);
   for (uint64_t token = 1; token <= w->token; token++) assert_int_equal(w->answered[token], 1);
   char *end = sorted(w->trace);
@@ -197,15 +234,15 @@ static char *tell(void) {
   return end;
 }
 
-static void sweep(uint64_t burst) {
+static void sweep(int story, uint64_t burst) {
   fail_from = UINT64_MAX;
   fail_count = 0;
-  char *whole = tell();
+  char *whole = tell(story);
   uint64_t last = allocations;
-  assert_true(last > 300);
+  assert_true(last >= 6);
   fail_count = burst;
   for (fail_from = 1; fail_from <= last; fail_from++) {
-    char *end = tell();
+    char *end = tell(story);
     if (strcmp(end, whole) != 0) {
       fprintf(stderr, "expected:\n%sbut was:\n%s", whole, end);
       fail_msg("it ends otherwise when allocation %llu fails", (unsigned long long)fail_from);
@@ -217,12 +254,12 @@ static void sweep(uint64_t burst) {
 
 static void one_failure_changes_nothing(void **state) {
   (void)state;
-  sweep(1);
+  for (int story = 0; story < STORIES; story++) sweep(story, 1);
 }
 
 static void failures_in_a_row_change_nothing(void **state) {
   (void)state;
-  sweep(7);
+  for (int story = 0; story < STORIES; story++) sweep(story, 7);
 }
 
 static void vote_all(struct world *w) {

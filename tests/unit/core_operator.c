@@ -117,6 +117,23 @@ static void settled_otherwise_is_heuristic(void **state) {
          "log t1 committed heuristic-mixed forgotten ended", "answer #5 ok t1 committed");
 }
 
+/* Settling twice the same way is settling once, also when it is against the decision. */
+static void settling_may_be_repeated(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+ b+ c+");
+  commit_no_wait(w, T1);
+  yes(w, "a");
+  no(w, "b", NULL);
+  resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  sync(w);
+  world_forget_trace(w);
+  resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  expect(w, "answer #4 ok t1 aborting",
+         "answer #5 illegal-state t1 aborting: the branch was settled the other way before");
+}
+
 /* A branch under abort that committed all the same is a heuristic commit. */
 static void an_abort_may_come_too_late(void **state) {
   struct world *w = *state;
@@ -222,6 +239,7 @@ int main(void) {
       TEST(a_lost_branch_is_a_hazard),
       TEST(settled_as_decided_is_plain),
       TEST(settled_otherwise_is_heuristic),
+      TEST(settling_may_be_repeated),
       TEST(an_abort_may_come_too_late),
       TEST(acts_need_a_reason),
       TEST(operators_wait_like_others),

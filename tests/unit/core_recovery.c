@@ -69,6 +69,24 @@ static void preparing_becomes_aborting(void **state) {
   assert_int_equal(counts.recovered, 1);
 }
 
+/* A record without branches has nobody to be told. */
+static void an_empty_record_ends(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
+
+  begin(w, "");
+  struct vow_txn image = world_copy_image(world_find(w, T1));
+  vow_core_free(w->core);
+  assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
+  event.u.load_begin.position = w->position;
+  event.u.load_begin.id_floor = w->ceiling;
+  world_must(w, &event);
+  world_forget_trace(w);
+  event = (struct vow_event){.type = VOW_EVENT_LOAD, .u.load = &image};
+  world_must(w, &event);
+  expect(w, "log t1 aborted ended");
+}
+
 static void committing_goes_on(void **state) {
   struct world *w = *state;
 
@@ -419,6 +437,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(what_was_not_recorded_is_over),
       TEST(preparing_becomes_aborting),
+      TEST(an_empty_record_ends),
       TEST(committing_goes_on),
       TEST(a_lost_end_is_repeated),
       TEST(a_delegation_is_asked_about),

@@ -128,6 +128,9 @@ static void loading_is_waited_for(void **state) {
   vow_core_free(w->core);
   assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
   assert_true(vow_core_loading(w->core));
+  load.type = VOW_EVENT_LOAD_END;
+  assert_int_equal(world_step(w, &load), VOW_E_INVALID_ARGUMENT);
+  load.type = VOW_EVENT_LOAD_BEGIN;
   begin(w, "");
   expect(w, "answer #1 loading");
   load.u.load_begin.position = w->position;
@@ -307,6 +310,13 @@ static void nonsense_is_refused(void **state) {
   event.u.reply.request = w->sends[0].request;
   event.u.reply.count = 2;
   assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
+  event.u.reply.count = 1;
+  for (int kind = 0; kind <= 6; kind += 6) {
+    event.u.reply.results = test_calloc(1, sizeof(*event.u.reply.results));
+    event.u.reply.results[0].kind = (enum vow_reply_kind)kind;
+    assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
+    test_free(event.u.reply.results);
+  }
   event = (struct vow_event){.type = VOW_EVENT_DURABLE, .u.position = w->position + 1};
   assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
   event = (struct vow_event){.type = VOW_EVENT_DURABLE, .u.position = 1}; /* old news */
