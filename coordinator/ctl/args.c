@@ -208,11 +208,13 @@ static const char *last_token(char **argv) {
 }
 
 /* Takes one option that getopt_long() has found among the allowed ones. */
-static enum ctl_exit take_option(struct ctl_args *args, char **argv, int id, uint64_t allowed) {
+static enum ctl_exit take_option(struct ctl_args *args, char **argv, int found, uint64_t allowed) {
+  int id = option_of(found);
   const struct ctl_option *option = &ctl_options[id];
-  const char *token = last_token(argv);
   char source[40];
-  if (strncmp(token, "--", 2) == 0 && strcspn(token + 2, "=") != strlen(option->name)) {
+  /* Of a letter the last token says nothing: several may share one. */
+  const char *token = found == LETTER_OF(id) ? last_token(argv) : NULL;
+  if (token != NULL && strcspn(token + 2, "=") != strlen(option->name)) {
     return unknown_option(token, allowed, args->command);
   }
   if (ctl_given(args, (enum ctl_option_id)id)) {
@@ -254,7 +256,7 @@ static enum ctl_exit read_options(struct ctl_args *args, int argc, char **argv, 
       code = ctl_fail(CTL_EXIT_USAGE, see_help(args->command), "--%s needs a value: --%s %s.",
                       ctl_options[id].name, ctl_options[id].name, ctl_options[id].value);
     } else {
-      code = take_option(args, argv, option_of(found), allowed);
+      code = take_option(args, argv, found, allowed);
     }
     if (code != CTL_EXIT_OK) return code;
   }
@@ -331,7 +333,7 @@ enum ctl_exit ctl_args_parse(int argc, char **argv, struct ctl_args *out) {
   uint64_t allowed;
   enum ctl_exit code = find_command(&args, argc, argv);
   if (code != CTL_EXIT_OK) return code;
-  if (asks_for_help(&args)) goto out;
+  if (asks_for_help(&args) || args.command == NULL) goto out;
 
   allowed = args.command->options | EVERY_COMMAND;
   if ((args.given & ~allowed) != 0) {

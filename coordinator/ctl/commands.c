@@ -151,6 +151,16 @@ const struct ctl_command ctl_commands[] = {
               "says how many.",
    .examples = EXAMPLES("vowctl export --log /var/lib/vow/vow.log > history.jsonl",
                         "vowctl export --log /var/lib/vow/vow.log --state aborted | jq .reason")},
+  {.name = "recover", .run = ctl_recover,
+   .options = B(LOG) | B(JSON) | B(YES) | B(DRY_RUN) | B(TIMEOUT) | B(ADVERTISE_URL),
+   .required = B(LOG),
+   .summary = "drive everything in doubt to its end, without a daemon",
+   .details = "Works on a log whose daemon is dead: aborts what is undecided, pushes what is "
+              "decided, and asks about what was delegated, until every branch has acknowledged or "
+              "the time is over. Safe to stop and to repeat. Ends with 7 when something is left.",
+   .examples = EXAMPLES("vowctl recover --log /var/lib/vow/vow.log --dry-run",
+                        "vowctl recover --log /var/lib/vow/vow.log --timeout 10m",
+                        "vowctl recover --log /var/lib/vow/vow.log --yes --json > report.json")},
   {.name = "completion", .run = ctl_completion, .operand = CTL_OPERAND_SHELL,
    .summary = "print the completion script of a shell",
    .details = "Prints a completion script for bash or zsh. An installed vowctl has both in place.",

@@ -4,21 +4,28 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "args.h"
+
+static bool reader_is_gone(void) {
+  struct pollfd out = {.fd = STDOUT_FILENO};
+  return poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
 
 /* Output that did not get through is a failure, unless the reader has simply seen enough
  * (`vowctl list | head`): then the result of the command stands. */
 static enum ctl_exit flush_output(enum ctl_exit code) {
   errno = 0;
   bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;
-  if (!failed || errno == EPIPE) return code;
-  if (errno == 0) errno = EIO;
-  enum ctl_exit failure = ctl_fail(CTL_EXIT_FAILED, "Make room, or write elsewhere.",
-                                   "standard output cannot be written: %s.", strerror(errno));
+  if (!failed || reader_is_gone()) return code;
+  enum ctl_exit failure =
+      ctl_fail(CTL_EXIT_FAILED, "Make room, or write elsewhere.",
+               "standard output cannot be written: %s.", strerror(errno == 0 ? EIO : errno));
   return code == CTL_EXIT_OK ? failure : code;
 }
 

@@ -150,30 +150,46 @@ static unsigned count_lines(const struct vow_buf *text) {
   return lines;
 }
 
+/* Over what was there before, so that nothing flickers: each line ends what the old one left, and
+ * the last one clears the rest. */
+static void redraw(const struct vow_buf *text) {
+  fputs("\033[H", stdout);
+  for (const char *line = vow_buf_text(text); *line != '\0';) {
+    size_t bytes = strcspn(line, "\n");
+    printf("%.*s\033[K\n", (int)bytes, line);
+    line += bytes + (line[bytes] == '\n');
+  }
+  fputs("\033[J", stdout);
+}
+
+static void table_append(struct vow_buf *out, const struct watch *watch, const struct look *look) {
+  struct ctl_table table;
+  unsigned used = count_lines(out) + 3; /* its heading, "and more", the cursor */
+  size_t room = watch->terminal.height > used ? watch->terminal.height - used : 1;
+  ctl_table_init(&table, &watch->terminal, ctl_list_titles, CTL_LIST_COLUMNS);
+  for (size_t i = 0; i < look->count && i < room; i++) {
+    ctl_list_row(&table, &look->txns[i], look->time_ms);
+  }
+  ctl_table_flush(&table, out);
+  if (look->count > room) vow_buf_printf(out, "and %zu more\n", look->count - room);
+  ctl_table_fini(&table);
+}
+
 static void draw(struct watch *watch, const struct look *look, const char *trouble) {
   char time[CTL_TIME_BYTES];
-  struct ctl_table table;
   struct vow_buf out;
   vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
   ctl_terminal_of(stdout, &watch->terminal); /* the window may have changed its size */
   ctl_time_format(look->time_ms, time);
-  vow_buf_printf(&out, "\033[H\033[2J%s  %s  (Ctrl-C ends)\n", time, watch->client.base);
+  vow_buf_printf(&out, "%s  %s  (Ctrl-C ends)\n", time, watch->client.base);
   if (trouble != NULL) {
     ctl_fact(&out, &watch->terminal, "daemon", CTL_BAD, trouble);
   } else {
     ctl_status_append(&out, &watch->terminal, &look->status, look->time_ms);
     vow_buf_puts(&out, "\n");
-    ctl_table_init(&table, &watch->terminal, ctl_list_titles, CTL_LIST_COLUMNS);
-    unsigned used = count_lines(&out) + 3;
-    size_t room = watch->terminal.height > used ? watch->terminal.height - used : 1;
-    for (size_t i = 0; i < look->count && i < room; i++) {
-      ctl_list_row(&table, &look->txns[i], look->time_ms);
-    }
-    ctl_table_flush(&table, &out);
-    if (look->count > room) vow_buf_printf(&out, "and %zu more\n", look->count - room);
-    ctl_table_fini(&table);
+    table_append(&out, watch, look);
   }
-  ctl_put(&out);
+  redraw(&out);
   vow_buf_fini(&out);
 }
 
@@ -251,6 +267,15 @@ static void say_changes(struct watch *watch, const struct look *look) {
   }
 }
 
+/* As compact JSON: what the daemon sends may have line breaks. */
+static void write_node(struct vow_jsonw *w, const char *key, const struct vow_json_node *node) {
+  struct vow_buf text;
+  vow_buf_init(&text, CTL_OUTPUT_BYTES_MAX);
+  vow_json_dump(node, &text);
+  vow_jsonw_raw(w, key, vow_buf_text(&text), text.bytes);
+  vow_buf_fini(&text);
+}
+
 static void print_json(const struct look *look, const char *trouble) {
   struct vow_buf out;
   struct vow_jsonw w;
@@ -260,15 +285,9 @@ static void print_json(const struct look *look, const char *trouble) {
   vow_jsonw_time(&w, "time", look->time_ms);
   vow_jsonw_string(&w, "error", trouble);
   if (trouble == NULL) {
-    vow_jsonw_raw(&w, "status", look->status_reply.body, look->status_reply.body_bytes);
+    write_node(&w, "status", vow_json_root(look->status_reply.json));
     vow_jsonw_array(&w, "transactions");
-    for (size_t i = 0; i < look->count; i++) {
-      struct vow_buf item;
-      vow_buf_init(&item, CTL_OUTPUT_BYTES_MAX);
-      vow_json_dump(look->txns[i].node, &item);
-      vow_jsonw_raw(&w, NULL, vow_buf_text(&item), item.bytes);
-      vow_buf_fini(&item);
-    }
+    for (size_t i = 0; i < look->count; i++) write_node(&w, NULL, look->txns[i].node);
     vow_jsonw_end(&w);
   }
   vow_jsonw_end(&w);

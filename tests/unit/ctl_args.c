@@ -80,6 +80,16 @@ static void an_operand_may_stand_among_the_options(void **state) {
   assert_int_equal(args.id.bytes[15], 0x0f);
 }
 
+static void both_timeouts_have_one_name(void **state) {
+  struct ctl_args args;
+  char said[2048];
+  (void)state;
+  assert_int_equal(PARSE(&args, said, "recover", "--log", "f", "--timeout", "10m"), CTL_EXIT_OK);
+  assert_int_equal(args.number[CTL_OPT_TIMEOUT], 600000);
+  assert_int_equal(PARSE(&args, said, "status", "--timeout", "2s"), CTL_EXIT_OK);
+  assert_int_equal(args.number[CTL_OPT_WAIT], 2000);
+}
+
 static void the_environment_stands_between_flag_and_default(void **state) {
   struct ctl_args args;
   char said[2048];
@@ -109,6 +119,8 @@ static void help_and_version_win_over_what_else_is_wrong(void **state) {
   assert_string_equal(args.command->name, "help");
   assert_string_equal(args.operand, "resolve");
   assert_int_equal(PARSE(&args, said, "list", "-V"), CTL_EXIT_OK);
+  assert_null(args.command);
+  assert_int_equal(PARSE(&args, said, "list", "--json", "-hV"), CTL_EXIT_OK);
   assert_null(args.command);
 }
 
@@ -209,6 +221,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(options_stand_before_and_behind_the_command),
       cmocka_unit_test(an_operand_may_stand_among_the_options),
+      cmocka_unit_test(both_timeouts_have_one_name),
       cmocka_unit_test(the_environment_stands_between_flag_and_default),
       cmocka_unit_test(help_and_version_win_over_what_else_is_wrong),
       cmocka_unit_test(unknown_words_name_themselves_and_the_nearest),
