@@ -81,7 +81,7 @@ bool vow_pbranch_waits(const struct vow_pbranch *b) {
 }
 
 bool vow_pbranch_in_doubt(const struct vow_pbranch *b) {
-  return b->durable == VOW_PRECORD_PREPARED && !vow_pbranch_is_ended(b);
+  return b->durable == VOW_PRECORD_PREPARED;
 }
 
 void vow_pbranch_move(struct vow_pbranch *b, enum vow_pbranch_state to) {
@@ -336,7 +336,7 @@ enum vow_error vow_pbranch_logged(struct vow_pbranch *b, struct vow_pstep *step,
         vow_pbranch_call(b, step, VOW_MESSAGE_PREPARE, VOW_PBRANCH_PREPARING);
       } else {
         rest(b, step, VOW_PBRANCH_PREPARED);
-        vow_pbranch_answer_votes(b, step);
+        vow_pbranch_answer_all(b, step);
       }
       return VOW_OK;
     case VOW_PBRANCH_DECISION_WRITING:

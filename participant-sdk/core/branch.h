@@ -199,10 +199,11 @@ struct vow_pstep {
   uint32_t capacity;
 };
 
-/* A request for this branch. A branch that nobody knew comes in as NONE, and stays NONE if it need
- * not be kept. `live` is there. */
+/* A request for this branch. A branch that nobody knew comes in as NONE. `live` is there, but for
+ * branches that have ended and do not need it. */
 void vow_pbranch_message(struct vow_pbranch *branch, struct vow_pstep *step,
                          const struct vow_pwaiter *waiter);
+bool vow_pbranch_needs_live(const struct vow_pbranch *branch, enum vow_message_type type);
 /* A request for a branch that nobody knows. `over`: its id is below the watermark; `full`: why
  * nothing new is prepared, or NULL. True: answered; false: it needs a branch. */
 bool vow_pbranch_unknown(struct vow_pstep *step, const struct vow_pwaiter *waiter, bool over,

@@ -20,9 +20,8 @@ bool vow_pbranch_join(struct vow_pbranch *b, struct vow_pstep *step,
                       const struct vow_pwaiter *waiter);
 void vow_pbranch_refuse(const struct vow_pbranch *b, struct vow_pstep *step,
                         const struct vow_pwaiter *waiter);
-/* Tells those who wait: the settled truth, the vote, or that it failed. */
+/* Tells those who wait the truth, or that it failed. */
 void vow_pbranch_answer_all(struct vow_pbranch *b, struct vow_pstep *step);
-void vow_pbranch_answer_votes(struct vow_pbranch *b, struct vow_pstep *step);
 void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vow_error error,
                           const char *why);
 

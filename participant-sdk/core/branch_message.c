@@ -82,21 +82,6 @@ void vow_pbranch_answer_all(struct vow_pbranch *b, struct vow_pstep *step) {
   b->live->waiter_count = 0;
 }
 
-/* A yes vote is durable and the branch is not over: those who wait for the vote get it. */
-void vow_pbranch_answer_votes(struct vow_pbranch *b, struct vow_pstep *step) {
-  struct vow_plive *live = b->live;
-  uint32_t kept = 0;
-  for (uint32_t i = 0; i < live->waiter_count; i++) {
-    struct vow_pwaiter waiter = live->waiters[i];
-    if (waiter.type == VOW_MESSAGE_PREPARE) {
-      answer(b, step, &waiter);
-    } else {
-      live->waiters[kept++] = waiter;
-    }
-  }
-  live->waiter_count = kept;
-}
-
 /* What was tried did not happen. While no yes is on disk, a vote abort needs no record in two
  * phases: were it forgotten, the branch would prepare again and be told that it aborted. In one
  * phase it would commit instead, so there it stays an error, and one that the coordinator does not
@@ -144,7 +129,7 @@ static void on_prepare(struct vow_pbranch *b, struct vow_pstep *step,
     case VOW_PBRANCH_NONE:
       b->live->one_phase = waiter->one_phase;
       (void)vow_pbranch_join(b, step, waiter);
-      if (step->config->intent && !step->config->atomic) {
+      if (step->config->intent) {
         vow_pbranch_write(b, step, VOW_PRECORD_INTENT, VOW_PBRANCH_INTENT_WRITING, true);
       } else {
         vow_pbranch_call(b, step, VOW_MESSAGE_PREPARE, VOW_PBRANCH_PREPARING);
@@ -262,6 +247,11 @@ static void on_forget(struct vow_pbranch *b, struct vow_pstep *step,
   } else {
     vow_pbranch_refuse(b, step, waiter);
   }
+}
+
+bool vow_pbranch_needs_live(const struct vow_pbranch *b, enum vow_message_type type) {
+  return (b->state == VOW_PBRANCH_READ_ONLY && type == VOW_MESSAGE_ABORT) ||
+         (b->state == VOW_PBRANCH_HEURISTIC && type == VOW_MESSAGE_FORGET);
 }
 
 void vow_pbranch_message(struct vow_pbranch *b, struct vow_pstep *step,

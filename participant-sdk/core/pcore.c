@@ -110,12 +110,18 @@ static void end(struct vow_pcore *core, struct vow_pbranch *b, uint8_t state_bef
   put_back(core, b);
 }
 
-/* A few tombstones that the watermark has passed, with a record that is written anyway. */
+/* A tombstone that the watermark has passed; NULL: none. */
+static struct vow_pbranch *purgeable(const struct vow_pcoordinator *coordinator) {
+  struct vow_pbranch *b = coordinator ? vow_pheap_top(&coordinator->tombstones) : NULL;
+  return b && vow_id_compare(b->transaction, coordinator->finished_below) < 0 ? b : NULL;
+}
+
+/* A few of them, with a record that is written anyway. */
 static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
   uint32_t n = 0;
   while (n < VOW_PCORE_PURGE_MAX) {
-    struct vow_pbranch *b = vow_pheap_top(&coordinator->tombstones);
-    if (!b || vow_id_compare(b->transaction, coordinator->finished_below) >= 0) break;
+    struct vow_pbranch *b = purgeable(coordinator);
+    if (!b) break;
     core->purged[n++] = (struct vow_precord_key){b->transaction, b->number};
     begin(core, b);
     vow_ptable_drop(core, b);
@@ -154,13 +160,14 @@ static void reply_error(struct vow_pcore *core, uint64_t token, enum vow_message
 
 /* ---- messages ---- */
 
-/* What keeps a branch nobody knows from being taken in; VOW_OK: nothing. */
-static enum vow_error limits(const struct vow_pcore *core, enum vow_message_type type,
-                             const char **detail) {
+/* What keeps a branch nobody knows from being taken in; VOW_OK: nothing. Tombstones that can be
+ * purged are no obstacle: the records of the new branch will take them along. */
+static enum vow_error limits(const struct vow_pcore *core, const struct vow_pcoordinator *c,
+                             enum vow_message_type type, const char **detail) {
   const struct vow_pconfig *config = &core->config;
   if (core->counts.unfinished >= config->branches_max) {
     *detail = "the limit of unfinished branches is reached";
-  } else if (core->counts.tombstones >= config->tombstones_max) {
+  } else if (core->counts.tombstones >= config->tombstones_max && !purgeable(c)) {
     *detail = "too many finished branches wait until their coordinator has moved on";
   } else if (type == VOW_MESSAGE_PREPARE && core->counts.preparing >= config->preparing_max) {
     *detail = "too many branches wait for their prepare callback";
@@ -187,7 +194,7 @@ static struct vow_pbranch *take_in(struct vow_pcore *core, const struct vow_mess
                                    struct vow_pcoordinator *coordinator, uint64_t token) {
   const char *detail = NULL;
   struct vow_pbranch *b = NULL;
-  enum vow_error error = limits(core, message->type, &detail);
+  enum vow_error error = limits(core, coordinator, message->type, &detail);
   if (!error) error = meet_coordinator(core, message, &coordinator, &detail);
   if (!error) {
     struct vow_precord record = {.transaction = message->transaction,
@@ -216,7 +223,7 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
     b = take_in(core, message, c, waiter.token);
     if (!b) return;
   }
-  if (!b->live && vow_ptable_make_live(b, NULL, 0)) {
+  if (vow_pbranch_needs_live(b, waiter.type) && vow_ptable_make_live(b, NULL, 0)) {
     reply_error(core, waiter.token, waiter.type, VOW_E_NO_MEMORY, NULL);
     return;
   }
