@@ -15,6 +15,7 @@
 #include "reason.h"
 
 #define BATCH_MAX            1000 /* jobs of one transaction */
+#define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
@@ -322,7 +323,8 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
     if (pthread_cond_timedwait(&log->wake, &log->lock, &deadline) != 0) break;
   }
   struct vow_log_job *jobs = log->queue, **end = &jobs;
-  for (uint32_t n = 0; *end && n < BATCH_MAX; n++) {
+  uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
+  for (uint32_t n = 0; *end && n < jobs_max; n++) {
     log->forced_count -= (*end)->forced;
     end = &(*end)->next;
   }

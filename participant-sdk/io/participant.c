@@ -42,6 +42,12 @@ void vow_reason_set(struct vow_reason *reason, const char *format, ...) {
   }
 }
 
+/* Writes `text`, or what there is to say of the error. */
+static void tell(char *why, size_t why_bytes, enum vow_error error, const char *text) {
+  if (!why || why_bytes == 0) return;
+  (void)snprintf(why, why_bytes, "%s", text[0] ? text : vow_error_text(error));
+}
+
 /* ---- options ---- */
 
 void vow_participant_options_init(struct vow_participant_options *options) {
@@ -60,8 +66,10 @@ void vow_participant_options_init(struct vow_participant_options *options) {
 
 /* The caller may have been built against an older or a newer struct. */
 static enum vow_error copy_options(const struct vow_participant_options *given,
-                                   struct vow_participant_options *out) {
+                                   struct vow_participant_options *out, char *why,
+                                   size_t why_bytes) {
   if (given->size < offsetof(struct vow_participant_options, callback_threads)) {
+    (void)snprintf(why, why_bytes, "call vow_participant_options_init first");
     return VOW_E_INVALID_ARGUMENT;
   }
   vow_participant_options_init(out);
@@ -173,7 +181,7 @@ enum vow_error vow_participant_open_with(struct vow_participant **out,
   char text[VOW_DETAIL_BYTES] = "";
   struct vow_participant *p = calloc(1, sizeof *p);
   enum vow_error error = p ? VOW_OK : VOW_E_NO_MEMORY;
-  if (!error) error = copy_options(options, &p->options);
+  if (!error) error = copy_options(options, &p->options, text, sizeof text);
   if (!error) {
     init_locks(p);
     if (getrandom(&p->random_state, sizeof p->random_state, GRND_NONBLOCK) < 0) {
@@ -186,9 +194,7 @@ enum vow_error vow_participant_open_with(struct vow_participant **out,
     }
   }
   if (error) {
-    if (why && why_bytes > 0) {
-      (void)snprintf(why, why_bytes, "%s", text[0] ? text : vow_error_text(error));
-    }
+    tell(why, why_bytes, error, text);
     free(p);
     return error;
   }
@@ -207,22 +213,29 @@ enum vow_error vow_participant_open(struct vow_participant **out,
 enum vow_error vow_participant_listen(struct vow_participant *p, const char *address, char *why,
                                       size_t why_bytes) {
   char text[VOW_DETAIL_BYTES] = "";
-  enum vow_error error = VOW_E_ILLEGAL_STATE;
-  pthread_mutex_lock(&p->lock);
-  if (p->server) {
-    (void)snprintf(text, sizeof text, "this participant listens already");
-  } else {
-    error = vow_server_open(&p->server, p, address, text, sizeof text);
+  struct vow_server *server = NULL;
+  enum vow_error error = vow_server_open(&server, p, address, text, sizeof text);
+  if (!error) {
+    pthread_mutex_lock(&p->lock);
+    bool first = !p->server;
+    if (first) p->server = server;
+    pthread_mutex_unlock(&p->lock);
+    if (!first) {
+      vow_server_quiesce(server);
+      vow_server_close(server, 0);
+      error = VOW_E_ILLEGAL_STATE;
+      (void)snprintf(text, sizeof text, "this participant listens already");
+    }
   }
-  pthread_mutex_unlock(&p->lock);
-  if (error && why && why_bytes > 0) {
-    (void)snprintf(why, why_bytes, "%s", text[0] ? text : vow_error_text(error));
-  }
+  if (error) tell(why, why_bytes, error, text);
   return error;
 }
 
-uint16_t vow_participant_port(const struct vow_participant *p) {
-  return p->server ? vow_server_port(p->server) : 0;
+uint16_t vow_participant_port(struct vow_participant *p) {
+  pthread_mutex_lock(&p->lock);
+  uint16_t port = p->server ? vow_server_port(p->server) : 0;
+  pthread_mutex_unlock(&p->lock);
+  return port;
 }
 
 /* ---- requests of the application ---- */

@@ -211,7 +211,10 @@ static enum vow_error listen_on(struct vow_server *server, const char *address, 
     (void)snprintf(why, why_bytes, "%.200s: %s", host, gai_strerror(code));
     return VOW_E_INVALID_ARGUMENT;
   }
-  server->listen_fd = open_socket(found);
+  server->listen_fd = -1;
+  for (struct addrinfo *where = found; where && server->listen_fd < 0; where = where->ai_next) {
+    server->listen_fd = open_socket(where);
+  }
   int saved = errno;
   freeaddrinfo(found);
   if (server->listen_fd >= 0) return VOW_OK;

@@ -296,6 +296,23 @@ static void past_the_limit_of_tombstones_prepare_is_told_to_come_again(void **st
   expect_part(send_message(f, "prepare", 2, ""), 503, "wait until their coordinator");
 }
 
+static enum vow_vote complain_at_length(void *context, const struct vow_work *work,
+                                        struct vow_reason *reason) {
+  (void)context;
+  (void)work;
+  vow_reason_set(reason, "%0198d\xE2\x82\xAC and more", 0); /* the euro does not fit */
+  return VOW_VOTE_ABORT;
+}
+
+static void a_long_reason_is_cut_at_a_whole_character(void **state) {
+  struct fixture *f = *state;
+  char vote[256];
+  f->options.prepare = complain_at_length;
+  fixture_open(f);
+  (void)snprintf(vote, sizeof vote, "{\"vote\":\"abort\",\"reason\":\"%0198d\"}", 0);
+  expect(send_message(f, "prepare", 1, ""), 200, vote);
+}
+
 static void options_that_make_no_sense_are_refused(void **state) {
   struct fixture *f = *state;
   const struct vow_participant_options good = f->options;
@@ -315,7 +332,7 @@ static void options_that_make_no_sense_are_refused(void **state) {
   fixture_refuses(f, VOW_E_INVALID_URL, "");
   f->options = good;
   f->options.size = 0;
-  fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "");
+  fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "options_init");
 }
 
 #define test(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
@@ -343,6 +360,7 @@ int main(void) {
       test(a_body_over_the_limit_is_refused),
       test(past_the_limit_of_branches_prepare_is_told_to_come_again),
       test(past_the_limit_of_tombstones_prepare_is_told_to_come_again),
+      test(a_long_reason_is_cut_at_a_whole_character),
       test(options_that_make_no_sense_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

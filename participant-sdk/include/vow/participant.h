@@ -125,7 +125,7 @@ VOW_PUBLIC enum vow_error vow_participant_listen(struct vow_participant *partici
                                                  const char *address, char *why,
                                                  size_t why_bytes) VOW_MUST_CHECK;
 /* The port that listen got; 0 before. */
-VOW_PUBLIC uint16_t vow_participant_port(const struct vow_participant *participant);
+VOW_PUBLIC uint16_t vow_participant_port(struct vow_participant *participant);
 
 /* The mounted form: what the application's own server received under the participant's URL. `path`
  * is what follows that URL ("/prepare"). Headers the SDK looks at are few; give all or those two.
