@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "failpoint.h"
 #include "io/log_internal.h"
 #include "io/record.h"
 
@@ -263,8 +262,6 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   pthread_mutex_unlock(&log->mutex);
   if (error != VOW_OK) return error;
   log->appended = action->u.log.position;
-  if (action->u.log.record == VOW_RECORD_TXN && action->u.log.txn->state == VOW_TXN_COMMITTING)
-    VOW_FAILPOINT("decision.before_log");
   return VOW_OK;
 }
 

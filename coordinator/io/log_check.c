@@ -10,58 +10,6 @@
 
 #include "io/log_internal.h"
 
-#define SQL_COLUMNS \
-  "id, position, state, heuristic, kept, created_ms, ended_ms, key, record, checksum"
-#define SQL_VALUES "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-#define SQL_SET                                                                        \
-  "position = ?2, state = ?3, heuristic = ?4, kept = ?5, created_ms = ?6, ended_ms = " \
-  "?7, key = ?8, record = ?9, checksum = ?10"
-
-static const char *const sql[LOG_STATEMENTS] = {
-    [LOG_BEGIN] = "BEGIN IMMEDIATE",
-    [LOG_COMMIT] = "COMMIT",
-    [LOG_ROLLBACK] = "ROLLBACK",
-    [LOG_OPEN_PUT] = "INSERT INTO open_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES
-                     " ON CONFLICT(id) DO UPDATE SET " SQL_SET,
-    [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE id = ?1",
-    [LOG_ENDED_PUT] =
-        "INSERT INTO ended_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES " ON CONFLICT(id) DO NOTHING",
-    [LOG_ENDED_UPDATE] = "UPDATE ended_txn SET " SQL_SET " WHERE id = ?1",
-    [LOG_ENDED_DELETE] = "DELETE FROM ended_txn WHERE id = ?1",
-    [LOG_HEAD_PUT] =
-        "UPDATE head SET created_ms = ?1, incarnation = ?2, position = ?3, ended = ?4,"
-        " id_ceiling = ?5, checksum = ?6 WHERE one = 1",
-    [LOG_OPEN_PAGE] = "SELECT " SQL_COLUMNS " FROM open_txn WHERE id > ?1 ORDER BY id",
-    [LOG_FIND] = "SELECT " SQL_COLUMNS
-                 " FROM open_txn WHERE id = ?1 UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
-    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS
-                     " FROM (SELECT * FROM open_txn WHERE key = ?1 UNION ALL"
-                     " SELECT * FROM ended_txn WHERE key = ?1) ORDER BY id DESC",
-    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
-    [LOG_SCAN] = "SELECT " SQL_COLUMNS
-                 " FROM open_txn UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn",
-    [LOG_OLDEST] = "SELECT ended_ms FROM ended_txn WHERE kept = 0 ORDER BY ended_ms LIMIT 1",
-    [LOG_PURGE] =
-        "DELETE FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn WHERE kept = 0"
-        " AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)",
-};
-
-enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
-  for (int i = 0; i < LOG_STATEMENTS; i++) {
-    int rc = sqlite3_prepare_v3(log->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
-                                NULL);
-    if ((rc & 0xff) == SQLITE_ERROR) {
-      log_explain(why, "the log %s has lost a part: %s; restore it from a backup", log->path,
-                  sqlite3_errmsg(log->db));
-      return VOW_E_LOG_CORRUPT;
-    }
-    if (rc != SQLITE_OK) return log_sqlite_error(log, rc, "reading its schema", why);
-  }
-  return VOW_OK;
-}
-
 static enum vow_error damaged(struct vow_log *log, const char *what, char why[VOW_LOG_WHY_BYTES]) {
   char copy[VOW_LOG_WHY_BYTES];
   log_explain(copy, "%s", what);

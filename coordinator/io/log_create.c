@@ -14,25 +14,6 @@
 
 #include "io/log_internal.h"
 
-/* `kept`: a heuristic outcome that no operator has forgotten yet is never purged. The order of the
- * columns is enum log_column. Ended rows stand apart, so that recovery reads and checks a table
- * that holds the open ones only, whatever the history has grown to (rule 7). */
-#define COLUMNS                                                                            \
-  "(id BLOB NOT NULL PRIMARY KEY, position INTEGER NOT NULL, state INTEGER NOT NULL,"      \
-  " heuristic INTEGER NOT NULL, kept INTEGER NOT NULL, created_ms INTEGER NOT NULL,"       \
-  " ended_ms INTEGER NOT NULL, key TEXT, record TEXT NOT NULL, checksum INTEGER NOT NULL)" \
-  " STRICT;"
-
-static const char schema[] =
-    "CREATE TABLE head(one INTEGER PRIMARY KEY CHECK (one = 1), created_ms INTEGER NOT NULL,"
-    " incarnation INTEGER NOT NULL, position INTEGER NOT NULL, ended INTEGER NOT NULL,"
-    " id_ceiling BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE open_txn" COLUMNS
-    "CREATE INDEX open_by_key ON open_txn(key) WHERE key IS NOT NULL;"
-    "CREATE TABLE ended_txn" COLUMNS
-    "CREATE INDEX ended_by_key ON ended_txn(key) WHERE key IS NOT NULL;"
-    "CREATE INDEX ended_by_time ON ended_txn(ended_ms) WHERE kept = 0;";
-
 static int build(const char *path) {
   char setup[160], head[200];
   struct log_head empty = {.created_ms = log_wall_ms()};
@@ -46,7 +27,7 @@ static int build(const char *path) {
   int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, setup, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(db, log_schema, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, head, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);

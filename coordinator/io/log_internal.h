@@ -1,9 +1,9 @@
 /*
  * What the files of the log share: log.c (the owner's side), log_open.c (from a path to a verified
  * database), log_thread.c (the log thread and its order of work), log_batch.c (the queue),
- * log_write.c (rows, purge, checkpoint), log_create.c, log_check.c, log_space.c (the disk),
- * log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes this
- * file.
+ * log_write.c (rows, purge, checkpoint), log_create.c, log_schema.c, log_check.c, log_space.c (the
+ * disk), log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes
+ * this file.
  *
  * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
  * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
@@ -29,7 +29,7 @@
 #define LOG_BACKUP_STEP_PAGES 64
 #define PATH_BYTES_MAX        4200 /* PATH_MAX and the longest suffix */
 #define LOG_SPACE_CHECK_MS    250
-#define LOG_SPACE_BACK_MS     2000 /* after the reserve was given up */
+#define LOG_SPACE_BACK_MS     1000 /* after the reserve was given up */
 #define LOG_FULL_RETRY_MS     100
 #define LOG_PURGE_EVERY       8    /* batches between two purge steps under load */
 #define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
@@ -203,8 +203,10 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
                                  char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 void log_database_close(struct vow_log *log, bool checkpoint);
 enum vow_error log_locked(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
-/* log_check.c: the statements; what the daemon stands on; everything. */
+/* log_schema.c */
+extern const char log_schema[];
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* log_check.c: what the daemon stands on; everything. */
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
                              char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

@@ -42,31 +42,32 @@ static bool make_reserve(const struct vow_log *log) {
 bool log_space_release(struct vow_log *log) {
   log->low = true;
   log->reserve_held = false;
+  if (unlink(log->reserve) != 0) return false;
   /* A disk may refuse a write and yet report free blocks (a quota): do not take them back at once.
    */
   log->space_check_ms = log_now_ms() + LOG_SPACE_BACK_MS;
-  return unlink(log->reserve) == 0;
+  return true;
 }
 
 void log_space_check(struct vow_log *log, uint64_t now_ms) {
   uint64_t reserve = log->limits.reserve_bytes;
   log->space_check_ms = now_ms + LOG_SPACE_CHECK_MS;
+  if (log->reserve_held && log->reserve_bytes != reserve) { /* another size is wanted now */
+    log->reserve_held = false;
+    unlink(log->reserve);
+  }
   if (reserve == 0) {
     log->low = log->stuck;
     return;
   }
   uint64_t free = free_bytes(log);
-  if (log->reserve_held && log->reserve_bytes != reserve) {
-    log->reserve_held = false;
-    unlink(log->reserve);
-  }
-  if (!log->reserve_held && !log->stuck && free / 9 * 4 > reserve && make_reserve(log)) {
+  uint64_t well = reserve + reserve / 4;
+  if (!log->reserve_held && !log->stuck && free >= reserve + well && make_reserve(log)) {
     log->reserve_held = true;
     log->reserve_bytes = reserve;
     free = free_bytes(log);
   }
-  uint64_t mark = log->low ? reserve + reserve / 4 : reserve;
-  log->low = !log->reserve_held || free < mark;
+  log->low = !log->reserve_held || free < (log->low ? well : reserve);
 }
 
 void log_space_open(struct vow_log *log) {

@@ -227,7 +227,7 @@ static void wait_until(struct vow_log *log, uint64_t until) {
 static void take_limits(struct vow_log *log) {
   log->limits = log->new_limits;
   log->limits_changed = false;
-  log->tidy_ms = 0;
+  log->tidy_ms = log->space_check_ms = 0;
 }
 
 /* Sleeps until there is a job and takes what it needs from the shared part. */

@@ -258,6 +258,26 @@ static void the_reserve_lets_decisions_through_on_a_full_disk(void **state) {
   assert_int_equal(st.st_size, 1 << 20);
 }
 
+static off_t awaited_bytes;
+
+static bool reserve_there(struct fixture *f) {
+  struct stat st;
+  (void)f;
+  return stat(disk.reserve, &st) == 0 ? st.st_size == awaited_bytes : awaited_bytes == 0;
+}
+
+static void the_reserve_has_the_size_that_is_configured(void **state) {
+  struct fixture *f = *state;
+  const off_t sizes[] = {1 << 20, 3 << 20, 0, 1 << 16};
+  fixture_open(f);
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    f->config.reserve_bytes = (uint64_t)sizes[i];
+    vow_log_reconfigure(f->log, &f->config);
+    awaited_bytes = sizes[i];
+    wait_until(f, reserve_there);
+  }
+}
+
 static void without_any_space_the_log_waits_and_goes_on_when_there_is(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -420,6 +440,7 @@ int main(void) {
       TEST(a_failed_write_back_ends_the_log_and_loses_nothing),
       TEST(a_start_whose_sync_fails_is_refused),
       TEST(the_reserve_lets_decisions_through_on_a_full_disk),
+      TEST(the_reserve_has_the_size_that_is_configured),
       TEST(without_any_space_the_log_waits_and_goes_on_when_there_is),
       TEST(closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told),
       TEST(a_full_disk_at_a_checkpoint_is_harmless),
