@@ -54,7 +54,7 @@ static enum vow_vote work(void *context, sqlite3 *db, const struct vow_work *wor
                " WHERE id = json_extract(?3, '$.account')",
                work);
   if (rc == SQLITE_OK && sqlite3_changes(db) == 0) {
-    vow_reason_set(reason, "no such account: %s", work->payload);
+    vow_reason_set(reason, "no such account");
     return VOW_VOTE_ABORT;
   }
   if (rc == SQLITE_OK) {
@@ -65,7 +65,7 @@ static enum vow_vote work(void *context, sqlite3 *db, const struct vow_work *wor
   }
   if (rc == SQLITE_OK) return VOW_VOTE_COMMIT;
   if (sqlite3_extended_errcode(db) == SQLITE_CONSTRAINT_CHECK) {
-    vow_reason_set(reason, "insufficient funds: %s", work->payload);
+    vow_reason_set(reason, "insufficient funds");
   } else {
     vow_reason_set(reason, "%s", sqlite3_errmsg(db));
   }
