@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "config_internal.h"
+#include "io/server.h"
 #include "url.h"
 
 /* ---- the table ---- */
@@ -388,6 +389,10 @@ static enum vow_error check_together(struct vow_config_reading *reading) {
              (unsigned long long)config->transaction_timeout_ms,
              (unsigned long long)config->limits_transaction_timeout_ms);
     return VOW_E_CONFIG;
+  }
+  if (!vow_server_is_address(config->listen)) {
+    return refuse(reading, "the configuration", "listen", config->listen,
+                  "host:port, such as 127.0.0.1:7800 or [::1]:7800");
   }
   if (config->advertise_url[0] == '\0') return VOW_OK;
   enum vow_error error = vow_url_normalize(config->advertise_url, url, why, sizeof why);

@@ -71,7 +71,7 @@
     "A transaction's metadata as compact JSON.") \
   X(NUMBER, limits_history, "200", 10, 10000, true, \
     "History entries kept of one transaction.") \
-  X(NUMBER, limits_transaction_timeout_ms, "86400000", 1, 86400000, true, \
+  X(NUMBER, limits_transaction_timeout_ms, "3600000", 1, 86400000, true, \
     "The longest timeout that a client may ask for.") \
   X(LEVEL, log_level, "info", 0, 0, true, \
     "The least important events that are written to standard error.") \
@@ -121,9 +121,10 @@ enum vow_error vow_config_load(struct vow_config *out, int argc, char *const *ar
                                char why[VOW_CONFIG_WHY_BYTES]) VOW_MUST_CHECK;
 void vow_config_fini(struct vow_config *config);
 
-/* The text of --help, and the file that says the same as `config`: options that have their default
- * are commented out. */
+/* The text of --help; every option and its value; and the file that says the same as `config`, in
+ * which options that have their default are commented out. */
 void vow_config_help(struct vow_buf *out);
+void vow_config_list(const struct vow_config *config, struct vow_buf *out);
 void vow_config_print(const struct vow_config *config, struct vow_buf *out);
 
 /* For SIGHUP: takes over from `fresh` what may change while the daemon runs, and leaves the rest of

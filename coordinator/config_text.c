@@ -58,9 +58,8 @@ void vow_config_help(struct vow_buf *out) {
   vow_buf_puts(out,
                "\nSignals: TERM and INT let open transactions end and exit, a second one exits at "
                "once;\nHUP reads the configuration again.\n\n"
-               "Exit status: 0 stopped as asked; 1 the log failed, or an internal error; 2 the "
-               "configuration\nis not valid; 3 the address cannot be listened on; 4 the log cannot "
-               "be opened.\n\n"
+               "Exit status: 0 stopped as asked; 1 the address or the log cannot be used, or the "
+               "log failed;\n2 the configuration is not valid.\n\n"
                "Example: vowd --listen 127.0.0.1:7800 --log /var/lib/vow/vow.log --participant "
                "bank=http://127.0.0.1:7001\n");
 }
@@ -77,6 +76,22 @@ static void print_option(const struct vow_config *config, const struct vow_optio
                  option->key, value[0] == '\0' ? "" : " ", value);
 }
 
+static void print_participants(const struct vow_config *config, struct vow_buf *out) {
+  for (uint32_t i = 0; i < config->participant_count; i++) {
+    vow_buf_printf(out, "participant = %s=%s\n", config->participants[i].name,
+                   config->participants[i].url);
+  }
+}
+
+void vow_config_list(const struct vow_config *config, struct vow_buf *out) {
+  char value[VOW_OPTION_VALUE_BYTES];
+  for (unsigned i = 0; i < vow_option_count; i++) {
+    vow_option_value(config, &vow_options[i], value, sizeof value);
+    vow_buf_printf(out, "%s = %s\n", vow_options[i].key, value);
+  }
+  print_participants(config, out);
+}
+
 void vow_config_print(const struct vow_config *config, struct vow_buf *out) {
   vow_buf_puts(out,
                "# Configuration of vowd. Options that are commented out have the value shown.\n"
@@ -87,10 +102,7 @@ void vow_config_print(const struct vow_config *config, struct vow_buf *out) {
   if (config->participant_count == 0) {
     vow_buf_puts(out, "#participant = bank=http://127.0.0.1:7001\n");
   }
-  for (uint32_t i = 0; i < config->participant_count; i++) {
-    vow_buf_printf(out, "participant = %s=%s\n", config->participants[i].name,
-                   config->participants[i].url);
-  }
+  print_participants(config, out);
 }
 
 /* ---- reload ---- */

@@ -353,7 +353,7 @@ static int open_server(struct vow_daemon *daemon) {
   enum vow_error error = vow_server_open(&daemon->server, &daemon->loop, &server, why, sizeof why);
   if (error == VOW_OK) return VOW_EXIT_OK;
   vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-listen", "%s", why);
-  return VOW_EXIT_LISTEN;
+  return VOW_EXIT_FAILURE;
 }
 
 static int open_driver(struct vow_daemon *daemon) {
@@ -373,7 +373,7 @@ static int open_driver(struct vow_daemon *daemon) {
     return VOW_EXIT_OK;
   }
   vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-open-log", "%s", why);
-  return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_LOG;
+  return VOW_EXIT_FAILURE;
 }
 
 static void say_started(struct vow_daemon *daemon) {

@@ -7,13 +7,12 @@
 
 #include "config.h"
 
-/* Exit codes; scripts and supervisors rely on them. */
+/* Exit codes; scripts and supervisors rely on them. The last line of the log says what was wrong.
+ */
 enum vow_exit {
   VOW_EXIT_OK = 0,      /* stopped as asked; transactions that are open are in the log */
-  VOW_EXIT_FAILURE = 1, /* the log failed, or an internal error */
-  VOW_EXIT_CONFIG = 2,  /* the configuration or a flag is not valid */
-  VOW_EXIT_LISTEN = 3,  /* the address cannot be listened on */
-  VOW_EXIT_LOG = 4      /* the log cannot be opened: locked, damaged, of another version, … */
+  VOW_EXIT_FAILURE = 1, /* the address or the log cannot be used, the log failed, … */
+  VOW_EXIT_CONFIG = 2   /* the configuration or a flag is not valid: starting again won't help */
 };
 
 /* Serves until it is told to stop. Takes the configuration; argc, argv and environment are read

@@ -26,7 +26,8 @@ static int act(const struct vow_config *config) {
       break;
     case VOW_CONFIG_CHECK:
       fputs(vow_buf_text(&config->warnings), stderr);
-      vow_buf_puts(&text, "the configuration is valid\n");
+      vow_buf_puts(&text, "the configuration is valid:\n");
+      vow_config_list(config, &text);
       break;
     default:
       vow_config_print(config, &text);

@@ -127,10 +127,32 @@ static bool read_request(struct vow_api_call *call, struct begin *begin) {
 
 /* ---- answers ---- */
 
+/* Which two of the request's branches have one name; the core only says that there are such. */
+static void name_conflict(struct vow_api_call *call, const struct vow_api_branches *branches) {
+  char detail[256];
+  for (uint32_t i = 0; i < branches->count; i++) {
+    for (uint32_t j = 0; branches->items[i].name != NULL && j < branches->count; j++) {
+      const char *other = branches->items[j].name;
+      char number[16];
+      snprintf(number, sizeof number, "%u", j + 1); /* the name of one that has none */
+      if (i == j || strcmp(branches->items[i].name, other == NULL ? number : other) != 0) continue;
+      snprintf(detail, sizeof detail, "branches[%u] and branches[%u] have the same name, \"%s\"",
+               i < j ? i : j, i < j ? j : i, branches->items[i].name);
+      vow_api_problem(call, VOW_E_NAME_CONFLICT, detail);
+      return;
+    }
+  }
+  vow_api_problem(call, VOW_E_NAME_CONFLICT, "two branches have the same name");
+}
+
 static void on_begun(void *context, const struct vow_action *action) {
   struct vow_api_call *call = context;
   const struct vow_txn *txn = action->u.answer.txn;
   enum vow_error error = action->u.answer.error;
+  if (error == VOW_E_NAME_CONFLICT) {
+    name_conflict(call, &((struct begin *)call->more)->branches);
+    return;
+  }
   if (error != VOW_OK || txn == NULL) {
     vow_api_problem_of(call, error == VOW_OK ? VOW_E_INTERNAL : error, action->u.answer.detail,
                        txn);

@@ -127,7 +127,7 @@ static void carry_out_answer(struct vow_driver *driver, const struct vow_action 
   if (found == NULL) return; /* cancelled */
   struct vow_driver_pending pending = *found;
   pending_release(driver, found);
-  if (pending.type == VOW_EVENT_BEGIN && !pending.commits) VOW_FAILPOINT("begin.before_answer");
+  if (pending.type == VOW_EVENT_BEGIN) VOW_FAILPOINT("begin.before_answer");
   if (pending.commits) VOW_FAILPOINT("decision.before_answer");
   pending.done(pending.context, action);
 }

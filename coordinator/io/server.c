@@ -37,50 +37,6 @@
 #define HANGUP_WATCH_MS         250
 #define HANDLES                 6
 
-enum request_state { READING, HANDED, ANSWERED, GONE };
-
-struct vow_server_request {
-  struct vow_server *server;
-  struct MHD_Connection *connection;
-  struct MHD_Response *response; /* owned until it is queued; ANSWERED without one: hang up */
-  enum request_state state;
-  int status;
-  bool started;   /* the access handler has seen it */
-  bool suspended; /* see invariant 2 */
-  bool too_large;
-  bool bad_uri;
-  const char *method;
-  const char *path;
-  char *body; /* owned; NUL-terminated */
-  size_t body_bytes, body_capacity;
-  size_t dropped_bytes;                   /* of a body that is too large */
-  char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */
-  unsigned header_count;
-  void *data;
-  uint64_t handed_ms;
-  uv_poll_t *hangup;                      /* owned; NULL: not watched */
-  struct vow_server_request *prev, *next; /* in server->waiting, or next alone in server->free */
-};
-
-struct vow_server {
-  uv_loop_t *loop;
-  struct MHD_Daemon *daemon;
-  struct vow_server_config config;
-  char address[80];
-  uv_poll_t poll;
-  uv_timer_t timeout;
-  uv_timer_t hangup_timer;
-  uv_prepare_t prepare;
-  uv_check_t check;
-  uv_idle_t idle;
-  unsigned handles_open;
-  bool run_due, closing, quiesced, connection_closed;
-  struct vow_server_request *waiting_head, *waiting_tail; /* HANDED and suspended, oldest first */
-  struct vow_server_request *free;
-  unsigned free_count;
-  struct vow_server_counts counts;
-};
-
 /* ---- requests ---- */
 
 static struct vow_server_request *request_new(struct vow_server *server,
@@ -109,6 +65,7 @@ static void request_release(struct vow_server_request *request) {
   struct vow_server *server = request->server;
   for (unsigned i = 0; i < request->header_count; i++) free(request->headers[i]);
   if (request->response != NULL) MHD_destroy_response(request->response);
+  free(request->encoded_path);
   server->counts.requests_open--;
   if (server->free_count >= REQUESTS_KEPT || request->body_capacity > BODY_KEEP_BYTES) {
     request_free(request);
@@ -185,8 +142,7 @@ static void free_handle(uv_handle_t *handle) {
   free(handle);
 }
 
-/* Takes a suspended request back: it is watched no longer and microhttpd will look at it again. */
-static void wake(struct vow_server_request *request) {
+void vow_server_wake(struct vow_server_request *request) {
   struct vow_server *server = request->server;
   waiting_remove(server, request);
   if (request->hangup != NULL) {
@@ -209,7 +165,7 @@ static void on_hangup(uv_poll_t *poll, int status, int events) {
   struct vow_server_request *request = poll->data;
   if (status == 0 && (events & UV_DISCONNECT) == 0) return;
   tell_gone(request);
-  wake(request);
+  vow_server_wake(request);
 }
 
 static void watch(struct vow_server_request *request) {
@@ -246,8 +202,12 @@ static void on_hangup_timer(uv_timer_t *timer) {
 
 static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
   struct vow_server_request *request = request_new(context, connection);
-  if (request != NULL) request->bad_uri = strstr(uri, "%00") != NULL;
-  return request;
+  size_t bytes = strcspn(uri, "?");
+  if (request == NULL || memchr(uri, '%', bytes) == NULL) return request;
+  request->encoded_path = strndup(uri, bytes);
+  if (request->encoded_path != NULL) return request;
+  request_release(request);
+  return NULL;
 }
 
 static enum MHD_Result queue_answer(struct vow_server_request *request) {
@@ -318,7 +278,7 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
   if (request == NULL) return MHD_NO; /* no memory for it */
   if (!request->started) {
     request->method = method;
-    request->path = request->bad_uri ? "" : url;
+    request->path = request->encoded_path != NULL ? request->encoded_path : url;
     return start(request);
   }
   if (*bytes > 0) return take_body(request, data, bytes);
@@ -479,7 +439,7 @@ void vow_server_close(struct vow_server *server) {
   while (server->waiting_head != NULL) {
     struct vow_server_request *request = server->waiting_head;
     tell_gone(request);
-    wake(request);
+    vow_server_wake(request);
   }
   uv_close((uv_handle_t *)&server->poll, on_handle_closed);
   uv_close((uv_handle_t *)&server->timeout, on_handle_closed);
@@ -497,104 +457,4 @@ void vow_server_counts(const struct vow_server *server, struct vow_server_counts
       MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
   *out = server->counts;
   out->connections = info == NULL ? 0 : info->num_connections;
-}
-
-/* ---- what the handler sees ---- */
-
-const char *vow_request_method(const struct vow_server_request *request) {
-  return request->method;
-}
-
-const char *vow_request_path(const struct vow_server_request *request) {
-  return request->path;
-}
-
-const char *vow_request_query(const struct vow_server_request *request, const char *name) {
-  return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-struct nth {
-  unsigned left;
-  const char *name;
-};
-
-static enum MHD_Result pick_nth(void *context, enum MHD_ValueKind kind, const char *name,
-                                const char *value) {
-  (void)kind, (void)value;
-  struct nth *nth = context;
-  if (nth->left-- > 0) return MHD_YES;
-  nth->name = name;
-  return MHD_NO;
-}
-
-const char *vow_request_query_name(const struct vow_server_request *request, unsigned index) {
-  struct nth nth = {.left = index};
-  MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, pick_nth, &nth);
-  return nth.name;
-}
-
-const char *vow_request_header(const struct vow_server_request *request, const char *name) {
-  return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
-}
-
-const char *vow_request_body(const struct vow_server_request *request, size_t *bytes) {
-  *bytes = request->body_bytes;
-  return request->body_bytes == 0 ? "" : request->body;
-}
-
-bool vow_request_body_too_large(const struct vow_server_request *request) {
-  return request->too_large;
-}
-
-void vow_request_set_data(struct vow_server_request *request, void *data) {
-  request->data = data;
-}
-
-void *vow_request_data(const struct vow_server_request *request) {
-  return request->data;
-}
-
-enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
-                                      const char *value) {
-  size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
-  if (request->header_count == VOW_REQUEST_HEADERS_MAX) return VOW_E_LIMIT_EXCEEDED;
-  char *both = malloc(name_bytes + value_bytes);
-  if (both == NULL) return VOW_E_NO_MEMORY;
-  memcpy(both, name, name_bytes);
-  memcpy(both + name_bytes, value, value_bytes);
-  request->headers[request->header_count++] = both;
-  return VOW_OK;
-}
-
-static struct MHD_Response *make_response(struct vow_server_request *request,
-                                          const char *content_type, const char *body,
-                                          size_t body_bytes) {
-  union {
-    const void *in;
-    void *out;
-  } bytes = {.in = body == NULL ? "" : body}; /* the API lacks a const that MUST_COPY implies */
-  struct MHD_Response *response =
-      MHD_create_response_from_buffer(body_bytes, bytes.out, MHD_RESPMEM_MUST_COPY);
-  if (response == NULL) return NULL;
-  bool ok = content_type == NULL ||
-            MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-  if (request->server->quiesced) {
-    ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-  }
-  for (unsigned i = 0; i < request->header_count; i++) {
-    const char *name = request->headers[i];
-    ok = ok && MHD_add_response_header(response, name, name + strlen(name) + 1);
-  }
-  if (ok) return response;
-  MHD_destroy_response(response);
-  return NULL;
-}
-
-void vow_request_answer(struct vow_server_request *request, int status, const char *content_type,
-                        const char *body, size_t body_bytes) {
-  request->response =
-      make_response(request, content_type, body, content_type == NULL ? 0 : body_bytes);
-  request->status = status;
-  request->state = ANSWERED;
-  if (request->suspended) wake(request);
 }

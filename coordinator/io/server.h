@@ -32,6 +32,9 @@ struct vow_server_config {
   void *context;
 };
 
+/* Whether the text has the form of `listen`. */
+bool vow_server_is_address(const char *listen);
+
 /* VOW_E_ADDRESS_IN_USE, VOW_E_CONFIG (not an address that can be used) with a sentence in why. */
 enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
                                const struct vow_server_config *config, char *why,
@@ -53,7 +56,8 @@ struct vow_server_counts {
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out);
 
 const char *vow_request_method(const struct vow_server_request *request);
-/* Decoded; never NULL. Empty, which is no route, where the target has an encoded NUL. */
+/* As it was sent, without the query; never NULL. It is not decoded, so that an encoded slash or NUL
+ * cannot make one part of it look like two, or end it. */
 const char *vow_request_path(const struct vow_server_request *request);
 const char *vow_request_query(const struct vow_server_request *request,
                               const char *name); /* decoded; or NULL */

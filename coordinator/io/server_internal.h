@@ -1,12 +1,64 @@
 /*
- * What server.c and server_listen.c share. Nobody else includes it.
+ * What the files of the server share. Nobody else includes it.
+ *
+ *   server.c          the loop, microhttpd's callbacks, open and close
+ *   server_request.c  what the handler sees of a request, and its answer
+ *   server_listen.c   the listening socket
  */
 #ifndef VOW_COORDINATOR_SERVER_INTERNAL_H
 #define VOW_COORDINATOR_SERVER_INTERNAL_H
 
-#include <stddef.h>
+#include <microhttpd.h>
+#include <uv.h>
 
-#include "vow/error.h"
+#include "server.h"
+
+enum request_state { READING, HANDED, ANSWERED, GONE };
+
+struct vow_server_request {
+  struct vow_server *server;
+  struct MHD_Connection *connection;
+  struct MHD_Response *response; /* owned until it is queued; ANSWERED without one: hang up */
+  enum request_state state;
+  int status;
+  bool started;   /* the access handler has seen it */
+  bool suspended; /* see invariant 2 */
+  bool too_large;
+  const char *method;
+  const char *path;
+  char *encoded_path; /* owned; only where microhttpd's decoding would change it */
+  char *body;         /* owned; NUL-terminated */
+  size_t body_bytes, body_capacity;
+  size_t dropped_bytes;                   /* of a body that is too large */
+  char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */
+  unsigned header_count;
+  void *data;
+  uint64_t handed_ms;
+  uv_poll_t *hangup;                      /* owned; NULL: not watched */
+  struct vow_server_request *prev, *next; /* in server->waiting, or next alone in server->free */
+};
+
+struct vow_server {
+  uv_loop_t *loop;
+  struct MHD_Daemon *daemon;
+  struct vow_server_config config;
+  char address[80];
+  uv_poll_t poll;
+  uv_timer_t timeout;
+  uv_timer_t hangup_timer;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_idle_t idle;
+  unsigned handles_open;
+  bool run_due, closing, quiesced, connection_closed;
+  struct vow_server_request *waiting_head, *waiting_tail; /* HANDED and suspended, oldest first */
+  struct vow_server_request *free;
+  unsigned free_count;
+  struct vow_server_counts counts;
+};
+
+/* Takes a suspended request back: it is watched no longer and microhttpd will look at it again. */
+void vow_server_wake(struct vow_server_request *request);
 
 /* A listening socket for "host:port", and the address it really has. VOW_E_ADDRESS_IN_USE or
  * VOW_E_CONFIG with a sentence in `why`. Blocks: to look up a name that is not a number. */

@@ -1,6 +1,6 @@
 /*
  * The listening socket of the server: reads the configured address and binds it, with errors that
- * say what to do. Called by server.c alone.
+ * say what to do.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -32,6 +32,11 @@ static bool split_address(const char *listen, char host[64], char port[8]) {
   host[host_bytes] = '\0';
   snprintf(port, 8, "%s", colon + 1);
   return true;
+}
+
+bool vow_server_is_address(const char *listen) {
+  char host[64], port[8];
+  return split_address(listen, host, port);
 }
 
 static enum vow_error bind_failed(const char *address, int code, char *why, size_t why_bytes) {

@@ -35,7 +35,7 @@ def test_help_and_version_are_told_and_nothing_is_started():
 def test_every_option_of_the_help_is_in_the_commented_file():
     _, text = vowd_run("--help")
     options = set(re.findall(r"--([a-z][a-z-]+)", text))
-    options -= {"help", "version", "check-config", "config"}
+    options -= {"help", "version", "check-config", "print-config", "config"}
     sample = (
         __import__("pathlib").Path(__file__).parents[2] / "deploy/config/vowd.conf"
     ).read_text()

@@ -12,6 +12,7 @@ QUICK = {
     "prepare_timeout_ms": 3000,
     "request_timeout_ms": 1500,
     "transaction_timeout_ms": 60000,
+    "drain_timeout_ms": 2000,
     "retry_min_ms": 50,
     "retry_max_ms": 400,
 }

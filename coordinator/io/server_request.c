@@ -1,0 +1,105 @@
+/*
+ * A request as its handler sees it, and its answer. See server.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server_internal.h"
+
+const char *vow_request_method(const struct vow_server_request *request) {
+  return request->method;
+}
+
+const char *vow_request_path(const struct vow_server_request *request) {
+  return request->path;
+}
+
+const char *vow_request_query(const struct vow_server_request *request, const char *name) {
+  return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+struct nth {
+  unsigned left;
+  const char *name;
+};
+
+static enum MHD_Result pick_nth(void *context, enum MHD_ValueKind kind, const char *name,
+                                const char *value) {
+  (void)kind, (void)value;
+  struct nth *nth = context;
+  if (nth->left-- > 0) return MHD_YES;
+  nth->name = name;
+  return MHD_NO;
+}
+
+const char *vow_request_query_name(const struct vow_server_request *request, unsigned index) {
+  struct nth nth = {.left = index};
+  MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, pick_nth, &nth);
+  return nth.name;
+}
+
+const char *vow_request_header(const struct vow_server_request *request, const char *name) {
+  return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+const char *vow_request_body(const struct vow_server_request *request, size_t *bytes) {
+  *bytes = request->body_bytes;
+  return request->body_bytes == 0 ? "" : request->body;
+}
+
+bool vow_request_body_too_large(const struct vow_server_request *request) {
+  return request->too_large;
+}
+
+void vow_request_set_data(struct vow_server_request *request, void *data) {
+  request->data = data;
+}
+
+void *vow_request_data(const struct vow_server_request *request) {
+  return request->data;
+}
+
+enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
+                                      const char *value) {
+  size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
+  if (request->header_count == VOW_REQUEST_HEADERS_MAX) return VOW_E_LIMIT_EXCEEDED;
+  char *both = malloc(name_bytes + value_bytes);
+  if (both == NULL) return VOW_E_NO_MEMORY;
+  memcpy(both, name, name_bytes);
+  memcpy(both + name_bytes, value, value_bytes);
+  request->headers[request->header_count++] = both;
+  return VOW_OK;
+}
+
+static struct MHD_Response *make_response(struct vow_server_request *request,
+                                          const char *content_type, const char *body,
+                                          size_t body_bytes) {
+  union {
+    const void *in;
+    void *out;
+  } bytes = {.in = body == NULL ? "" : body}; /* the API lacks a const that MUST_COPY implies */
+  struct MHD_Response *response =
+      MHD_create_response_from_buffer(body_bytes, bytes.out, MHD_RESPMEM_MUST_COPY);
+  if (response == NULL) return NULL;
+  bool ok = content_type == NULL ||
+            MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+  if (request->server->quiesced) {
+    ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+  }
+  for (unsigned i = 0; i < request->header_count; i++) {
+    const char *name = request->headers[i];
+    ok = ok && MHD_add_response_header(response, name, name + strlen(name) + 1);
+  }
+  if (ok) return response;
+  MHD_destroy_response(response);
+  return NULL;
+}
+
+void vow_request_answer(struct vow_server_request *request, int status, const char *content_type,
+                        const char *body, size_t body_bytes) {
+  request->response =
+      make_response(request, content_type, body, content_type == NULL ? 0 : body_bytes);
+  request->status = status;
+  request->state = ANSWERED;
+  if (request->suspended) vow_server_wake(request);
+}
