@@ -1,0 +1,55 @@
+/*
+ * An application and its database behind a participant: one piece of work a branch, none, prepared
+ * or committed. An abort takes prepared work away. Whoever calls the callbacks must call them as
+ * participant.h promises: that is checked here (M1).
+ */
+#include "sim.h"
+
+enum vow_vote sim_db_vote(struct sim *s, uint32_t txn, uint32_t branch) {
+  enum vow_vote vote = sim_plan_branch(s, txn, branch)->vote;
+  if (vote == VOW_VOTE_COMMIT && sim_fault(s, SIM_FAULT_VOTE_NO, 60)) return VOW_VOTE_ABORT;
+  return vote;
+}
+
+void sim_db_prepare(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
+  enum sim_work *work = &p->work[txn][branch - 1];
+  sim_check(s, *work == SIM_WORK_NONE, "M1", "t%u/%u is prepared at p%u over work that is there",
+            txn, branch, p->number);
+  *work = SIM_WORK_PREPARED;
+}
+
+void sim_db_commit(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
+  enum sim_work *work = &p->work[txn][branch - 1];
+  sim_check(s, *work != SIM_WORK_NONE, "M1", "t%u/%u commits at p%u, but nothing was prepared", txn,
+            branch, p->number);
+  if (*work == SIM_WORK_COMMITTED) { /* a callback that a crash interrupted comes again */
+    if (s->mutant == SIM_MUTANT_TWICE) sim_check_effect(s, txn, branch, true);
+    return;
+  }
+  *work = SIM_WORK_COMMITTED;
+  p->work_is_volatile[txn][branch - 1] = false;
+  sim_check_effect(s, txn, branch, true);
+}
+
+void sim_db_abort(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
+  enum sim_work *work = &p->work[txn][branch - 1];
+  sim_check(s, *work != SIM_WORK_COMMITTED, "M1", "t%u/%u aborts at p%u after it committed", txn,
+            branch, p->number);
+  *work = SIM_WORK_NONE;
+  p->work_is_volatile[txn][branch - 1] = false;
+  sim_check_effect(s, txn, branch, false);
+}
+
+/* Where prepare leaves nothing behind, work without a durable vote is gone. */
+void sim_db_crash(struct sim *s, struct sim_participant *p) {
+  for (uint32_t t = 0; t < s->txn_count; t++) {
+    for (uint32_t b = 0; b < SIM_BRANCHES_MAX; b++) {
+      if (!p->work_is_volatile[t][b] || p->log[t][b].kind == VOW_PRECORD_PREPARED ||
+          p->log[t][b].kind == VOW_PRECORD_DECIDED) {
+        continue;
+      }
+      p->work[t][b] = SIM_WORK_NONE;
+      p->work_is_volatile[t][b] = false;
+    }
+  }
+}

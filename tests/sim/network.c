@@ -1,0 +1,122 @@
+/*
+ * The network: what it does to requests and their replies. A request that is lost, or whose reply
+ * is, costs its sender the timeout; one that meets no listener fails at once. A node that is cut
+ * off keeps sending into the void.
+ */
+#include "sim.h"
+
+#define MESSAGE_TIMEOUT_MS 800
+#define CALL_TIMEOUT_MS    1500
+
+static uint64_t delay_ms(struct sim *s) {
+  if (sim_fault(s, SIM_FAULT_LATE, 60)) return sim_draw(s, 6000);
+  return sim_draw(s, sim_chance(s, 100) ? 60 : 8);
+}
+
+static bool is_cut(const struct sim *s, int from, int to) {
+  return s->cut_until_ms[from][to] > s->now_ms;
+}
+
+void sim_cut(struct sim *s) {
+  int a = (int)sim_draw(s, SIM_NODES), b = (int)sim_draw(s, SIM_NODES);
+  uint64_t until_ms = s->now_ms + sim_draw(s, 8000);
+  if (a == b) return;
+  s->cut_until_ms[a][b] = until_ms;
+  if (sim_chance(s, 600)) s->cut_until_ms[b][a] = until_ms;
+  sim_say(s, SIM_CLIENTS, "nodes %d and %d are cut off until %llu", a, b,
+          (unsigned long long)until_ms);
+}
+
+/* ---- messages to participants ---- */
+
+static struct sim_event *towards(struct sim *s, uint32_t index, enum sim_event_kind kind, int node,
+                                 uint64_t delay) {
+  struct sim_event *event = sim_at(s, delay, kind, node);
+  event->index = index;
+  event->a = s->exchanges[index].generation;
+  return event;
+}
+
+static void fail_soon(struct sim *s, uint32_t index, bool not_delivered) {
+  struct sim_event *event =
+      towards(s, index, SIM_REPLY_ARRIVES, SIM_COORDINATOR, 1 + sim_draw(s, 5));
+  event->reply =
+      (struct sim_reply){.kind = VOW_REPLY_ENDPOINT_DOWN, .not_delivered = not_delivered};
+}
+
+void sim_send_message(struct sim *s, uint32_t index) {
+  int node = SIM_PARTICIPANT + (int)s->exchanges[index].participant;
+  (void)towards(s, index, SIM_EXCHANGE_TIMES_OUT, SIM_COORDINATOR, MESSAGE_TIMEOUT_MS);
+  if (sim_fault(s, SIM_FAULT_REFUSE, 60)) {
+    fail_soon(s, index, true);
+    return;
+  }
+  if (is_cut(s, SIM_COORDINATOR, node) || sim_fault(s, SIM_FAULT_LOSE, 80)) {
+    sim_say(s, SIM_COORDINATOR, "  (lost)");
+    return;
+  }
+  (void)towards(s, index, SIM_MESSAGE_ARRIVES, node, delay_ms(s));
+}
+
+void sim_message_arrives(struct sim *s, const struct sim_event *event) {
+  struct sim_participant *p = &s->p[event->node - SIM_PARTICIPANT];
+  const struct sim_exchange *exchange = &s->exchanges[event->index];
+  if (exchange->generation != event->a) return; /* so late that nobody remembers what it said */
+  if (p->core == NULL) {
+    if (exchange->open) fail_soon(s, event->index, true);
+    return;
+  }
+  /* A copy exists only of what was delivered: who refused a connection has nothing. */
+  if (sim_fault(s, SIM_FAULT_TWICE, 80)) {
+    (void)towards(s, event->index, SIM_MESSAGE_ARRIVES, event->node, sim_draw(s, 4000));
+  }
+  sim_p_message(s, p, event);
+}
+
+void sim_send_reply(struct sim *s, const struct sim_request *request,
+                    const struct sim_reply *reply) {
+  const struct sim_exchange *exchange = &s->exchanges[request->exchange];
+  if (exchange->generation != request->generation) return;
+  int from = SIM_PARTICIPANT + (int)exchange->participant;
+  if (is_cut(s, from, SIM_COORDINATOR) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
+    sim_say(s, from, "  (reply lost)");
+    return;
+  }
+  struct sim_event *event =
+      towards(s, request->exchange, SIM_REPLY_ARRIVES, SIM_COORDINATOR, delay_ms(s));
+  event->reply = *reply;
+  if (sim_fault(s, SIM_FAULT_GARBAGE, 60)) {
+    event->reply = (struct sim_reply){.kind = sim_chance(s, 500) ? VOW_REPLY_REFUSED
+                                                                 : VOW_REPLY_BRANCH_FAILED};
+  }
+}
+
+/* ---- calls to the coordinator ---- */
+
+struct sim_call *sim_call_new(struct sim *s, int from, enum vow_event_type type) {
+  struct sim_call *call = &s->calls[++s->call_serial % SIM_CALLS_MAX];
+  *call = (struct sim_call){.serial = s->call_serial, .type = type, .from = from, .waits = true};
+  return call;
+}
+
+struct sim_call *sim_call_find(struct sim *s, uint32_t serial) {
+  struct sim_call *call = &s->calls[serial % SIM_CALLS_MAX];
+  return serial != 0 && call->serial == serial ? call : NULL;
+}
+
+/* The answer is in the call; it travels, or is lost. */
+static void travel_back(struct sim *s, struct sim_call *call) {
+  if (is_cut(s, SIM_COORDINATOR, call->from) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 60)) return;
+  sim_at(s, delay_ms(s), SIM_ANSWER_ARRIVES, call->from)->index = call->serial;
+}
+
+void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answer *answer) {
+  call->answer = *answer;
+  travel_back(s, call);
+}
+
+void sim_call(struct sim *s, struct sim_call *call) {
+  sim_at(s, CALL_TIMEOUT_MS, SIM_CALL_TIMES_OUT, call->from)->index = call->serial;
+  if (is_cut(s, call->from, SIM_COORDINATOR) || sim_fault(s, SIM_FAULT_LOSE, 60)) return;
+  sim_at(s, delay_ms(s), SIM_CALL_ARRIVES, SIM_COORDINATOR)->index = call->serial;
+}

@@ -1,0 +1,388 @@
+/*
+ * A participant's process: what participant-sdk/io/engine.c and inquiry.c do, in virtual time. It
+ * owes the core what pcore.h says, and can be killed between any two actions.
+ */
+#include <string.h>
+
+#include "sim.h"
+
+static int node_of(const struct sim_participant *p) {
+  return SIM_PARTICIPANT + (int)p->number;
+}
+
+static void own(struct sim *s, struct sim_participant *p, uint64_t delay_ms,
+                enum sim_event_kind kind) {
+  sim_at(s, delay_ms, kind, node_of(p))->life = p->life;
+}
+
+/* ---- actions ---- */
+
+static void do_call(struct sim *s, struct sim_participant *p, const struct vow_paction *action,
+                    struct sim_job *job) {
+  uint32_t txn = sim_txn_of(s, action->branch->transaction);
+  if (job != NULL || p->config.atomic) {
+    struct sim_job fresh = {.type = SIM_JOB_CALL,
+                            .call = action->u.call,
+                            .txn = txn,
+                            .branch = action->branch->number,
+                            .forced = true,
+                            .work = job != NULL ? job->work : -1};
+    if (job != NULL) {
+      *job = fresh;
+    } else {
+      sim_p_submit(s, p, &fresh);
+    }
+    return;
+  }
+  uint64_t delay_ms = sim_draw(s, 10);
+  if (sim_fault(s, SIM_FAULT_SLOW, 60)) delay_ms += sim_draw(s, 4000);
+  struct sim_event *event = sim_at(s, delay_ms, SIM_P_CALLBACK, node_of(p));
+  event->life = p->life;
+  event->index = txn;
+  event->a = action->branch->number << 8 | (uint32_t)action->u.call;
+}
+
+static void do_log(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
+  const struct vow_precord *record = &action->u.log.record;
+  int work = job->work;
+  *job = (struct sim_job){.type = SIM_JOB_RECORD,
+                          .txn = sim_txn_of(s, record->transaction),
+                          .branch = record->branch,
+                          .position = action->u.log.position,
+                          .forced = action->u.log.forced,
+                          .work = work};
+  job->record = (struct sim_record){
+      .kind = record->kind, .outcome = record->outcome, .has_payload = record->payload != NULL};
+}
+
+static void do_purge(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
+  job->purge_below = action->u.purge.finished_below;
+  job->purge_count = action->u.purge.count;
+  for (uint32_t i = 0; i < action->u.purge.count; i++) {
+    job->purge[i].txn = sim_txn_of(s, action->u.purge.keys[i].transaction);
+    job->purge[i].branch = action->u.purge.keys[i].branch;
+  }
+  sim_probe(s, SIM_PROBE_PURGED);
+}
+
+static enum vow_reply_kind kind_of(enum vow_error error) {
+  if (error == VOW_OK) return VOW_REPLY_ANSWERED;
+  if (error == VOW_E_UNKNOWN_BRANCH) return VOW_REPLY_UNKNOWN_BRANCH;
+  switch (vow_error_http_status(error)) {
+    case 408:
+    case 425:
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return VOW_REPLY_ENDPOINT_DOWN;
+    case 500:
+      return VOW_REPLY_BRANCH_FAILED;
+    default:
+      return VOW_REPLY_REFUSED;
+  }
+}
+
+static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_paction *action) {
+  uint64_t token = action->u.reply.token;
+  bool known = token >= 1 && token <= SIM_REQUESTS_MAX && p->requests[token - 1].open;
+  sim_check(s, known, "tokens", "p%u answers token %llu, but nobody waits for it", p->number,
+            (unsigned long long)token);
+  struct sim_request *request = &p->requests[token - 1];
+  enum vow_error error = action->u.reply.error;
+  const struct vow_message_reply *from = &action->u.reply.reply;
+  struct sim_reply reply = {.kind = kind_of(error)};
+
+  request->open = false;
+  if (request->type == 0) {
+    sim_say(s, node_of(p), "operator: %s", vow_error_text(error));
+    return;
+  }
+  if (error == VOW_OK) {
+    reply.vote = from->vote;
+    reply.outcome = from->outcome;
+    sim_check_participant_reply(s, p, request, from);
+  }
+  sim_say(s, node_of(p), "answers %s t%u/%u: %s %s", vow_message_type_name(request->type),
+          request->txn, request->branch, error == VOW_OK ? vow_vote_name(reply.vote) : "-",
+          error == VOW_OK ? vow_outcome_name(reply.outcome) : vow_error_slug(error));
+  sim_send_reply(s, request, &reply);
+}
+
+struct asking {
+  struct sim_call *call;
+};
+
+static void do_ask(struct sim *s, struct sim_participant *p, const struct vow_paction *action,
+                   struct asking *asking) {
+  if (asking->call == NULL) asking->call = sim_call_new(s, node_of(p), 0);
+  struct sim_call *call = asking->call;
+  if (call->asked_count == SIM_ASKED_MAX) return; /* it asks again later */
+  call->asked[call->asked_count] = action->branch->transaction;
+  call->asked_branch[call->asked_count++] = action->branch->number;
+}
+
+/* False: the process died on the way. */
+static bool carry_out(struct sim *s, struct sim_participant *p, const struct vow_pactions *actions,
+                      struct sim_job *job) {
+  struct sim_job record = {.work = -1};
+  struct sim_job *last = NULL;
+  struct asking asking = {.call = NULL};
+
+  for (uint32_t i = 0; i < actions->count; i++) {
+    const struct vow_paction *action = &actions->items[i];
+    if (sim_fault(s, SIM_FAULT_CRASH_P, 4)) {
+      sim_p_crash(s, p);
+      return false;
+    }
+    sim_mix(s, (uint64_t)action->type << 8 | p->number);
+    switch (action->type) {
+      case VOW_PACTION_CALL:
+        do_call(s, p, action, job);
+        break;
+      case VOW_PACTION_LOG:
+        last = job != NULL ? job : &record;
+        do_log(s, action, last);
+        break;
+      case VOW_PACTION_PURGE:
+        sim_check(s, last != NULL, "contract", "p%u purges without a record", p->number);
+        do_purge(s, action, last);
+        break;
+      case VOW_PACTION_REPLY:
+        if (!p->broken) do_reply(s, p, action);
+        break;
+      case VOW_PACTION_ASK:
+        do_ask(s, p, action, &asking);
+        break;
+    }
+  }
+  if (last == &record) sim_p_submit(s, p, &record);
+  if (asking.call != NULL) {
+    p->asking = asking.call->serial;
+    sim_call(s, asking.call);
+  }
+  return true;
+}
+
+static void arm_tick(struct sim *s, struct sim_participant *p) {
+  uint64_t due_ms = vow_pcore_next_deadline(p->core);
+  if (due_ms == UINT64_MAX || p->asking != 0) return; /* one question at a time */
+  if (due_ms < s->now_ms) due_ms = s->now_ms;
+  if (due_ms >= p->tick_ms) return;
+  p->tick_ms = due_ms;
+  own(s, p, due_ms - s->now_ms, SIM_P_TICK);
+}
+
+void sim_p_step(struct sim *s, struct sim_participant *p, struct vow_pevent *event,
+                struct sim_job *job) {
+  struct vow_pactions actions;
+  event->now_ms = s->now_ms;
+  event->random = sim_random(s);
+  enum vow_error error = vow_pcore_step(p->core, event, &actions);
+  sim_check(s, error == VOW_OK, "contract", "p%u's core answers %s to event %d", p->number,
+            vow_error_text(error), (int)event->type);
+  if (carry_out(s, p, &actions, job)) arm_tick(s, p);
+}
+
+void sim_p_tick(struct sim *s, struct sim_participant *p) {
+  struct vow_pevent event = {.type = VOW_PEVENT_TICK};
+  p->tick_ms = UINT64_MAX;
+  if (p->broken || p->asking != 0) return;
+  if (vow_pcore_next_deadline(p->core) <= s->now_ms) {
+    sim_p_step(s, p, &event, NULL);
+  } else {
+    arm_tick(s, p);
+  }
+}
+
+/* ---- requests ---- */
+
+static struct sim_request *enter(struct sim *s, struct sim_participant *p, uint64_t *token) {
+  for (uint32_t i = 0; i < SIM_REQUESTS_MAX; i++) {
+    if (p->requests[i].open) continue;
+    *token = i + 1;
+    p->requests[i] = (struct sim_request){.open = true};
+    return &p->requests[i];
+  }
+  sim_fail(s, SIM_LIVENESS, "B1: too many requests wait at p%u", p->number);
+}
+
+static void probe_message(struct sim *s, const struct sim_participant *p,
+                          const struct vow_message *m) {
+  const struct vow_pbranch *b = vow_pcore_find(p->core, m->transaction, m->branch);
+  if (b != NULL && m->type == VOW_MESSAGE_PREPARE && vow_pbranch_is_ended(b)) {
+    sim_probe(s, SIM_PROBE_LATE_PREPARE);
+  }
+  if (m->type == VOW_MESSAGE_ABORT && b == NULL) sim_probe(s, SIM_PROBE_ABORT_OVERTAKES);
+  if (m->type == VOW_MESSAGE_ABORT && b != NULL && b->state == VOW_PBRANCH_PREPARING) {
+    sim_probe(s, SIM_PROBE_ABORT_IN_PREPARE);
+  }
+  if (b == NULL && vow_id_compare(m->transaction, vow_pcore_finished_below(p->core, SIM_URL)) < 0) {
+    sim_probe(s, SIM_PROBE_BELOW_WATERMARK);
+  }
+}
+
+void sim_p_message(struct sim *s, struct sim_participant *p, const struct sim_event *event) {
+  const struct sim_exchange *exchange = &s->exchanges[event->index];
+  const struct vow_message *message = &exchange->message;
+  struct vow_pevent step = {.type = VOW_PEVENT_MESSAGE};
+  struct sim_request request = {.open = true,
+                                .exchange = event->index,
+                                .generation = event->a,
+                                .txn = exchange->txn,
+                                .branch = message->branch,
+                                .type = message->type};
+
+  sim_say(s, node_of(p), "gets %s t%u/%u", vow_message_type_name(message->type), exchange->txn,
+          message->branch);
+  if (p->broken) {
+    sim_send_reply(s, &request, &(struct sim_reply){.kind = VOW_REPLY_BRANCH_FAILED});
+    return;
+  }
+  probe_message(s, p, message);
+  *enter(s, p, &step.u.message.token) = request;
+  step.u.message.message = message;
+  if (sim_fault(s, SIM_FAULT_FULL_P, 20)) step.u.message.full = "the disk is nearly full";
+  sim_p_step(s, p, &step, NULL);
+}
+
+void sim_p_operate(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch,
+                   enum vow_outcome outcome) {
+  struct vow_pevent event = {
+      .type = VOW_PEVENT_OPERATE, .transaction = s->txns[txn].id, .branch = branch};
+  if (p->core == NULL || p->broken) return;
+  (void)enter(s, p, &event.u.operate.token);
+  event.u.operate.outcome = outcome;
+  s->txns[txn].meddled = true;
+  s->txns[txn].branches[branch - 1].heuristic = true;
+  sim_say(s, node_of(p), "its operator settles t%u/%u: %s", txn, branch, vow_outcome_name(outcome));
+  sim_p_step(s, p, &event, NULL);
+}
+
+/* ---- callbacks of a participant with a log of its own ---- */
+
+static void run_callback(struct sim *s, struct sim_participant *p, enum vow_message_type call,
+                         uint32_t txn, uint32_t branch, struct vow_pevent *event) {
+  event->type = VOW_PEVENT_FINISHED;
+  if (call == VOW_MESSAGE_PREPARE) {
+    event->type = VOW_PEVENT_VOTED;
+    event->u.voted.vote = sim_db_vote(s, txn, branch);
+    if (event->u.voted.vote != VOW_VOTE_COMMIT) return;
+    sim_db_prepare(s, p, txn, branch);
+    p->work_is_volatile[txn][branch - 1] = !p->config.intent;
+  } else if (sim_fault(s, SIM_FAULT_CALLBACK, 200)) {
+    event->u.finished.error = sim_chance(s, 500) ? VOW_E_OVERLOADED : VOW_E_DATABASE;
+    event->u.finished.reason = "not now";
+  } else if (call == VOW_MESSAGE_COMMIT) {
+    sim_db_commit(s, p, txn, branch);
+  } else {
+    sim_db_abort(s, p, txn, branch);
+  }
+}
+
+void sim_p_callback(struct sim *s, struct sim_participant *p, const struct sim_event *from) {
+  uint32_t txn = from->index, branch = from->a >> 8;
+  enum vow_message_type call = (enum vow_message_type)(from->a & 0xff);
+  struct vow_pevent event = {.transaction = s->txns[txn].id, .branch = branch};
+
+  sim_say(s, node_of(p), "calls %s for t%u/%u", vow_message_type_name(call), txn, branch);
+  run_callback(s, p, call, txn, branch, &event);
+  if (sim_fault(s, SIM_FAULT_CRASH_P, 6)) {
+    sim_p_crash(s, p);
+    return;
+  }
+  if (!p->broken) sim_p_step(s, p, &event, NULL);
+}
+
+/* ---- what the coordinator told ---- */
+
+void sim_p_inquired(struct sim *s, struct sim_participant *p, const struct sim_call *call) {
+  if (p->asking != call->serial || p->core == NULL) return;
+  uint32_t life = p->life;
+  p->asking = 0;
+  if (p->broken) return;
+  if (call->answer.lost || call->answer.error || s->mutant == SIM_MUTANT_DEAF) {
+    struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED, .u.coordinator.url = SIM_URL};
+    sim_p_step(s, p, &event, NULL);
+    if (s->mutant != SIM_MUTANT_UNILATERAL || p->life != life) return;
+  }
+  for (uint32_t i = 0; i < call->asked_count && p->life == life; i++) {
+    struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED,
+                               .transaction = call->asked[i],
+                               .branch = call->asked_branch[i],
+                               .u.answer = call->answer.inquiry[i]};
+    const struct vow_pbranch *b = vow_pcore_find(p->core, call->asked[i], call->asked_branch[i]);
+    bool waits = b != NULL && b->state == VOW_PBRANCH_PREPARED;
+    if (waits && event.u.answer == VOW_INQUIRY_COMMITTED) sim_probe(s, SIM_PROBE_ASKED_COMMIT);
+    if (waits && event.u.answer == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
+    if (s->mutant == SIM_MUTANT_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
+      event.u.answer = VOW_INQUIRY_ABORTED;
+    }
+    sim_p_step(s, p, &event, NULL);
+  }
+}
+
+/* ---- life and death ---- */
+
+void sim_p_stop(struct sim_participant *p) {
+  vow_pcore_free(p->core);
+  p->core = NULL;
+}
+
+static bool has_doubts(const struct sim *s, const struct sim_participant *p) {
+  for (uint32_t t = 0; t < s->txn_count; t++) {
+    for (uint32_t b = 0; b < SIM_BRANCHES_MAX; b++) {
+      if (p->log[t][b].kind == VOW_PRECORD_PREPARED) return true;
+    }
+  }
+  return false;
+}
+
+void sim_p_crash(struct sim *s, struct sim_participant *p) {
+  sim_say(s, node_of(p), "---- it is killed ----");
+  if (has_doubts(s, p)) sim_probe(s, SIM_PROBE_CRASH_P_LOADING);
+  sim_p_stop(p);
+  p->life++;
+  p->broken = false;
+  p->asking = 0;
+  memset(p->requests, 0, sizeof p->requests);
+  sim_p_lose_log(s, p, sim_chance(s, 500));
+  sim_db_crash(s, p);
+  uint64_t down_ms = sim_chance(s, 700) ? sim_draw(s, 300) : sim_draw(s, 8000);
+  own(s, p, down_ms, SIM_P_START);
+}
+
+static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
+  const struct sim_record *from = &p->log[txn][branch - 1];
+  struct vow_precord record = {.kind = from->kind,
+                               .transaction = s->txns[txn].id,
+                               .branch = branch,
+                               .outcome = from->outcome,
+                               .coordinator = SIM_URL};
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD, .u.load = &record};
+  bool ended = from->kind >= VOW_PRECORD_COMMITTED;
+
+  if (s->mutant == SIM_MUTANT_NO_TOMBSTONE && ended) return;
+  if (from->has_payload) {
+    record.payload = sim_plan_branch(s, txn, branch)->payload;
+    record.payload_bytes = strlen(record.payload);
+  }
+  sim_p_step(s, p, &event, NULL);
+}
+
+void sim_p_start(struct sim *s, struct sim_participant *p) {
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
+  enum vow_error error = vow_pcore_new(&p->core, &p->config);
+  sim_check(s, error == VOW_OK, "contract", "no core: %s", vow_error_text(error));
+  sim_say(s, node_of(p), "---- it starts ----");
+  p->tick_ms = UINT64_MAX;
+  p->sync_due_ms = UINT64_MAX;
+  event.u.coordinator.url = SIM_URL;
+  event.u.coordinator.finished_below = p->watermark;
+  if (!vow_id_is_nil(p->watermark)) sim_p_step(s, p, &event, NULL);
+  for (uint32_t t = 0; t < s->txn_count; t++) {
+    for (uint32_t b = 1; b <= SIM_BRANCHES_MAX; b++) {
+      if (p->log[t][b - 1].kind != VOW_PRECORD_NONE) load(s, p, t, b);
+    }
+  }
+}

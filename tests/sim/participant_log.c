@@ -1,0 +1,177 @@
+/*
+ * A participant's vote log: jobs in order, one database transaction for all that are queued, one
+ * sync. With `atomic` the callbacks run inside it, and work and record come and go together. A
+ * transaction can be refused by the disk as a whole (then its records certainly are not there), or
+ * its COMMIT fails and nobody knows: then the log is broken until the process starts again.
+ */
+#include <string.h>
+
+#include "sim.h"
+
+static int node_of(const struct sim_participant *p) {
+  return SIM_PARTICIPANT + (int)p->number;
+}
+
+static void sync_in(struct sim *s, struct sim_participant *p, uint64_t delay_ms) {
+  if (s->now_ms + delay_ms >= p->sync_due_ms) return;
+  p->sync_due_ms = s->now_ms + delay_ms;
+  sim_at(s, delay_ms, SIM_P_SYNC, node_of(p))->life = p->life;
+}
+
+/* A mutant says that it is durable while it is queued. */
+static void tell_early(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
+  struct vow_pevent event = {.type = VOW_PEVENT_LOGGED,
+                             .transaction = s->txns[job->txn].id,
+                             .branch = job->branch,
+                             .u.logged.position = job->position};
+  sim_p_step(s, p, &event, NULL);
+}
+
+static bool lies(const struct sim *s, const struct sim_job *job) {
+  if (job->type != SIM_JOB_RECORD || !job->forced) return false;
+  bool vote = s->mutant == SIM_MUTANT_VOTE_FIRST || s->mutant == SIM_MUTANT_UNKNOWN_IS_OK;
+  if (vote) return job->record.kind == VOW_PRECORD_PREPARED;
+  return s->mutant == SIM_MUTANT_ACK_FIRST && job->record.kind == VOW_PRECORD_COMMITTED;
+}
+
+void sim_p_submit(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
+  if (p->queue.count == SIM_JOBS_MAX) {
+    sim_fail(s, SIM_LIVENESS, "B1: more jobs than p%u's log may have", p->number);
+  }
+  struct sim_job *queued = &p->queue.items[p->queue.count++];
+  *queued = *job;
+  queued->told_early = lies(s, job);
+  if (!p->syncing) sync_in(s, p, job->forced ? sim_draw(s, 3) : 1000);
+  if (queued->told_early) tell_early(s, p, job);
+}
+
+/* ---- inside the transaction ---- */
+
+/* One callback of the resource; its savepoint is undone unless it did what it was asked. */
+static void run_call(struct sim *s, struct sim_participant *p, struct sim_job *job) {
+  struct vow_pevent event = {
+      .type = VOW_PEVENT_FINISHED, .transaction = s->txns[job->txn].id, .branch = job->branch};
+  enum vow_message_type call = job->call;
+  int work = job->work;
+
+  if (call == VOW_MESSAGE_PREPARE) {
+    event.type = VOW_PEVENT_VOTED;
+    event.u.voted.vote = sim_db_vote(s, job->txn, job->branch);
+    if (event.u.voted.vote == VOW_VOTE_COMMIT) work = SIM_WORK_PREPARED;
+  } else if (sim_fault(s, SIM_FAULT_CALLBACK, 200)) {
+    event.u.finished.error = VOW_E_OVERLOADED;
+    event.u.finished.reason = "not now";
+  } else {
+    work = call == VOW_MESSAGE_COMMIT ? SIM_WORK_COMMITTED : SIM_WORK_NONE;
+  }
+  sim_say(s, node_of(p), "calls %s for t%u/%u in the transaction", vow_message_type_name(call),
+          job->txn, job->branch);
+  job->type = SIM_JOB_NOTHING;
+  job->position = 0;
+  job->work = work;
+  sim_p_step(s, p, &event, job);
+}
+
+void sim_p_sync(struct sim *s, struct sim_participant *p) {
+  uint32_t life = p->life;
+  p->sync_due_ms = UINT64_MAX;
+  if (p->syncing || p->broken || p->queue.count == 0) return;
+  if (p->queue.count >= 4) sim_probe(s, SIM_PROBE_GROUP);
+  p->writing = p->queue;
+  p->queue.count = 0;
+  p->syncing = true;
+  for (uint32_t i = 0; i < p->writing.count; i++) {
+    while (p->life == life && p->writing.items[i].type == SIM_JOB_CALL) {
+      run_call(s, p, &p->writing.items[i]);
+    }
+    if (p->life != life) return;
+  }
+  uint64_t sync_ms = 1 + sim_draw(s, 6);
+  if (sim_fault(s, SIM_FAULT_SLOW, 60)) sync_ms += sim_draw(s, 3000);
+  sim_at(s, sync_ms, SIM_P_SYNCED, node_of(p))->life = life;
+}
+
+/* ---- the end of a transaction ---- */
+
+static void change_work(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
+  enum sim_work before = p->work[job->txn][job->branch - 1];
+  if (job->work < 0) return;
+  if (job->work == SIM_WORK_NONE) {
+    sim_db_abort(s, p, job->txn, job->branch);
+    return;
+  }
+  /* In one phase both are in one transaction. */
+  if (job->work == SIM_WORK_PREPARED || before == SIM_WORK_NONE) {
+    bool one_phase = job->work == SIM_WORK_COMMITTED && s->txns[job->txn].one_phase;
+    if (job->work == SIM_WORK_PREPARED || one_phase) sim_db_prepare(s, p, job->txn, job->branch);
+  }
+  if (job->work == SIM_WORK_COMMITTED) sim_db_commit(s, p, job->txn, job->branch);
+}
+
+static void write_all(struct sim *s, struct sim_participant *p) {
+  for (uint32_t i = 0; i < p->writing.count; i++) {
+    struct sim_job *job = &p->writing.items[i];
+    if (job->type != SIM_JOB_RECORD) continue;
+    job->written = true;
+    p->log[job->txn][job->branch - 1] = job->record;
+    if (p->config.atomic) change_work(s, p, job);
+    if (job->purge_count == 0) continue;
+    p->watermark = job->purge_below;
+    for (uint32_t k = 0; k < job->purge_count; k++) {
+      p->log[job->purge[k].txn][job->purge[k].branch - 1] = (struct sim_record){.kind = 0};
+    }
+  }
+}
+
+static void report(struct sim *s, struct sim_participant *p) {
+  struct sim_jobs done = p->writing;
+  uint32_t life = p->life;
+  p->writing.count = 0;
+  p->syncing = false;
+  for (uint32_t i = 0; i < done.count && p->life == life; i++) {
+    const struct sim_job *job = &done.items[i];
+    struct vow_pevent event = {.type = job->written ? VOW_PEVENT_LOGGED : VOW_PEVENT_NOT_LOGGED,
+                               .transaction = s->txns[job->txn].id,
+                               .branch = job->branch};
+    if (job->type != SIM_JOB_RECORD || !job->forced || job->told_early) continue;
+    event.u.logged.position = job->position;
+    event.u.logged.error = job->written ? VOW_OK : VOW_E_LOG_FULL;
+    event.u.logged.why = "the disk is full";
+    sim_p_step(s, p, &event, NULL);
+  }
+  if (p->life == life && p->queue.count > 0) sync_in(s, p, sim_draw(s, 3));
+}
+
+/* Everybody who waits is told an error; nothing more is heard until the process is started again.
+ */
+static void fail_log(struct sim *s, struct sim_participant *p) {
+  sim_say(s, node_of(p), "---- its COMMIT failed: it stops answering ----");
+  p->broken = true;
+  sim_at(s, 1 + sim_draw(s, 4000), SIM_P_START, node_of(p))->life = p->life;
+  for (uint32_t i = 0; i < SIM_REQUESTS_MAX; i++) {
+    if (!p->requests[i].open) continue;
+    p->requests[i].open = false;
+    if (p->requests[i].type == 0) continue;
+    sim_send_reply(s, &p->requests[i], &(struct sim_reply){.kind = VOW_REPLY_BRANCH_FAILED});
+  }
+}
+
+void sim_p_synced(struct sim *s, struct sim_participant *p) {
+  if (sim_fault(s, SIM_FAULT_SYNC_P, 30)) {
+    fail_log(s, p);
+    return; /* still `syncing`: whether it is there, the next start tells */
+  }
+  if (sim_fault(s, SIM_FAULT_FULL_P, 60)) {
+    sim_say(s, node_of(p), "the disk is full: nothing was written");
+  } else {
+    write_all(s, p);
+  }
+  report(s, p);
+}
+
+void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep_writing) {
+  if (p->syncing && keep_writing) write_all(s, p);
+  p->syncing = false;
+  p->writing.count = 0;
+  p->queue.count = 0;
+}
