@@ -125,6 +125,8 @@ static void answer_ended(struct sim *s, struct sim_call *call, const struct vow_
     answer.error = VOW_E_ILLEGAL_STATE;
   }
   sim_probe(s, SIM_PROBE_FROM_LOG);
+  sim_say(s, SIM_COORDINATOR, "answers #%u from the log: t%u is %s", call->serial,
+          sim_txn_of(s, image.id), vow_outcome_name(answer.outcome));
   sim_told(s, image.id, answer.outcome, "a client, from the log");
   sim_answer_call(s, call, &answer);
 }
@@ -141,6 +143,8 @@ static void answer_unknown(struct sim *s, struct sim_call *call) {
     answer.outcome = VOW_OUTCOME_ABORTED;
     answer.id = call->id;
     answer.has_id = true;
+    sim_say(s, SIM_COORDINATOR, "answers #%u: t%u is presumed aborted", call->serial,
+            sim_txn_of(s, call->id));
     sim_told(s, call->id, VOW_OUTCOME_ABORTED, "a client, by presumption");
   }
   sim_answer_call(s, call, &answer);

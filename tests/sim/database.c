@@ -15,6 +15,10 @@ void sim_db_prepare(struct sim *s, struct sim_participant *p, uint32_t txn, uint
   enum sim_work *work = &p->work[txn][branch - 1];
   sim_check(s, *work == SIM_WORK_NONE, "M1", "t%u/%u is prepared at p%u over work that is there",
             txn, branch, p->number);
+  sim_check(s, s->txns[txn].branches[branch - 1].acknowledged == VOW_OUTCOME_NONE, "P4",
+            "t%u/%u is prepared at p%u after its end was acknowledged", txn, branch, p->number);
+  /* What was undone before any vote was given may be done again. */
+  s->txns[txn].branches[branch - 1].undone = 0;
   *work = SIM_WORK_PREPARED;
 }
 

@@ -363,6 +363,11 @@ static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_
   bool ended = from->kind >= VOW_PRECORD_COMMITTED;
 
   if (s->mutant == SIM_MUTANT_NO_TOMBSTONE && ended) return;
+  if (s->mutant == SIM_MUTANT_UNKNOWN_IS_OK && from->kind == VOW_PRECORD_PREPARED) {
+    p->log[txn][branch - 1] = (struct sim_record){.kind = VOW_PRECORD_NONE};
+    p->work[txn][branch - 1] = SIM_WORK_NONE; /* its disk was lost */
+    return;
+  }
   if (from->has_payload) {
     record.payload = sim_plan_branch(s, txn, branch)->payload;
     record.payload_bytes = strlen(record.payload);

@@ -29,8 +29,7 @@ static void tell_early(struct sim *s, struct sim_participant *p, const struct si
 
 static bool lies(const struct sim *s, const struct sim_job *job) {
   if (job->type != SIM_JOB_RECORD || !job->forced) return false;
-  bool vote = s->mutant == SIM_MUTANT_VOTE_FIRST || s->mutant == SIM_MUTANT_UNKNOWN_IS_OK;
-  if (vote) return job->record.kind == VOW_PRECORD_PREPARED;
+  if (s->mutant == SIM_MUTANT_VOTE_FIRST) return job->record.kind == VOW_PRECORD_PREPARED;
   return s->mutant == SIM_MUTANT_ACK_FIRST && job->record.kind == VOW_PRECORD_COMMITTED;
 }
 

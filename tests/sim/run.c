@@ -36,7 +36,7 @@ static void configure_coordinator(struct sim *s) {
       .waiters_max = tight ? 1 + (uint32_t)sim_draw(s, 2) : 64,
       .inflight_per_endpoint_max = 1 + (uint32_t)sim_draw(s, 4),
       .history_max = 1 + (uint32_t)sim_draw(s, 30),
-      .id_reserve_ms = sim_chance(s, 300) ? 1 + (uint32_t)sim_draw(s, 50) : 10000,
+      .id_reserve_ms = sim_chance(s, 300) ? 50 + (uint32_t)sim_draw(s, 200) : 10000,
   };
   s->c.lazy_ms = 1 + (uint32_t)sim_draw(s, 1000);
 }
@@ -72,7 +72,7 @@ static void make_world(struct sim *s, const struct sim_options *options) {
   configure_coordinator(s);
   for (uint32_t i = 0; i < s->participant_count; i++) configure_participant(s, i);
   sim_plan_all(s);
-  if (s->faults != 0) sim_at(s, 0, SIM_TROUBLE, SIM_CLIENTS);
+  sim_at(s, s->faults != 0 ? 0 : TROUBLE_MS, SIM_TROUBLE, SIM_CLIENTS);
   if (sim_has_operators(s)) sim_at(s, sim_draw(s, 2000), SIM_OPERATOR_ACTS, SIM_CLIENTS);
   sim_c_start(s);
   for (uint32_t i = 0; i < s->participant_count; i++) sim_p_start(s, &s->p[i]);
