@@ -161,13 +161,15 @@ static void reply_error(struct vow_pcore *core, uint64_t token, enum vow_message
 /* ---- messages ---- */
 
 /* What keeps a branch nobody knows from being taken in; VOW_OK: nothing. Tombstones that can be
- * purged are no obstacle: the records of the new branch will take them along. */
+ * purged are no obstacle: the records of the new branch will take them along. An abort has room of
+ * its own: were it refused for the tombstones, they would wait for it, and it for them. */
 static enum vow_error limits(const struct vow_pcore *core, const struct vow_pcoordinator *c,
                              enum vow_message_type type, const char **detail) {
   const struct vow_pconfig *config = &core->config;
-  if (core->counts.unfinished >= config->branches_max) {
+  uint64_t extra = type == VOW_MESSAGE_ABORT ? VOW_PCORE_ABORTS_EXTRA : 0;
+  if (core->counts.unfinished >= config->branches_max + extra) {
     *detail = "the limit of unfinished branches is reached";
-  } else if (core->counts.tombstones >= config->tombstones_max && !purgeable(c)) {
+  } else if (core->counts.tombstones >= config->tombstones_max + extra && !purgeable(c)) {
     *detail = "too many finished branches wait until their coordinator has moved on";
   } else if (type == VOW_MESSAGE_PREPARE && core->counts.preparing >= config->preparing_max) {
     *detail = "too many branches wait for their prepare callback";

@@ -243,20 +243,36 @@ static void past_each_limit_what_is_new_is_told_to_come_again(void **state) {
   assert_int_equal(error_of(w), VOW_E_OVERLOADED);
   send(w, VOW_MESSAGE_ABORT, 2, HERE, 0); /* an abort waits for nobody's prepare */
   assert_non_null(find_action(w, VOW_PACTION_CALL));
-  send(w, VOW_MESSAGE_ABORT, 3, HERE, 0);
+  send(w, VOW_MESSAGE_PREPARE, 3, HERE, 0);
   assert_int_equal(error_of(w), VOW_E_OVERLOADED);
   must_step(w,
             (struct vow_pevent){.type = VOW_PEVENT_FINISHED, .transaction = id_of(2), .branch = 1});
   log_it(w);
   assert_int_equal(counts(w).tombstones, 1);
-  send(w, VOW_MESSAGE_ABORT, 3, HERE, 0);
+  restart_with(w, (struct vow_pconfig){.branches_max = 2, .preparing_max = 2, .tombstones_max = 1});
+  prepared(w, 2, HERE);
+  finish(w, 2, VOW_MESSAGE_ABORT);
+  send(w, VOW_MESSAGE_PREPARE, 3, HERE, 0);
   assert_int_equal(error_of(w), VOW_E_OVERLOADED);
   /* The watermark makes room, without any record but those of who takes it. */
+  prepare(w, 3, HERE, 3);
+  assert_non_null(find_action(w, VOW_PACTION_PURGE));
+}
+
+/* The oldest transaction holds the watermark, and with it every tombstone: while its abort were
+ * refused for want of room, neither could ever go. */
+static void the_abort_that_tombstones_wait_for_finds_room(void **state) {
+  struct world *w = *state;
+  restart_with(w, (struct vow_pconfig){.branches_max = 1, .preparing_max = 1, .tombstones_max = 1});
+  prepared(w, 2, HERE);
+  finish(w, 2, VOW_MESSAGE_COMMIT);
+  prepare(w, 4, HERE, 3); /* takes the room of 2, and fills the branches as well */
+  log_it(w);
   send(w, VOW_MESSAGE_ABORT, 3, HERE, 3);
   assert_non_null(find_action(w, VOW_PACTION_CALL));
-  must_step(w,
-            (struct vow_pevent){.type = VOW_PEVENT_FINISHED, .transaction = id_of(3), .branch = 1});
-  assert_non_null(find_action(w, VOW_PACTION_PURGE));
+  finish(w, 4, VOW_MESSAGE_ABORT);
+  send(w, VOW_MESSAGE_ABORT, 5, HERE, 3); /* and past the tombstones */
+  assert_non_null(find_action(w, VOW_PACTION_CALL));
 }
 
 static void past_the_waiters_of_a_branch_a_request_is_told_to_come_again(void **state) {
@@ -496,6 +512,7 @@ int main(void) {
       test(a_branch_follows_its_coordinator_to_another_address),
       test(coordinators_are_limited),
       test(past_each_limit_what_is_new_is_told_to_come_again),
+      test(the_abort_that_tombstones_wait_for_finds_room),
       test(past_the_waiters_of_a_branch_a_request_is_told_to_come_again),
       test(a_full_disk_lets_nothing_begin_and_everything_end),
       test(many_branches_are_found_again),
