@@ -94,7 +94,7 @@ def test_vowd_is_what_its_openapi_file_says(world, schemathesis, tmp_path):
 
 def test_a_participant_is_what_its_openapi_file_says(world, schemathesis, tmp_path):
     process = Process(tmp_path / "minimal.out")
-    process.start([program("minimal"), "127.0.0.1:0", tmp_path / "minimal.vow"])
+    process.start([program("minimal"), tmp_path / "minimal.vow", "127.0.0.1:0"])
     try:
         match = process.wait_for_line(r"(127\.0\.0\.1:\d+)", "the participant listens")
         run_schemathesis(
