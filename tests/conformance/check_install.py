@@ -125,16 +125,39 @@ def by_pkg_config(folder, prefix, flags, environment):
     # The archive with the shared libraries it needs: Debian has no static ones of some of those.
     archive = next(prefix.rglob("libvow.a"))
     needs = shlex.split(run(["pkg-config", "--libs", *requires(prefix)]))
-    run(["gcc", "-std=c99", *strict, *cflags, folder / "consumer.c", "-o", folder / "pc_static",
-         archive, *needs, "-pthread"])
+    run(
+        [
+            "gcc",
+            "-std=c99",
+            *strict,
+            *cflags,
+            folder / "consumer.c",
+            "-o",
+            folder / "pc_static",
+            archive,
+            *needs,
+            "-pthread",
+        ]
+    )
     check_run(folder / "pc_static", folder, environment)
 
 
 def by_find_package(folder, prefix, flags, environment):
     (folder / "CMakeLists.txt").write_text(PROJECT)
-    run(["cmake", "-S", folder, "-B", folder / "build", "-G", "Ninja",
-         f"-DCMAKE_PREFIX_PATH={prefix}",
-         f"-DCMAKE_C_FLAGS={shlex.join(flags)}", f"-DCMAKE_CXX_FLAGS={shlex.join(flags)}"])
+    run(
+        [
+            "cmake",
+            "-S",
+            folder,
+            "-B",
+            folder / "build",
+            "-G",
+            "Ninja",
+            f"-DCMAKE_PREFIX_PATH={prefix}",
+            f"-DCMAKE_C_FLAGS={shlex.join(flags)}",
+            f"-DCMAKE_CXX_FLAGS={shlex.join(flags)}",
+        ]
+    )
     run(["ninja", "-C", folder / "build"])
     for program in ("shared", "static"):
         check_run(folder / "build" / program, folder, environment)

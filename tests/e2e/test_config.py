@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from vowtest import Client, assert_committed, toy, wait_until
-from vowtest.process import LAUNCHER, program
+from vowtest.process import LAUNCHER, plain_environment, program
 
 
 def vowd_run(*flags, environment=None, seconds=20):
@@ -20,7 +20,7 @@ def vowd_run(*flags, environment=None, seconds=20):
         capture_output=True,
         text=True,
         timeout=seconds * 10,
-        env=environment,
+        env={**plain_environment(), **(environment or {})},
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -46,9 +46,7 @@ def test_every_option_of_the_help_is_in_the_commented_file():
 def test_a_flag_beats_the_environment_and_that_beats_the_file(tmp_path):
     file = tmp_path / "vowd.conf"
     file.write_text(f"log = {tmp_path}/file.log\nprepare_timeout_ms = 1111\nretry_min_ms = 77\n")
-    import os
-
-    environment = {**os.environ, "VOW_PREPARE_TIMEOUT_MS": "2222", "VOW_RETRY_MAX_MS": "8888"}
+    environment = {"VOW_PREPARE_TIMEOUT_MS": "2222", "VOW_RETRY_MAX_MS": "8888"}
     code, text = vowd_run(
         "--config", file, "--check-config", "--prepare-timeout-ms", 3333, environment=environment
     )

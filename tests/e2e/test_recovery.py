@@ -6,60 +6,36 @@ import threading
 
 import pytest
 from failpoints import COORDINATOR
-from vowtest import Client, assert_aborted, assert_committed, toy, wait_until
+from vowtest import (
+    Client,
+    assert_aborted,
+    assert_committed,
+    everything_ends,
+    toy,
+    wait_until,
+)
 
 AT_START = [name for name in COORDINATOR if name.startswith("recover.")]
-AT_WORK = [name for name in COORDINATOR if name not in AT_START]
+# An answer to begin is given only to who does not commit in the same request.
+AT_BEGIN = ["begin.before_answer"]
+AT_WORK = [name for name in COORDINATOR if name not in AT_START + AT_BEGIN]
 LOST = (OSError, http.client.HTTPException)
 
 
-def begin_one_shot(vowd, toys):
+def begin_one_shot(vowd, toys, headers=None):
     """Sends a one-shot from a thread of its own; the list gets the answer, if one comes."""
     answers = []
     client = Client(vowd.url)
 
     def ask():
         try:
-            answers.append(client.one_shot([one.url for one in toys]))
+            answers.append(client.one_shot([one.url for one in toys], headers=headers))
         except LOST:
             pass
 
     thread = threading.Thread(target=ask)
     thread.start()
     return thread, answers
-
-
-def everything_ends(vowd, toys):
-    """Nobody is in doubt, nothing is open, and no two branches of a transaction ended
-    differently."""
-    open_states = ("active", "preparing", "committing", "aborting")
-
-    def at_rest():
-        if any(vowd.client.list(state=state) for state in open_states):
-            return False
-        for one in toys:
-            for id, _ in one.in_doubt():
-                ask_outcome(vowd, one, id)
-        return not any(one.in_doubt() for one in toys)
-
-    wait_until(at_rest, "everything has ended", 20)
-    for id in {id for one in toys for id, _ in one.branches}:
-        ended = {outcome for one in toys for outcome in one.outcomes(id) if outcome}
-        assert len(ended) <= 1, f"AC1: {id} ended as {ended}"
-        if ended:
-            assert {vowd.client.outcome(id)} == ended, "the coordinator says something else"
-    for one in toys:
-        assert all(branch.effects <= 1 for branch in one.branches.values()), "M1"
-
-
-def ask_outcome(vowd, one, id):
-    """What a participant in doubt does: it asks, and believes only what is final (P7)."""
-    outcome = vowd.client.outcome(id)
-    if outcome in ("committed", "aborted"):
-        for (transaction, _), branch in one.branches.items():
-            if transaction == id and branch.outcome is None:
-                branch.outcome = outcome
-                branch.effects += outcome == "committed"
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -84,14 +60,38 @@ def test_killed_while_committing(world, point, nth):
         assert_committed(vowd.client.commit(id))
 
 
-@pytest.mark.parametrize(
-    "point", ["votes.all_in", "decision.sent", "ack.received", "log.after_commit"]
-)
-def test_killed_while_aborting(world, point):
-    vowd, toys = world.vowd(start=False, preparing_record_after_ms=1), world.two_toys()
+@pytest.mark.parametrize("point", AT_BEGIN)
+def test_killed_before_a_begin_is_answered(world, point):
+    vowd, toys = world.vowd(start=False), world.two_toys()
+    vowd.start(failpoint=f"{point}=kill:2")
+    id = vowd.client.begin()
+    vowd.client.enlist(id, toys[0].url)
+    with pytest.raises(LOST):
+        vowd.client.begin()
+    vowd.wait_killed()
+    vowd.start()
+    assert vowd.client.outcome(id) == "aborted"
+    everything_ends(vowd, toys)
+
+
+# An abort is written only for the sake of an Idempotency-Key (C8).
+ABORTS = [
+    ("prepare.sent", False),
+    ("decision.sent", False),
+    ("ack.received", False),
+    ("log.after_commit", True),
+    ("decision.before_answer", True),
+    ("decision.sent", True),
+]
+
+
+@pytest.mark.parametrize("point, keyed", ABORTS)
+def test_killed_while_aborting(world, point, keyed):
+    vowd, toys = world.vowd(start=False), world.two_toys()
     toys[1].script("prepare", toy.delay(0.2, toy.vote("abort", "no")))
     vowd.start(failpoint=f"{point}=kill")
-    thread, answers = begin_one_shot(vowd, toys)
+    headers = {"Idempotency-Key": "one"} if keyed else None
+    thread, answers = begin_one_shot(vowd, toys, headers)
     thread.join(20)
     vowd.wait_killed()
     vowd.start()
@@ -199,15 +199,11 @@ def test_what_was_not_decided_is_presumed_aborted(world):
 
 
 def test_a_transaction_that_had_been_preparing_for_a_while_is_pushed_to_its_abort(world):
-    vowd, (a, b) = (
-        world.vowd(preparing_record_after_ms=50, prepare_timeout_ms=20000),
-        world.two_toys(),
-    )
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000), world.two_toys()
     b.script("prepare", toy.hang)
     id = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"}).json["id"]
-    wait_until(lambda: vowd.status()["log"]["records"] >= 1, "the record is written")
-    other = world.toy()
-    assert_committed(vowd.client.one_shot([other.url]))  # its forced record takes the other along
+    before = vowd.status()["log"]["records"]
+    wait_until(lambda: vowd.status()["log"]["records"] > before, "the record is written")
     vowd.restart()
     b.unscript()
     wait_until(lambda: a.outcome(id) == "aborted", "a is told without asking")

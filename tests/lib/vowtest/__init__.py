@@ -3,6 +3,7 @@ used."""
 
 from .bank import Bank
 from .client import Client, assert_aborted, assert_committed, transaction_of
+from .ending import everything_ends
 from .toy import Toy
 from .vowd import Vowd
 from .waiting import parallel, wait_until
@@ -14,6 +15,7 @@ __all__ = [
     "Vowd",
     "assert_aborted",
     "assert_committed",
+    "everything_ends",
     "parallel",
     "transaction_of",
     "wait_until",

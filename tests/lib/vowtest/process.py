@@ -24,6 +24,11 @@ def program(name):
     return path
 
 
+def plain_environment():
+    """This process's environment without what is configuration to vowd."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VOW_")}
+
+
 class Process:
     """`output` is the file that takes stdout and stderr of every start, one after another."""
 
@@ -42,7 +47,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env={**os.environ, **(environment or {})},
+                env={**plain_environment(), **(environment or {})},
             )
 
     @property

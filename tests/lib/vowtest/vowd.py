@@ -15,6 +15,7 @@ QUICK = {
     "drain_timeout_ms": 2000,
     "retry_min_ms": 50,
     "retry_max_ms": 400,
+    "drain_timeout_ms": 500,
 }
 LISTENING = r"listening on (?:http://)?(?P<address>[\w.\[\]:]+:\d+)"
 
