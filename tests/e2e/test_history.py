@@ -59,7 +59,10 @@ def test_pages_hold_each_transaction_once_also_while_new_ones_begin(world):
 def test_a_transaction_tells_its_whole_story_with_times(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     b.script("commit", toy.answer(503, b"later"), times=2)
-    id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    id = vowd.client.begin()
+    for one in (a, b):
+        vowd.client.enlist(id, one.url)
+    assert_committed(vowd.client.commit(id))
     shown = vowd.wait_state(id, "committed")
     events = [entry["kind"] for entry in shown["history"]]
     order = [

@@ -202,8 +202,8 @@ def test_a_transaction_that_had_been_preparing_for_a_while_is_pushed_to_its_abor
     vowd, (a, b) = world.vowd(prepare_timeout_ms=20000), world.two_toys()
     b.script("prepare", toy.hang)
     id = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"}).json["id"]
-    before = vowd.status()["log"]["records"]
-    wait_until(lambda: vowd.status()["log"]["records"] > before, "the record is written")
+    before = vowd.status()["log"]["position"]
+    wait_until(lambda: vowd.status()["log"]["position"] > before, "the record is durable")
     vowd.restart()
     b.unscript()
     wait_until(lambda: a.outcome(id) == "aborted", "a is told without asking")

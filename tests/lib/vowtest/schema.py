@@ -67,6 +67,9 @@ def check_answer(method, path, answer):
     route = find_route(path)
     if route is None or operation(route, method) is None or not answer.text:
         return
+    # Every route has these two, and the file says so once.
+    if (answer.json or {}).get("type") in ("urn:vow:route-not-found", "urn:vow:method-not-allowed"):
+        return
     check = validator(route, method, answer.status, answer.headers.get_content_type())
     if check is not None:
         body = answer.json if answer.json is not None else answer.text

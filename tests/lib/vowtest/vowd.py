@@ -7,7 +7,8 @@ from .client import Client
 from .process import Process, program
 from .waiting import wait_until
 
-# Short waits, so that a test that needs a timeout does not take long.
+# Short waits, so that a test that needs a timeout does not take long, and a small reserve, since it
+# is kept as a file.
 QUICK = {
     "prepare_timeout_ms": 3000,
     "request_timeout_ms": 1500,
@@ -16,6 +17,7 @@ QUICK = {
     "retry_min_ms": 50,
     "retry_max_ms": 400,
     "drain_timeout_ms": 500,
+    "disk_reserve_bytes": 1 << 20,
 }
 LISTENING = r"listening on (?:http://)?(?P<address>[\w.\[\]:]+:\d+)"
 
