@@ -200,7 +200,8 @@ static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *o
                                      .reserve_bytes = config->disk_reserve_bytes,
                                      .retention_age_ms = config->retention_age_ms,
                                      .retention_count = config->retention_count,
-                                     .purge_step = PURGE_STEP};
+                                     .purge_step = PURGE_STEP,
+                                     .advertise_url = daemon->advertise_url};
   out->sender = (struct vow_sender_config){
       .connections_max = (uint32_t)config->limits_outbound_connections,
       .connections_per_host_max = (uint32_t)config->limits_outbound_connections,

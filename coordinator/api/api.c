@@ -154,6 +154,7 @@ static void on_found(void *context, const struct vow_log_result *result) {
   const struct vow_txn *txn = vow_core_find(core, call->id); /* it may have been loaded meanwhile */
   if (txn == NULL && result->count > 0) txn = &result->rows[0];
   bool ended = txn != NULL && txn->ended_ms != 0;
+  call->purged_to = result->purged_to;
   if (!ended && vow_core_loading(core) && vow_core_find(core, call->id) == NULL) {
     vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
   } else {
@@ -178,6 +179,11 @@ bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id) {
   vow_driver_status(api->driver, &status);
   return vow_id_is_v7(id) && vow_id_unix_ms(id) >= status.log.created_ms &&
          vow_id_compare(id, vow_core_id_ceiling(vow_driver_core(api->driver))) < 0;
+}
+
+bool vow_api_is_presumed(const struct vow_api_call *call) {
+  return vow_api_is_of_this_log(call->api, call->id) &&
+         vow_id_compare(call->id, call->purged_to) > 0;
 }
 
 /* ---- taking a request ---- */

@@ -129,6 +129,16 @@ void vow_api_presumed_aborted(struct vow_api_call *call) {
   problem_end(call, VOW_E_ABORTED);
 }
 
+void vow_api_unknown(struct vow_api_call *call) {
+  const char *detail = "it is another coordinator's: this log never issued its id";
+  if (vow_api_is_presumed(call)) {
+    detail = "there is no record of it, so it was aborted before it was decided";
+  } else if (vow_api_is_of_this_log(call->api, call->id)) {
+    detail = "it is older than the kept history: it may have committed, been aborted or never been";
+  }
+  vow_api_problem(call, VOW_E_UNKNOWN_TRANSACTION, detail);
+}
+
 void vow_api_location(struct vow_api_call *call, struct vow_id id) {
   char text[VOW_ID_TEXT_BYTES], location[sizeof "/v1/transactions/" + VOW_ID_TEXT_BYTES];
   vow_id_format(id, text);

@@ -53,6 +53,7 @@ struct vow_api_call {
   void *more;                /* owned by `free_more`: what the route keeps */
   void (*free_more)(void *more);
   void (*found)(struct vow_api_call *call, const struct vow_txn *txn); /* of vow_api_find */
+  struct vow_id purged_to; /* of vow_api_find: where the kept history begins */
 };
 
 struct vow_api_route {
@@ -96,8 +97,12 @@ bool vow_api_prefers_async(const struct vow_api_call *call);
 bool vow_api_is_name(const char *name);
 uint64_t vow_api_wall_ms(void);
 
-/* True for an id that this log may have issued and that, being unknown, was aborted. */
+/* True for an id that this log may have issued. A participant in doubt that asks for one that is
+ * unknown asks for an abort: a commit stays until every branch has acknowledged it. */
 bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id);
+/* True where what vow_api_find has not found was aborted, to a client too: no commit of its age or
+ * a younger one was purged. */
+bool vow_api_is_presumed(const struct vow_api_call *call);
 
 /* ---- answering: each of these ends the call ---- */
 
@@ -111,6 +116,7 @@ void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char
 void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const char *detail,
                         const struct vow_txn *txn);
 void vow_api_presumed_aborted(struct vow_api_call *call);
+void vow_api_unknown(struct vow_api_call *call); /* 404, and what may have become of it */
 void vow_api_location(struct vow_api_call *call, struct vow_id id);
 /* What a commit of a transaction whose outcome is known is answered, the first time and again. */
 void vow_api_commit_outcome(struct vow_api_call *call, const struct vow_txn *txn);

@@ -9,16 +9,11 @@
 #include "api_internal.h"
 #include "message.h"
 
-static void unknown(struct vow_api_call *call) {
-  vow_api_problem(call, VOW_E_UNKNOWN_TRANSACTION,
-                  "it is another coordinator's, its history was purged, or it never committed");
-}
-
 /* ---- one transaction ---- */
 
 static void get_found(struct vow_api_call *call, const struct vow_txn *txn) {
   if (txn == NULL) {
-    unknown(call);
+    vow_api_unknown(call);
   } else {
     vow_api_transaction(call, 200, txn);
   }
@@ -42,7 +37,7 @@ static void history_found(struct vow_api_call *call, const struct vow_txn *txn) 
   const struct history_query *query = call->more;
   uint64_t written = 0;
   if (txn == NULL) {
-    unknown(call);
+    vow_api_unknown(call);
     return;
   }
   struct vow_jsonw *w = vow_api_write(call);

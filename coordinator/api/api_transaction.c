@@ -10,11 +10,6 @@
 
 #define REASON_BYTES_MAX 1000
 
-static void unknown(struct vow_api_call *call) {
-  vow_api_problem(call, VOW_E_UNKNOWN_TRANSACTION,
-                  "it is another coordinator's, its history was purged, or it never committed");
-}
-
 /* A refusal of the core, with the transaction it is about. */
 static bool refused(struct vow_api_call *call, const struct vow_action *action) {
   call->token = 0;
@@ -52,10 +47,10 @@ static void commit_found(struct vow_api_call *call, const struct vow_txn *txn) {
     vow_api_submit(call, &event, on_commit);
   } else if (txn != NULL) {
     vow_api_commit_outcome(call, txn);
-  } else if (vow_api_is_of_this_log(call->api, call->id)) {
+  } else if (vow_api_is_presumed(call)) {
     vow_api_presumed_aborted(call);
   } else {
-    unknown(call);
+    vow_api_unknown(call);
   }
 }
 
@@ -85,7 +80,7 @@ static void abort_found(struct vow_api_call *call, const struct vow_txn *txn) {
   } else if (txn != NULL) {
     vow_api_problem_of(call, VOW_E_ILLEGAL_STATE,
                        "the transaction is committed: the decision cannot be taken back", txn);
-  } else if (vow_api_is_of_this_log(call->api, call->id)) {
+  } else if (vow_api_is_presumed(call)) {
     struct vow_jsonw *w = vow_api_write(call);
     vow_jsonw_object(w, NULL);
     vow_jsonw_id(w, "id", call->id);
@@ -94,7 +89,7 @@ static void abort_found(struct vow_api_call *call, const struct vow_txn *txn) {
     vow_jsonw_end(w);
     vow_api_answer(call, 200);
   } else {
-    unknown(call);
+    vow_api_unknown(call);
   }
 }
 
@@ -136,10 +131,10 @@ static void enlist_found(struct vow_api_call *call, const struct vow_txn *txn) {
                                : "the transaction is committed: branches are enlisted before "
                                  "commit is asked",
                        txn);
-  } else if (vow_api_is_of_this_log(call->api, call->id)) {
+  } else if (vow_api_is_presumed(call)) {
     vow_api_presumed_aborted(call);
   } else {
-    unknown(call);
+    vow_api_unknown(call);
   }
 }
 
@@ -227,7 +222,7 @@ static void operate_found(struct vow_api_call *call, const struct vow_txn *txn) 
   } else if (txn != NULL) {
     operate_on_ended(call, operation, txn);
   } else {
-    unknown(call);
+    vow_api_unknown(call);
   }
 }
 

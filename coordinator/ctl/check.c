@@ -117,6 +117,7 @@ static void print_json(struct check *check) {
   vow_jsonw_string(&w, "log", check->args->text[CTL_OPT_LOG]);
   vow_jsonw_bool(&w, "sound", sound(check));
   if (!sound(check)) vow_jsonw_string(&w, "error", check->why);
+  vow_jsonw_string(&w, "advertise_url", check->info.advertise_url);
   vow_jsonw_uint(&w, "incarnation", check->info.incarnation);
   vow_jsonw_uint(&w, "position", check->info.position);
   vow_jsonw_uint(&w, "rows_checked", check->rows_checked);
@@ -147,6 +148,8 @@ static void print_text(struct check *check) {
   snprintf(text, sizeof text, "start %" PRIu64 ", position %" PRIu64, check->info.incarnation,
            check->info.position);
   ctl_fact(&out, &check->terminal, "written", CTL_PLAIN, text);
+  if (check->info.advertise_url[0] != '\0')
+    ctl_fact(&out, &check->terminal, "coordinator", CTL_PLAIN, check->info.advertise_url);
   snprintf(text, sizeof text,
            "%" PRIu64 " in doubt, %" PRIu64 " wait for an operator, %" PRIu64 " ended",
            check->in_doubt, check->waiting, check->info.ended);

@@ -19,6 +19,7 @@
 void ctl_work_fini(struct ctl_work *work) {
   for (size_t i = 0; i < work->count; i++) vow_txn_fini(&work->txns[i]);
   free(work->txns);
+  free(work->advertise_url);
   memset(work, 0, sizeof *work);
 }
 
@@ -39,13 +40,21 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
   return CTL_EXIT_OK;
 }
 
+static enum ctl_exit read_address(const struct vow_log *log, struct ctl_work *work) {
+  struct vow_log_info info;
+  vow_log_info(log, &info);
+  work->advertise_url = strdup(info.advertise_url);
+  return work->advertise_url == NULL ? ctl_log_fail(VOW_E_NO_MEMORY, "out of memory") : CTL_EXIT_OK;
+}
+
 static enum ctl_exit read_work(const struct ctl_args *args, struct ctl_work *work) {
   struct vow_log *log = NULL;
   enum ctl_exit code = ctl_log_open(args, &log);
   if (code != CTL_EXIT_OK) return code;
   /* Without `bad`: a log with a damaged row is not recovered from. */
   struct ctl_open_reader reader = {.take = take_open, .context = work};
-  code = ctl_read_open(log, &reader);
+  code = read_address(log, work);
+  if (code == CTL_EXIT_OK) code = ctl_read_open(log, &reader);
   vow_log_close(log);
   return code;
 }

@@ -15,7 +15,8 @@ struct ctl_work {
   struct vow_txn *txns; /* owned */
   size_t count, capacity;
   size_t by_plan[CTL_PLAN_OPERATOR + 1];
-  size_t to_do; /* those that get messages */
+  size_t to_do;        /* those that get messages */
+  char *advertise_url; /* owned; of the daemon that wrote the log, "" if none did */
 };
 void ctl_work_fini(struct ctl_work *work);
 

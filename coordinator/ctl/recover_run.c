@@ -27,6 +27,7 @@
 
 struct run {
   const struct ctl_args *args;
+  const char *advertise_url; /* where the participants believe the coordinator to be */
   struct ctl_report *report; /* its results are in the order of the ids */
   struct vow_driver *driver;
   struct ctl_terminal terminal; /* of standard error */
@@ -247,12 +248,26 @@ static struct vow_driver_config config_of(struct run *run) {
                  .answer_bytes_max = 1U << 20,
                  .connect_timeout_ms = 3000,
                  .user_agent = "vowctl/" VOW_VERSION},
-      .advertise_url = run->args->text[CTL_OPT_ADVERTISE_URL],
+      .advertise_url = run->advertise_url,
       .request_timeout_ms = 10000,
       .note = on_note,
       .failed = on_failed,
       .context = run,
   };
+}
+
+/* Participants know a branch by its coordinator's address, too, so a wrong one is as good as none:
+ * what the daemon itself wrote down is believed, unless somebody insists. */
+static const char *advertise_url_of(const struct ctl_args *args, const struct ctl_work *work) {
+  const char *given = args->text[CTL_OPT_ADVERTISE_URL];
+  if (given == NULL) {
+    return work->advertise_url[0] == '\0' ? "http://127.0.0.1:7800" : work->advertise_url;
+  }
+  if (work->advertise_url[0] != '\0' && strcmp(given, work->advertise_url) != 0) {
+    fprintf(stderr, "vowctl: participants are told that the coordinator is %s; the log says %s.\n",
+            given, work->advertise_url);
+  }
+  return given;
 }
 
 static enum ctl_exit open_run(struct run *run) {
@@ -302,6 +317,7 @@ enum ctl_exit ctl_recover_run(const struct ctl_args *args, struct ctl_work *work
   enum ctl_exit code = ctl_report_of(work, report);
   if (code != CTL_EXIT_OK) return code;
   ctl_terminal_of(stderr, &run.terminal);
+  run.advertise_url = advertise_url_of(args, work);
   if (uv_loop_init(&run.loop) != 0) {
     return ctl_fail(CTL_EXIT_FAILED, "Free memory or file handles, then try again.",
                     "the event loop cannot be made.");

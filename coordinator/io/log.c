@@ -119,6 +119,7 @@ static void free_log(struct vow_log *log) {
   free(log->path);
   free(log->folder);
   free(log->reserve);
+  free(log->advertise_url);
   free(log);
 }
 
@@ -140,6 +141,7 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
   log->info.id_ceiling = log->head.ceiling;
   log->info.created_ms = log->head.created_ms;
   log->info.ended = log->head.ended;
+  log->info.advertise_url = log->head.advertise_url;
   log->progress.space_low = log->low;
   log->counts = log->done;
   log->counts.database_bytes = log->database_bytes;

@@ -22,7 +22,7 @@
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    1 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT    2 /* PRAGMA user_version */
 
 struct vow_log_config {
   const char *path;
@@ -36,6 +36,7 @@ struct vow_log_config {
   uint64_t retention_age_ms;   /* ended transactions older than this are purged; 0: at once */
   uint64_t retention_count;    /* and those beyond this many */
   uint32_t purge_step;         /* rows a step */
+  const char *advertise_url;   /* kept in the log for whoever recovers it; NULL: as it was */
   void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread */
   void *wake_context;
 };
@@ -54,8 +55,9 @@ struct vow_log_info {
   uint64_t incarnation; /* starts counted */
   uint64_t position;    /* of the newest record */
   struct vow_id id_ceiling;
-  uint64_t created_ms;  /* when the log was made: no id is older */
-  uint64_t open, ended; /* rows at open */
+  uint64_t created_ms;       /* when the log was made: no id is older */
+  uint64_t open, ended;      /* rows at open */
+  const char *advertise_url; /* of the daemon that wrote it last, "" if none did; the log's own */
 };
 void vow_log_info(const struct vow_log *log, struct vow_log_info *out);
 
@@ -112,7 +114,10 @@ struct vow_log_result {
   uint32_t count;
   bool more; /* LIST, OPEN_PAGE: go on from `next`; a LIST page may be empty and still have more
                 (bounded scan) */
-  struct vow_id next;    /* also after OPEN_PAGE failed with LOG_CORRUPT: the row that is damaged */
+  struct vow_id next; /* also after OPEN_PAGE failed with LOG_CORRUPT: the row that is damaged */
+  /* The highest id of a commit that was purged, when the query ran; nil: none was. An id up to it
+   * that has no row may have committed, and is not to be presumed aborted to a client. */
+  struct vow_id purged_to;
   uint64_t rows_checked; /* CHECK */
   uint64_t rows_bad;     /* CHECK; LIST: damaged rows that were passed over */
 };

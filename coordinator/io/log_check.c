@@ -20,9 +20,28 @@ static enum vow_error damaged(struct vow_log *log, const char *what, char why[VO
   return VOW_E_LOG_CORRUPT;
 }
 
+static bool read_id(sqlite3_stmt *row, int column, struct vow_id *out) {
+  const void *bytes = sqlite3_column_blob(row, column);
+  if (bytes == NULL || sqlite3_column_bytes(row, column) != (int)sizeof out->bytes) return false;
+  memcpy(out->bytes, bytes, sizeof out->bytes);
+  return true;
+}
+
+/* Takes the head as it stands in the database, its text copied. */
+static enum vow_error keep_head(struct vow_log *log, const struct log_head *head,
+                                char why[VOW_LOG_WHY_BYTES]) {
+  enum vow_error error = log_set_advertise_url(log, head->advertise_url, why);
+  if (error != VOW_OK) return error;
+  const char *advertise_url = log->head.advertise_url;
+  log->head = *head;
+  log->head.advertise_url = advertise_url;
+  return VOW_OK;
+}
+
 static enum vow_error read_head(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   static const char select[] =
-      "SELECT created_ms, incarnation, position, ended, id_ceiling, checksum FROM head";
+      "SELECT created_ms, incarnation, position, ended, id_ceiling, purged_to, advertise_url,"
+      " checksum FROM head";
   struct log_head head = {0};
   sqlite3_stmt *row = NULL;
   enum vow_error error = VOW_OK;
@@ -36,13 +55,13 @@ static enum vow_error read_head(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]
   head.incarnation = (uint64_t)sqlite3_column_int64(row, 1);
   head.position = (uint64_t)sqlite3_column_int64(row, 2);
   head.ended = (uint64_t)sqlite3_column_int64(row, 3);
-  const void *ceiling = sqlite3_column_blob(row, 4);
-  bool whole = rc == SQLITE_ROW && ceiling != NULL && sqlite3_column_bytes(row, 4) == 16;
-  if (whole) memcpy(head.ceiling.bytes, ceiling, 16);
-  if (!whole || sqlite3_column_int64(row, 5) != log_head_checksum(&head))
+  bool whole =
+      rc == SQLITE_ROW && read_id(row, 4, &head.ceiling) && read_id(row, 5, &head.purged_to);
+  head.advertise_url = whole ? (const char *)sqlite3_column_text(row, 6) : NULL;
+  if (head.advertise_url == NULL || sqlite3_column_int64(row, 7) != log_head_checksum(&head))
     error = damaged(log, "its head row does not match its checksum", why);
   else
-    log->head = head;
+    error = keep_head(log, &head, why);
 out:
   sqlite3_finalize(row);
   return error;

@@ -15,14 +15,15 @@
 #include "io/log_internal.h"
 
 static int build(const char *path) {
-  char setup[160], head[200];
-  struct log_head empty = {.created_ms = log_wall_ms()};
+  char setup[160], head[240];
+  struct log_head empty = {.created_ms = log_wall_ms(), .advertise_url = ""};
   sqlite3 *db = NULL;
   snprintf(setup, sizeof setup,
            "PRAGMA page_size=%d; PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL;"
            "PRAGMA application_id=%d; PRAGMA user_version=%d;",
            LOG_PAGE_BYTES, LOG_APPLICATION_ID, VOW_LOG_FORMAT);
-  snprintf(head, sizeof head, "INSERT INTO head VALUES(1, %llu, 0, 0, 0, zeroblob(16), %lld);",
+  snprintf(head, sizeof head,
+           "INSERT INTO head VALUES(1, %llu, 0, 0, 0, zeroblob(16), zeroblob(16), '', %lld);",
            (unsigned long long)empty.created_ms, (long long)log_head_checksum(&empty));
   int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, setup, NULL, NULL, NULL);

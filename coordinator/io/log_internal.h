@@ -110,6 +110,7 @@ enum log_statement {
   LOG_LIST,
   LOG_SCAN,
   LOG_OLDEST,
+  LOG_PURGED_TO,
   LOG_PURGE,
   LOG_STATEMENTS
 };
@@ -121,6 +122,8 @@ struct log_head {
   uint64_t position;
   uint64_t ended; /* rows of ended_txn */
   struct vow_id ceiling;
+  struct vow_id purged_to;   /* the highest id of a commit that was purged; nil: none was */
+  const char *advertise_url; /* never NULL; the log's, see `advertise_url` there */
 };
 
 struct log_backup; /* one that is under way */
@@ -145,6 +148,7 @@ struct vow_log {
   int lock_fd;        /* read-only file: holds off daemons; else -1 */
   bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
   struct vow_log_info info;
+  char *advertise_url; /* owned; what the head's points to */
   bool started;
   pthread_t thread;
 
@@ -203,6 +207,9 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
                                  char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 void log_database_close(struct vow_log *log, bool checkpoint);
 enum vow_error log_locked(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* What the next write of the head says; `url` is copied. */
+enum vow_error log_set_advertise_url(struct vow_log *log, const char *url,
+                                     char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_schema.c */
 extern const char log_schema[];
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

@@ -301,6 +301,18 @@ static enum vow_error settle(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   return error;
 }
 
+enum vow_error log_set_advertise_url(struct vow_log *log, const char *url,
+                                     char why[VOW_LOG_WHY_BYTES]) {
+  char *copy = strdup(url);
+  if (copy == NULL) {
+    log_explain(why, "out of memory");
+    return VOW_E_NO_MEMORY;
+  }
+  free(log->advertise_url);
+  log->head.advertise_url = log->advertise_url = copy;
+  return VOW_OK;
+}
+
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) {
   char text[128];
   int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -331,6 +343,10 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
   if (error == VOW_OK) error = log_verify(log, why);
   if (error != VOW_OK || log->read_only) return error;
   sqlite3_wal_hook(log->db, count_wal, log);
+  if (config->advertise_url != NULL) {
+    error = log_set_advertise_url(log, config->advertise_url, why);
+    if (error != VOW_OK) return error;
+  }
   error = settle(log, why);
   if (error == VOW_E_LOG_FULL && log_space_release(log)) error = settle(log, why);
   return error;

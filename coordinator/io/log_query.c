@@ -285,6 +285,7 @@ static void run_check(struct vow_log *log, struct log_query *query) {
 
 void log_query_run(struct vow_log *log, struct log_query *query) {
   sqlite3_stmt *find = log->statements[LOG_FIND], *find_key = log->statements[LOG_FIND_KEY];
+  query->result.purged_to = log->head.purged_to;
   switch (query->q.type) {
     case VOW_LOG_QUERY_OPEN_PAGE:
       run_open_page(log, query);

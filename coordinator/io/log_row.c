@@ -38,13 +38,15 @@ static int64_t row_checksum(const struct row *row) {
 }
 
 int64_t log_head_checksum(const struct log_head *head) {
-  uint8_t fixed[4 * 8 + 16], *at = fixed;
+  uint8_t fixed[4 * 8 + 2 * 16], *at = fixed;
   put_u64(&at, head->created_ms);
   put_u64(&at, head->incarnation);
   put_u64(&at, head->position);
   put_u64(&at, head->ended);
   memcpy(at, head->ceiling.bytes, 16);
-  return (int64_t)vow_hash64(fixed, sizeof fixed, 0);
+  memcpy(at + 16, head->purged_to.bytes, 16);
+  uint64_t hash = vow_hash64(fixed, sizeof fixed, 0);
+  return (int64_t)vow_hash64(head->advertise_url, strlen(head->advertise_url), hash);
 }
 
 /* What is bound is borrowed until the statement is reset. Binding can only fail when out of memory

@@ -20,7 +20,8 @@
 const char log_schema[] =
     "CREATE TABLE head(one INTEGER PRIMARY KEY CHECK (one = 1), created_ms INTEGER NOT NULL,"
     " incarnation INTEGER NOT NULL, position INTEGER NOT NULL, ended INTEGER NOT NULL,"
-    " id_ceiling BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;"
+    " id_ceiling BLOB NOT NULL, purged_to BLOB NOT NULL, advertise_url TEXT NOT NULL,"
+    " checksum INTEGER NOT NULL) STRICT;"
     "CREATE TABLE open_txn" COLUMNS
     "CREATE INDEX open_by_key ON open_txn(key) WHERE key IS NOT NULL;"
     "CREATE TABLE ended_txn" COLUMNS
@@ -47,7 +48,7 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_ENDED_DELETE] = "DELETE FROM ended_txn WHERE id = ?1",
     [LOG_HEAD_PUT] =
         "UPDATE head SET created_ms = ?1, incarnation = ?2, position = ?3, ended = ?4,"
-        " id_ceiling = ?5, checksum = ?6 WHERE one = 1",
+        " id_ceiling = ?5, purged_to = ?6, advertise_url = ?7, checksum = ?8 WHERE one = 1",
     [LOG_OPEN_PAGE] = "SELECT " SQL_COLUMNS " FROM open_txn WHERE id > ?1 ORDER BY id",
     [LOG_FIND] = "SELECT " SQL_COLUMNS
                  " FROM open_txn WHERE id = ?1 UNION ALL"
@@ -60,6 +61,10 @@ static const char *const sql[LOG_STATEMENTS] = {
                  " FROM open_txn UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn",
     [LOG_OLDEST] = "SELECT ended_ms FROM ended_txn WHERE kept = 0 ORDER BY ended_ms LIMIT 1",
+    [LOG_PURGED_TO] =
+        "SELECT id FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn"
+        " WHERE kept = 0 AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)"
+        " AND state = ?3 ORDER BY id DESC LIMIT 1",
     [LOG_PURGE] =
         "DELETE FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn WHERE kept = 0"
         " AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)",

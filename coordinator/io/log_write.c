@@ -50,12 +50,31 @@ static int write_open(struct vow_log *log, const struct log_entry *entry, struct
   return run(log->statements[LOG_OPEN_PUT]);
 }
 
+/* What is about to go: a commit among it moves the horizon. */
+static int note_purged(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
+                       struct log_head *head) {
+  sqlite3_stmt *statement = log->statements[LOG_PURGED_TO];
+  struct vow_id id;
+  sqlite3_bind_int64(statement, 1, (sqlite3_int64)ended_by_ms);
+  sqlite3_bind_int64(statement, 2, (sqlite3_int64)rows);
+  sqlite3_bind_int64(statement, 3, VOW_TXN_COMMITTED);
+  int rc = sqlite3_step(statement);
+  if (rc == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == sizeof id.bytes) {
+    memcpy(id.bytes, sqlite3_column_blob(statement, 0), sizeof id.bytes);
+    if (vow_id_compare(id, head->purged_to) > 0) head->purged_to = id;
+  }
+  int reset = sqlite3_reset(statement);
+  return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : reset != SQLITE_OK ? reset : rc;
+}
+
 static int purge_rows(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
                       struct log_head *head, uint64_t *purged) {
   sqlite3_stmt *statement = log->statements[LOG_PURGE];
+  int rc = note_purged(log, ended_by_ms, rows, head);
+  if (rc != SQLITE_OK) return rc;
   sqlite3_bind_int64(statement, 1, (sqlite3_int64)ended_by_ms);
   sqlite3_bind_int64(statement, 2, (sqlite3_int64)rows);
-  int rc = run(statement);
+  rc = run(statement);
   if (rc != SQLITE_OK) return rc;
   uint64_t gone = (uint64_t)sqlite3_changes(log->db);
   head->ended -= gone;
@@ -84,7 +103,9 @@ static int write_head(struct vow_log *log, const struct log_head *head) {
   sqlite3_bind_int64(statement, 3, (sqlite3_int64)head->position);
   sqlite3_bind_int64(statement, 4, (sqlite3_int64)head->ended);
   sqlite3_bind_blob(statement, 5, head->ceiling.bytes, 16, SQLITE_STATIC);
-  sqlite3_bind_int64(statement, 6, log_head_checksum(head));
+  sqlite3_bind_blob(statement, 6, head->purged_to.bytes, 16, SQLITE_STATIC);
+  sqlite3_bind_text(statement, 7, head->advertise_url, -1, SQLITE_STATIC);
+  sqlite3_bind_int64(statement, 8, log_head_checksum(head));
   int rc = run(statement);
   if (rc == SQLITE_OK && sqlite3_changes(log->db) != 1) rc = SQLITE_CORRUPT;
   return rc;

@@ -147,3 +147,24 @@ def test_participants_are_listed_with_their_state(world):
     assert found[a.url]["state"] == "up" if a.url in found else True
     assert "503" in found[b.url]["last_error"] and found[b.url]["failures_in_row"] >= 1
     b.unscript()
+
+
+def test_a_purged_commit_is_never_answered_as_aborted(world):
+    vowd, (a, b) = world.vowd(retention_count=0), world.two_toys()
+    forgotten = vowd.client.begin()
+    vowd.kill()
+    vowd.start()
+    committed = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    wait_until(lambda: not vowd.client.list(), "it is purged", 20)
+    younger = vowd.client.begin()
+    for _ in range(2):
+        for id in (committed, forgotten):
+            for ask in (vowd.client.commit, vowd.client.abort):
+                answer = ask(id)
+                assert answer.status == 404 and answer.problem == "unknown-transaction", answer
+                assert "older than the kept history" in answer.json["detail"], answer
+            refused = vowd.client.post(f"/v1/transactions/{id}/branches", {"url": a.url})
+            assert refused.status == 404, refused
+        assert vowd.client.outcome(forgotten) == "aborted", "who is in doubt of it may give up"
+        vowd.restart()
+    assert_aborted(vowd.client.commit(younger))

@@ -212,3 +212,21 @@ def test_money_is_whole_after_a_recovery(world):
         bank.wait_settled()
         bank.check()
     assert sum(bank.sum() for bank in banks) == before
+
+
+def test_participants_are_told_the_address_that_the_log_remembers(world):
+    vowd, ids, a, b = killed(world, 1)
+    more = ("--timeout", "30s", "--yes")
+    assert vowd.url in ctl.run("check", "--log", vowd.log).out
+    assert ctl.run("recover", "--log", vowd.log, *more).code == ctl.OK
+    assert b.received("commit")[-1].body["coordinator"] == vowd.url
+
+
+def test_another_address_is_used_and_remarked_on(world):
+    vowd, ids, a, b = killed(world, 1)
+    other = "http://127.0.0.1:1"
+    result = ctl.run(
+        *("recover", "--log", vowd.log, "--advertise-url", other, "--timeout", "30s", "--yes")
+    )
+    assert result.code == ctl.OK and f"the log says {vowd.url}" in result.err, result
+    assert b.received("commit")[-1].body["coordinator"] == other

@@ -272,6 +272,35 @@ static void the_oldest_ends_beyond_the_count_are_purged(void **state) {
   assert_int_equal(find_state(f, 11), 0);
 }
 
+static struct vow_id purged_to(struct fixture *f) {
+  struct answer answer;
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND, .id = nth_id(1)}, &answer);
+  struct vow_id id = answer.result.purged_to;
+  answer_fini(&answer);
+  return id;
+}
+
+static void the_highest_purged_commit_is_remembered(void **state) {
+  struct fixture *f = *state;
+  uint64_t now = fixture_now_ms();
+  f->config.purge_step = 2;
+  f->config.lazy_flush_ms = 1;
+  fixture_open(f);
+  append_nth(f, 7, VOW_TXN_COMMITTED, now - 5000, false);
+  append_nth(f, 3, VOW_TXN_COMMITTED, now - 4000, false);
+  append_nth(f, 9, VOW_TXN_ABORTED, now - 3000, false);
+  append_nth(f, 5, VOW_TXN_COMMITTED, now, false);
+  wait_durable(f, f->position);
+  assert_true(vow_id_is_nil(purged_to(f)));
+  f->config.retention_count = 1;
+  vow_log_reconfigure(f->log, &f->config);
+  wait_purged(f, 3);
+  assert_int_equal(vow_id_compare(purged_to(f), nth_id(7)), 0);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(vow_id_compare(purged_to(f), nth_id(7)), 0);
+}
+
 static void purging_goes_on_under_load(void **state) {
   struct fixture *f = *state;
   uint32_t n = 0;
@@ -424,6 +453,7 @@ int main(void) {
       TEST(a_page_looks_at_a_bounded_number_of_rows),
       TEST(old_rows_are_purged_and_open_or_unforgotten_ones_never),
       TEST(the_oldest_ends_beyond_the_count_are_purged),
+      TEST(the_highest_purged_commit_is_remembered),
       TEST(purging_goes_on_under_load),
       TEST(a_backup_made_while_writing_is_whole),
       TEST(a_backup_over_a_file_or_to_a_relative_path_is_refused),

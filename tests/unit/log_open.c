@@ -110,11 +110,32 @@ static void what_is_not_a_log_is_refused(void **state) {
 static void a_newer_log_is_refused_with_its_version(void **state) {
   struct fixture *f = *state;
   fill(f, 1);
-  tamper(f, "PRAGMA user_version = 2");
+  tamper(f, "PRAGMA user_version = 3");
   struct bytes before = read_file(f->path);
-  expect_refused(f, VOW_E_LOG_VERSION, "format 2");
+  expect_refused(f, VOW_E_LOG_VERSION, "format 3");
   expect_unchanged(f->path, &before);
   free(before.data);
+}
+
+static void expect_address(struct fixture *f, const char *url) {
+  struct vow_log_info info;
+  vow_log_info(f->log, &info);
+  assert_string_equal(info.advertise_url, url);
+  fixture_close(f);
+}
+
+static void the_address_of_the_daemon_is_remembered(void **state) {
+  struct fixture *f = *state;
+  fixture_open_only(f);
+  expect_address(f, "");
+  f->config.advertise_url = "http://one:1";
+  fixture_open_only(f);
+  expect_address(f, "http://one:1");
+  f->config.advertise_url = NULL;
+  fixture_open_only(f);
+  expect_address(f, "http://one:1");
+  tamper(f, "UPDATE head SET advertise_url = 'http://two:2'");
+  expect_refused(f, VOW_E_LOG_CORRUPT, "checksum");
 }
 
 static void a_changed_row_is_named(void **state) {
@@ -438,6 +459,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(what_is_not_a_log_is_refused),
       TEST(a_newer_log_is_refused_with_its_version),
+      TEST(the_address_of_the_daemon_is_remembered),
       TEST(a_changed_row_is_named),
       TEST(a_cut_file_is_refused_and_stays_as_it_is),
       TEST(a_flipped_bit_is_never_believed),
