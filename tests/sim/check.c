@@ -80,7 +80,7 @@ void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const c
   uint32_t index = sim_txn_of(s, id);
   struct sim_txn *txn = &s->txns[index];
   if (outcome == VOW_OUTCOME_NONE) return;
-  bool changed = txn->told != VOW_OUTCOME_NONE && txn->told != outcome;
+  bool changed = txn->told != VOW_OUTCOME_NONE && txn->told != outcome && !txn->overruled;
   if (changed && txn->plan != SIM_PLANS_MAX && only_read(s, txn)) changed = false;
   sim_check(s, !changed, "AC2", "t%u was told %s, now %s is told %s", index,
             vow_outcome_name(txn->told), whom, vow_outcome_name(outcome));

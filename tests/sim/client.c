@@ -81,7 +81,7 @@ static void vanish(struct sim *s, struct sim_plan *plan) {
   sim_say(s, SIM_CLIENTS, "client %u vanishes", plan->number);
   uint32_t waited = plan->call;
   plan->state = SIM_PLAN_DONE;
-  plan->call = 0;
+  plan->call = plan->rechecks = 0;
   if (waited == 0 || !sim_chance(s, 600)) return;
   struct sim_call *call = sim_call_new(s, SIM_CLIENTS, VOW_EVENT_CANCEL);
   call->branch = waited;

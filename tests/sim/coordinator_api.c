@@ -150,6 +150,16 @@ static void answer_unknown(struct sim *s, struct sim_call *call) {
   sim_answer_call(s, call, &answer);
 }
 
+/* Of an undecided delegate an operator must say what it did. This one says anything, also where the
+ * delegate had spoken, and the end was told, before a crash. */
+static void note_overruled(struct sim *s, const struct sim_call *call) {
+  const struct vow_txn *txn = find_open(s, call->id);
+  if (call->type != VOW_EVENT_RESOLVE || call->branch == 0) return;
+  if (txn->delegated && txn->state == VOW_TXN_PREPARING) {
+    s->txns[sim_txn_of(s, call->id)].overruled = true;
+  }
+}
+
 static void act_on_open(struct sim *s, struct sim_call *call) {
   struct vow_event event = {.type = call->type};
   const struct sim_plan *plan = &s->plans[call->plan];
@@ -167,6 +177,7 @@ static void act_on_open(struct sim *s, struct sim_call *call) {
     event.u.operate.outcome = call->outcome;
     event.u.operate.branch = call->branch;
     event.u.operate.reason = "because";
+    note_overruled(s, call);
   }
   submit(s, call, &event);
 }

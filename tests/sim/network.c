@@ -60,12 +60,13 @@ void sim_send_message(struct sim *s, uint32_t index) {
 
 void sim_message_arrives(struct sim *s, const struct sim_event *event) {
   struct sim_participant *p = &s->p[event->node - SIM_PARTICIPANT];
-  const struct sim_exchange *exchange = &s->exchanges[event->index];
+  struct sim_exchange *exchange = &s->exchanges[event->index];
   if (exchange->generation != event->a) return; /* so late that nobody remembers what it said */
   if (p->core == NULL) {
-    if (exchange->open) fail_soon(s, event->index, true);
+    if (exchange->open && !exchange->delivered) fail_soon(s, event->index, true);
     return;
   }
+  exchange->delivered = true;
   /* A copy exists only of what was delivered: who refused a connection has nothing. */
   if (sim_fault(s, SIM_FAULT_TWICE, 80)) {
     (void)towards(s, event->index, SIM_MESSAGE_ARRIVES, event->node, sim_draw(s, 4000));
@@ -94,7 +95,12 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
 /* ---- calls to the coordinator ---- */
 
 struct sim_call *sim_call_new(struct sim *s, int from, enum vow_event_type type) {
-  struct sim_call *call = &s->calls[++s->call_serial % SIM_CALLS_MAX];
+  struct sim_call *call;
+  uint32_t tries = 0;
+  do { /* past those that the core still keeps waiting */
+    call = &s->calls[++s->call_serial % SIM_CALLS_MAX];
+    if (++tries > SIM_CALLS_MAX) sim_fail(s, SIM_LIVENESS, "B1: more calls than a run may have");
+  } while (call->in_core && call->life == s->c.life);
   *call = (struct sim_call){.serial = s->call_serial, .type = type, .from = from, .waits = true};
   return call;
 }

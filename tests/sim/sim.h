@@ -142,6 +142,7 @@ struct sim_txn {
   struct sim_ledger_branch branches[SIM_BRANCHES_MAX];
   enum vow_outcome told; /* to anyone */
   bool meddled;          /* an operator of either side settled something: AC1 is off */
+  bool overruled;        /* an operator said what a delegate did, true or not: so is AC2 */
   bool one_phase;        /* prepare was sent with it */
 };
 
@@ -179,6 +180,7 @@ struct sim_call {
 
 struct sim_exchange {
   bool open;
+  bool delivered;      /* some copy of it */
   uint32_t generation; /* its slot is used again and again */
   uint32_t life;
   uint64_t request;
