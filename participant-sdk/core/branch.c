@@ -248,15 +248,10 @@ static bool an_abort_waits(const struct vow_pbranch *b) {
   return false;
 }
 
-/* What the coordinator is told of a callback that failed. */
-static enum vow_error told(enum vow_error error) {
-  return vow_error_class(error) == VOW_CLASS_RETRY ? error : VOW_E_INTERNAL;
-}
-
 static void commit_failed(struct vow_pbranch *b, struct vow_pstep *step, enum vow_error error,
                           const char *why) {
   if (b->durable == VOW_PRECORD_PREPARED || b->durable == VOW_PRECORD_DECIDED) {
-    vow_pbranch_fail_all(b, step, told(error), why);
+    vow_pbranch_fail_all(b, step, error, why);
     fall_back(b, step);
     return;
   }
@@ -282,7 +277,7 @@ enum vow_error vow_pbranch_finished(struct vow_pbranch *b, struct vow_pstep *ste
         vow_pbranch_write(b, step, VOW_PRECORD_ABORTED, VOW_PBRANCH_ABORT_WRITING, true);
         return VOW_OK;
       }
-      vow_pbranch_fail_all(b, step, told(error), why);
+      vow_pbranch_fail_all(b, step, error, why);
       b->live->abort_pending = false;
       fall_back(b, step);
       return VOW_OK;
@@ -291,7 +286,7 @@ enum vow_error vow_pbranch_finished(struct vow_pbranch *b, struct vow_pstep *ste
         vow_pbranch_write(b, step, VOW_PRECORD_HEURISTIC, VOW_PBRANCH_HEURISTIC_WRITING, true);
         return VOW_OK;
       }
-      vow_pbranch_fail_all(b, step, told(error), why);
+      vow_pbranch_fail_all(b, step, error, why);
       b->outcome = VOW_OUTCOME_NONE;
       fall_back(b, step);
       return VOW_OK;

@@ -82,10 +82,16 @@ void vow_pbranch_answer_all(struct vow_pbranch *b, struct vow_pstep *step) {
   b->live->waiter_count = 0;
 }
 
+/* The error as the coordinator is told it: 503 or 500, from which it concludes nothing. Any other
+ * status in answer to prepare is a vote to abort to it. */
+static enum vow_error told(enum vow_error error) {
+  if (vow_error_class(error) == VOW_CLASS_RETRY) return VOW_E_OVERLOADED;
+  return vow_error_http_status(error) == 500 ? error : VOW_E_INTERNAL;
+}
+
 /* What was tried did not happen. While no yes is on disk, a vote abort needs no record in two
  * phases: were it forgotten, the branch would prepare again and be told that it aborted. In one
- * phase it would commit instead, so there it stays an error, and one that the coordinator does not
- * read as a vote: 500 or 503. */
+ * phase it would commit instead, so there it stays an error. */
 void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vow_error error,
                           const char *why) {
   bool undecided = b->durable == VOW_PRECORD_NONE || b->durable == VOW_PRECORD_INTENT;
@@ -95,8 +101,7 @@ void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vo
     if (waiter->type == VOW_MESSAGE_PREPARE && may_vote && !waiter->one_phase) {
       reply_abort_vote(step, waiter, VOW_OUTCOME_NONE, why);
     } else {
-      bool passes = error == VOW_E_OVERLOADED || waiter->type != VOW_MESSAGE_PREPARE;
-      reply_error(step, waiter, passes ? error : VOW_E_INTERNAL, why);
+      reply_error(step, waiter, told(error), why);
     }
   }
   b->live->waiter_count = 0;

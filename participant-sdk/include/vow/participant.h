@@ -70,9 +70,9 @@ typedef enum vow_vote (*vow_prepare_fn)(void *context, const struct vow_work *wo
                                         struct vow_reason *reason);
 
 /* Make the prepared work visible, or undo it. VOW_OK: done, durably. Any other value: not done, and
- * the call will come again, for ever; an error of class RETRY is passed on with its HTTP status,
- * every other as 500. Abort may come for a branch that was never prepared (then there may be
- * nothing to undo, and `payload` is NULL). */
+ * the call will come again, for ever; the coordinator is told 503 (all of this participant is given
+ * a pause) for an error of class RETRY, and 500 (this branch is) for any other. Abort may come for
+ * a branch that was never prepared (then there may be nothing to undo, and `payload` is NULL). */
 typedef enum vow_error (*vow_finish_fn)(void *context, const struct vow_work *work,
                                         struct vow_reason *reason);
 
@@ -156,7 +156,7 @@ VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *partici
  * recorded durably, reported to the coordinator as heuristic. No callback is called; with `sqlite`
  * the database follows: HEURISTIC_COMMIT applies the prepared work, the others drop it.
  * Blocks: on disk. Errors: INVALID_ARGUMENT (not a heuristic outcome), INVALID_ID, UNKNOWN_BRANCH,
- * ILLEGAL_STATE (it is not prepared, or a callback of it runs), and those of the log. */
+ * ILLEGAL_STATE (it is not prepared, or a callback of it runs), OVERLOADED (try again), LOG_*. */
 VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *participant,
                                                     const char *transaction, uint32_t branch,
                                                     enum vow_outcome outcome) VOW_MUST_CHECK;
