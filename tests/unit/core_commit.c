@@ -314,12 +314,13 @@ static void a_keyed_abort_is_answered_when_its_record_is_durable(void **state) {
   world_forget_trace(w);
   uint64_t decision = w->position;
   acknowledge(w, "a", VOW_OUTCOME_ABORTED);
-  expect(w, "log t1 aborted ended");
+  begin(w, "");
+  commit(w, T2);
+  expect(w, "log t1 aborted ended", "answer #2 ok t2 active created", "log t2 committed ended",
+         "answer #3 ok t2 committed");
   sync_to(w, decision);
   expect(w, "answer #1 transaction-aborted t1 aborted created: branch 'b' voted abort");
   expect_picture(w, T1, "aborted [a aborted, b aborted]");
-  begin(w, "");
-  commit(w, T2);
   sync_to(w, decision + 1);
   expect_picture(w, T1, "gone");
 }

@@ -256,7 +256,7 @@ static const char *const expected[STATES][REQUESTS] = {
         "log! committing; | answer ok committing; => committing [a committed, b committing]",
         /* settle abort */
         "log! committing heuristic-abort; | answer ok committing; => committing heuristic-abort [a "
-        "heuristic, b committing]",
+        "heuristic-abort, b committing]",
         /* forget */ "answer illegal-state committing; ",
         /* time */ "",
     },
@@ -272,7 +272,7 @@ static const char *const expected[STATES][REQUESTS] = {
         "log! committing; | answer ok committing; => committing [a committed, b committing]",
         /* settle abort */
         "log! committing heuristic-abort; | answer ok committing; => committing heuristic-abort [a "
-        "heuristic, b committing]",
+        "heuristic-abort, b committing]",
         /* forget */ "answer illegal-state committing; ",
         /* time */ "send commit a; ",
     },
@@ -326,7 +326,7 @@ static const char *const expected[STATES][REQUESTS] = {
         /* resolve abort */ "answer ok aborting; ",
         /* settle commit */
         "log! aborted heuristic-mixed; | answer ok aborted; => aborted heuristic-mixed [a "
-        "heuristic, b aborted]",
+        "heuristic-commit, b aborted]",
         /* settle abort */
         "log! aborted ended; | answer ok aborted; => aborted [a aborted, b aborted]",
         /* forget */ "answer illegal-state aborting; ",

@@ -153,7 +153,7 @@ static void an_abort_may_come_too_late(void **state) {
   yes(w, "a");
   no(w, "b", NULL);
   acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
-  expect_picture(w, T2, "aborted heuristic-mixed [a heuristic, b aborted]");
+  expect_picture(w, T2, "aborted heuristic-mixed [a heuristic-commit, b aborted]");
 }
 
 /* An act without a reason, or without a meaning, is refused. */

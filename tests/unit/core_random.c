@@ -517,6 +517,14 @@ static void check_answers(void) {
   }
 }
 
+/* Where nobody breaks a promise, no outcome is heuristic. */
+static void check_heuristics(void) {
+  if ((run.troubles & HEURISTICS) != 0) return;
+  for (uint32_t i = 0; i < run.w->log_count; i++) {
+    assert_int_equal(run.w->log[i].image.heuristic, VOW_HEURISTIC_NONE);
+  }
+}
+
 static void play(uint64_t seed, unsigned troubles) {
   memset(&run, 0, sizeof(run));
   run.state = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
@@ -526,6 +534,7 @@ static void play(uint64_t seed, unsigned troubles) {
   for (int step = 0; step < STEPS; step++) any_step();
   heal();
   check_answers();
+  check_heuristics();
 }
 
 static uint64_t playing;

@@ -296,52 +296,54 @@ static const char *const expected[STATES][ANSWERS] = {
     },
     /* aborting */
     {
-        [VOTES_YES_COMMITTED] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
+        [VOTES_YES_COMMITTED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                                "heuristic-commit, b aborted]",
         [VOTES_YES_ABORTED] = "log aborted ended; => aborted [a aborted, b aborted]",
         [VOTES_NO_ABORTED] = "log aborted ended; => aborted [a aborted, b aborted]",
-        [VOTES_NO_COMMITTED] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
-        [VOTES_READ_ONLY_COMMITTED] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
-        [VOTES_YES_HAZARD] =
-            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic, b aborted]",
-        [VOTES_YES_HEURISTIC_COMMIT] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
-        [SAYS_COMMITTED] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
+        [VOTES_NO_COMMITTED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                               "heuristic-commit, b aborted]",
+        [VOTES_READ_ONLY_COMMITTED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                                      "heuristic-commit, b aborted]",
+        [VOTES_YES_HAZARD] = "log! aborted heuristic-hazard; => aborted heuristic-hazard [a "
+                             "heuristic-hazard, b aborted]",
+        [VOTES_YES_HEURISTIC_COMMIT] = "log! aborted heuristic-mixed; => aborted heuristic-mixed "
+                                       "[a heuristic-commit, b aborted]",
+        [SAYS_COMMITTED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                           "heuristic-commit, b aborted]",
         [SAYS_ABORTED] = "log aborted ended; => aborted [a aborted, b aborted]",
-        [SAYS_HEURISTIC_COMMIT] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
-        [SAYS_HEURISTIC_ABORT] =
-            "log! aborted heuristic-abort; => aborted heuristic-abort [a heuristic, b aborted]",
-        [SAYS_MIXED] =
-            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic, b aborted]",
-        [SAYS_HAZARD] =
-            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic, b aborted]",
+        [SAYS_HEURISTIC_COMMIT] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                                  "heuristic-commit, b aborted]",
+        [SAYS_HEURISTIC_ABORT] = "log! aborted heuristic-abort; => aborted heuristic-abort [a "
+                                 "heuristic-abort, b aborted]",
+        [SAYS_MIXED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
+                       "heuristic-mixed, b aborted]",
+        [SAYS_HAZARD] = "log! aborted heuristic-hazard; => aborted heuristic-hazard [a "
+                        "heuristic-hazard, b aborted]",
         [REFUSES] = "=> aborting [a aborting, b aborted] | send abort a; ",
         [KNOWS_NOTHING] = "log aborted ended; => aborted [a aborted, b aborted]",
     },
     /* aborting, unheard */
     {
         [VOTES_YES_COMMITTED] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [VOTES_NO_COMMITTED] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [VOTES_READ_ONLY_COMMITTED] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [VOTES_YES_HAZARD] =
-            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic]",
+            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [SAYS_COMMITTED] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [SAYS_HEURISTIC_COMMIT] =
-            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic]",
+            "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [SAYS_HEURISTIC_ABORT] =
-            "log! aborted heuristic-abort; => aborted heuristic-abort [a heuristic]",
-        [SAYS_MIXED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic]",
-        [SAYS_HAZARD] = "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic]",
+            "log! aborted heuristic-abort; => aborted heuristic-abort [a heuristic-abort]",
+        [SAYS_MIXED] =
+            "log! aborted heuristic-mixed; => aborted heuristic-mixed [a heuristic-mixed]",
+        [SAYS_HAZARD] =
+            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic-hazard]",
         [IS_DOWN] = "=> aborting [a aborting] | send abort a; ",
         [IS_NOT_REACHED] = "=> aborting [a aborting] | send abort a; ",
         [FAILS] = "=> aborting [a aborting] | send abort a; ",
@@ -351,27 +353,27 @@ static const char *const expected[STATES][ANSWERS] = {
     {
         [VOTES_YES_COMMITTED] = "log committed ended; => committed [a committed, b committed]",
         [VOTES_YES_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                              "heuristic, b committed]",
+                              "heuristic-abort, b committed]",
         [VOTES_NO_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                             "heuristic, b committed]",
+                             "heuristic-abort, b committed]",
         [VOTES_NO_COMMITTED] = "log committed ended; => committed [a committed, b committed]",
         [VOTES_READ_ONLY_COMMITTED] =
             "log committed ended; => committed [a committed, b committed]",
         [VOTES_YES_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
-                             "heuristic, b committed]",
+                             "heuristic-hazard, b committed]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed "
-                                       "heuristic-commit [a heuristic, b committed]",
+                                       "heuristic-commit [a heuristic-commit, b committed]",
         [SAYS_COMMITTED] = "log committed ended; => committed [a committed, b committed]",
         [SAYS_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                         "heuristic, b committed]",
+                         "heuristic-abort, b committed]",
         [SAYS_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed heuristic-commit "
-                                  "[a heuristic, b committed]",
+                                  "[a heuristic-commit, b committed]",
         [SAYS_HEURISTIC_ABORT] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                                 "heuristic, b committed]",
-        [SAYS_MIXED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a heuristic, "
-                       "b committed]",
+                                 "heuristic-abort, b committed]",
+        [SAYS_MIXED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
+                       "heuristic-mixed, b committed]",
         [SAYS_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
-                        "heuristic, b committed]",
+                        "heuristic-hazard, b committed]",
         [REFUSES] = "=> committing [a committing, b committed] | send commit a; ",
         [KNOWS_NOTHING] = "log! committing heuristic-hazard; => committing heuristic-hazard [a "
                           "unknown, b committed]",
@@ -380,27 +382,27 @@ static const char *const expected[STATES][ANSWERS] = {
     {
         [VOTES_YES_COMMITTED] = "log! committed ended; => committed [a committed, b committed]",
         [VOTES_YES_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                              "heuristic, b committed]",
+                              "heuristic-abort, b committed]",
         [VOTES_NO_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                             "heuristic, b committed]",
+                             "heuristic-abort, b committed]",
         [VOTES_NO_COMMITTED] = "log! committed ended; => committed [a committed, b committed]",
         [VOTES_READ_ONLY_COMMITTED] =
             "log! committed ended; => committed [a committed, b committed]",
         [VOTES_YES_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
-                             "heuristic, b committed]",
+                             "heuristic-hazard, b committed]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed "
-                                       "heuristic-commit [a heuristic, b committed]",
+                                       "heuristic-commit [a heuristic-commit, b committed]",
         [SAYS_COMMITTED] = "log! committed ended; => committed [a committed, b committed]",
         [SAYS_ABORTED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                         "heuristic, b committed]",
+                         "heuristic-abort, b committed]",
         [SAYS_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed heuristic-commit "
-                                  "[a heuristic, b committed]",
+                                  "[a heuristic-commit, b committed]",
         [SAYS_HEURISTIC_ABORT] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
-                                 "heuristic, b committed]",
-        [SAYS_MIXED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a heuristic, "
-                       "b committed]",
+                                 "heuristic-abort, b committed]",
+        [SAYS_MIXED] = "log! committed heuristic-mixed; => committed heuristic-mixed [a "
+                       "heuristic-mixed, b committed]",
         [SAYS_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
-                        "heuristic, b committed]",
+                        "heuristic-hazard, b committed]",
         [REFUSES] = "=> committing heuristic-hazard [a unknown, b committed] | send commit a; ",
         [KNOWS_NOTHING] = "=> committing heuristic-hazard [a unknown, b committed]",
     },
@@ -411,10 +413,10 @@ static const char *const expected[STATES][ANSWERS] = {
         [VOTES_NO] = "log aborted delegated ended; => aborted [a aborted]",
         [VOTES_YES_COMMITTED] = "log committed delegated ended; => committed [a committed]",
         [VOTES_NO_ABORTED] = "log aborted delegated ended; => aborted [a aborted]",
-        [VOTES_YES_HAZARD] =
-            "log! aborted delegated heuristic-hazard; => aborted heuristic-hazard [a heuristic]",
+        [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; => aborted heuristic-hazard "
+                             "[a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed delegated heuristic-commit; => committed "
-                                       "heuristic-commit [a heuristic]",
+                                       "heuristic-commit [a heuristic-commit]",
         [IS_DOWN] = "=> preparing [a preparing] | send prepare a one-phase; ",
         [IS_NOT_REACHED] = "=> preparing [a preparing] | send prepare a one-phase; ",
         [FAILS] = "=> preparing [a preparing] | send prepare a one-phase; ",
@@ -433,11 +435,11 @@ static const char *const expected[STATES][ANSWERS] = {
         [VOTES_NO_ABORTED] =
             "log aborted delegated ended; answer #3 ok aborted; => aborted [a aborted]",
         [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
-                             "aborted; => aborted heuristic-hazard [a heuristic]",
+                             "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
             "log! committed delegated heuristic-commit; answer #3 illegal-state committed: the "
             "transaction is committed: the decision cannot be taken back; => committed "
-            "heuristic-commit [a heuristic]",
+            "heuristic-commit [a heuristic-commit]",
         [IS_DOWN] = "=> preparing [a aborting] | send abort a; ",
         [IS_NOT_REACHED] = "log aborted ended; answer #3 ok aborted; => aborted [a aborted]",
         [REFUSES] = "send abort a; => preparing [a aborting]",
@@ -458,11 +460,11 @@ static const char *const expected[STATES][ANSWERS] = {
             "log committed delegated ended; answer #3 illegal-state committed: the transaction is "
             "committed: the decision cannot be taken back; => committed [a committed]",
         [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
-                             "aborted; => aborted heuristic-hazard [a heuristic]",
+                             "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
             "log! committed delegated heuristic-commit; answer #3 illegal-state committed: the "
             "transaction is committed: the decision cannot be taken back; => committed "
-            "heuristic-commit [a heuristic]",
+            "heuristic-commit [a heuristic-commit]",
         [SAYS_COMMITTED] =
             "log committed delegated ended; answer #3 illegal-state committed: the transaction is "
             "committed: the decision cannot be taken back; => committed [a committed]",
@@ -471,29 +473,30 @@ static const char *const expected[STATES][ANSWERS] = {
         [SAYS_HEURISTIC_COMMIT] =
             "log! committed delegated heuristic-commit; answer #3 illegal-state committed: the "
             "transaction is committed: the decision cannot be taken back; => committed "
-            "heuristic-commit [a heuristic]",
+            "heuristic-commit [a heuristic-commit]",
         [SAYS_HEURISTIC_ABORT] = "log! aborted delegated heuristic-abort; answer #3 ok aborted; => "
-                                 "aborted heuristic-abort [a heuristic]",
+                                 "aborted heuristic-abort [a heuristic-abort]",
         [SAYS_MIXED] = "log! aborted delegated heuristic-mixed; answer #3 heuristic-outcome "
-                       "aborted; => aborted heuristic-mixed [a heuristic]",
+                       "aborted; => aborted heuristic-mixed [a heuristic-mixed]",
         [SAYS_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
-                        "aborted; => aborted heuristic-hazard [a heuristic]",
+                        "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
         [REFUSES] = "=> preparing [a aborting] | send abort a; ",
         [KNOWS_NOTHING] =
             "log aborted delegated ended; answer #3 ok aborted; => aborted [a aborted]",
     },
     /* forgetting */
     {
-        [IS_DOWN] = "=> committed heuristic-mixed [a heuristic, b committed] | send forget a; ",
+        [IS_DOWN] =
+            "=> committed heuristic-mixed [a heuristic-abort, b committed] | send forget a; ",
         [IS_NOT_REACHED] =
-            "=> committed heuristic-mixed [a heuristic, b committed] | send forget a; ",
-        [FAILS] = "=> committed heuristic-mixed [a heuristic, b committed] | send forget a; ",
+            "=> committed heuristic-mixed [a heuristic-abort, b committed] | send forget a; ",
+        [FAILS] = "=> committed heuristic-mixed [a heuristic-abort, b committed] | send forget a; ",
         [REFUSES] = "log committed heuristic-mixed forgotten ended; => committed heuristic-mixed "
-                    "[a heuristic, b committed]",
+                    "[a heuristic-abort, b committed]",
     },
     /* settled */
     {
-        [REFUSES] = "=> committed heuristic-mixed [a heuristic, b committed]",
+        [REFUSES] = "=> committed heuristic-mixed [a heuristic-abort, b committed]",
     },
 };
 

@@ -113,7 +113,9 @@ static bool commit_is_durable(const struct world *w, struct vow_id id, bool dele
   return false;
 }
 
+/* Of what only read the outcome means nothing, and no record keeps it (C3). */
 static bool depends_on_commit(const struct vow_txn *image) {
+  if (image->delegated) return true;
   for (uint32_t i = 0; i < image->branch_count; i++) {
     if (image->branches[i].state != VOW_BRANCH_READ_ONLY) return true;
   }
@@ -346,9 +348,11 @@ const char *picture(const struct world *w, uint32_t txn) {
       image->heuristic == VOW_HEURISTIC_NONE ? "" : " heuristic-",
       image->heuristic == VOW_HEURISTIC_NONE ? "" : vow_heuristic_name(image->heuristic));
   for (uint32_t i = 0; i < image->branch_count; i++) {
-    bytes +=
-        (size_t)snprintf(text + bytes, sizeof(text) - bytes, "%s%s %s", i == 0 ? "" : ", ",
-                         image->branches[i].name, vow_branch_state_name(image->branches[i].state));
+    const struct vow_branch *branch = &image->branches[i];
+    const char *word = vow_branch_state_name(branch->state);
+    if (branch->state == VOW_BRANCH_HEURISTIC) word = vow_outcome_name(branch->outcome);
+    bytes += (size_t)snprintf(text + bytes, sizeof(text) - bytes, "%s%s %s", i == 0 ? "" : ", ",
+                              branch->name, word);
   }
   (void)snprintf(text + bytes, sizeof(text) - bytes, "]");
   return text;
