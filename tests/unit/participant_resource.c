@@ -369,7 +369,7 @@ static void a_transaction_that_vanishes_underneath_is_noticed(void **state) {
   open_participant();
   world.after_prepare = "ROLLBACK";
   expect_part(send_message(f, "prepare", 1, ""), 200, "\"vote\":\"abort\"");
-  expect_part(send_message(f, "prepare", 2, ONE_PHASE), 500, "");
+  expect_part(send_message(f, "prepare", 2, ONE_PHASE), 503, "");
   world.after_prepare = NULL;
   expect_rows(0, 0);
   expect(send_message(f, "prepare", 3, ""), 200, VOTE_COMMIT);
