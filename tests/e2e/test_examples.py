@@ -1,5 +1,5 @@
-"""The SDK's examples against a real coordinator: the client finishes every transfer through kill -9 on
-both sides, a mounted participant enlists itself, the smallest participant counts."""
+"""The SDK's examples against a real coordinator: the client finishes every transfer through kill -9
+on both sides, a mounted participant enlists itself, the smallest participant counts."""
 
 import re
 import urllib.request
@@ -16,7 +16,8 @@ MODES = pytest.mark.parametrize("mode", [(), ("--interactive",)], ids=["one-shot
 def town(world):
     """vowd and two banks."""
     vowd = world.vowd(prepare_timeout_ms=6000, retry_max_ms=200)
-    return vowd, [world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in ("left", "right")]
+    names = ("left", "right")
+    return vowd, [world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in names]
 
 
 @pytest.fixture
@@ -39,9 +40,7 @@ def run(world, tmp_path):
 
 def transfer(run, vowd, banks, *options):
     sides = ("--from", banks[0].url, "--to", banks[1].url)
-    return run(
-        "transfer", "--coordinator", vowd.url, *sides, "--accounts", ACCOUNTS, *options
-    )
+    return run("transfer", "--coordinator", vowd.url, *sides, "--accounts", ACCOUNTS, *options)
 
 
 def check_books(banks):
