@@ -112,7 +112,6 @@ static void carry_out_log(struct vow_driver *driver, const struct vow_action *ac
   const struct vow_txn *txn = action->u.log.txn;
   bool decision = action->u.log.record == VOW_RECORD_TXN && action->u.log.forced &&
                   txn->state == VOW_TXN_COMMITTING;
-  if (decision) VOW_FAILPOINT("votes.all_in");
   enum vow_error error = vow_log_append(driver->log, action);
   if (error != VOW_OK) vow_driver_fail(driver, error, "a record cannot be queued for the log");
   if (decision) VOW_FAILPOINT("decision.before_log");

@@ -186,15 +186,35 @@ static void note_result(const struct sent *sent, const reply_result *result) {
   }
 }
 
+#ifdef VOW_FAILPOINTS
+/* Whether every other branch has voted already. */
+static bool is_last_vote(const struct sent *sent) {
+  const struct vow_txn *txn = vow_core_find(sent->exchange->driver->core, sent->transaction);
+  if (sent->type != VOW_MESSAGE_PREPARE || txn == NULL) return false;
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    const struct vow_branch *branch = &txn->branches[i];
+    if (branch->number != sent->branch && branch->vote == VOW_VOTE_NONE) return false;
+  }
+  return true;
+}
+
+static void pass_fail_points(const struct sent *sent, const reply_result *result) {
+  if (result->kind == VOW_REPLY_ANSWERED && is_last_vote(sent)) VOW_FAILPOINT("votes.all_in");
+  if (sent->type == VOW_MESSAGE_COMMIT || sent->type == VOW_MESSAGE_ABORT) {
+    VOW_FAILPOINT("ack.received");
+  }
+}
+#else
+#define pass_fail_points(sent, result) ((void)0)
+#endif
+
 static void on_answer(void *context, const struct vow_sender_answer *answer) {
   struct sent *sent = context;
   struct exchange *exchange = sent->exchange;
   reply_result *result = &exchange->results[sent - exchange->sent];
   classify(sent, answer, result);
   note_result(sent, result);
-  if (sent->type == VOW_MESSAGE_COMMIT || sent->type == VOW_MESSAGE_ABORT) {
-    VOW_FAILPOINT("ack.received");
-  }
+  pass_fail_points(sent, result);
   if (--exchange->missing > 0) return;
   struct vow_event event = {.type = VOW_EVENT_REPLY};
   event.u.reply.request = exchange->request;
