@@ -13,8 +13,6 @@ QUICK = {
     "prepare_timeout_ms": 3000,
     "request_timeout_ms": 1500,
     "transaction_timeout_ms": 60000,
-    "drain_timeout_ms": 2000,
-    "disk_reserve_bytes": 1 << 20,
     "retry_min_ms": 50,
     "retry_max_ms": 400,
     "drain_timeout_ms": 500,
