@@ -91,6 +91,15 @@ void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const c
   }
 }
 
+/* C8: a begin that is repeated with its key gets the answer it got. */
+void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome) {
+  if (plan->key[0] == '\0' || outcome == VOW_OUTCOME_NONE) return;
+  sim_check(s, plan->key_told == VOW_OUTCOME_NONE || plan->key_told == outcome, "C8",
+            "key %s was answered %s, now %s", plan->key, vow_outcome_name(plan->key_told),
+            vow_outcome_name(outcome));
+  plan->key_told = outcome;
+}
+
 /* ---- D1, C5: what is sent ---- */
 
 static void check_finished_below(struct sim *s, struct vow_id below) {

@@ -117,6 +117,10 @@ void sim_client_acts(struct sim *s, struct sim_plan *plan) {
     case SIM_PLAN_DONE:
       if (!plan->has_id || plan->told == VOW_OUTCOME_NONE) return;
       sim_probe(s, SIM_PROBE_REPEATED);
+      if (plan->key[0] != '\0' && sim_chance(s, 400)) {
+        send(s, plan, VOW_EVENT_BEGIN);
+        return;
+      }
       send(s, plan, sim_chance(s, 600) ? VOW_EVENT_COMMIT : 0);
       break;
   }

@@ -45,6 +45,7 @@ void sim_c_answer(struct sim *s, const struct vow_action *action) {
     sim_check(s, vow_id_compare(txn->id, s->c.ceiling) < 0, "C6",
               "an id was shown that is not below the durable ceiling");
     sim_told(s, txn->id, answer.outcome, "a client");
+    if (call->type == VOW_EVENT_BEGIN) sim_told_key(s, &s->plans[call->plan], answer.outcome);
     if (call->type == VOW_EVENT_BEGIN && !action->u.answer.created && !answer.error) {
       sim_probe(s, SIM_PROBE_KEY_REPEATED);
     }
@@ -128,6 +129,7 @@ static void answer_ended(struct sim *s, struct sim_call *call, const struct vow_
   sim_say(s, SIM_COORDINATOR, "answers #%u from the log: t%u is %s", call->serial,
           sim_txn_of(s, image.id), vow_outcome_name(answer.outcome));
   sim_told(s, image.id, answer.outcome, "a client, from the log");
+  if (call->type == VOW_EVENT_BEGIN) sim_told_key(s, &s->plans[call->plan], answer.outcome);
   sim_answer_call(s, call, &answer);
 }
 

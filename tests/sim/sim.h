@@ -121,7 +121,7 @@ struct sim_plan {
   uint32_t call;     /* awaited; 0: none */
   uint32_t rechecks; /* how often it still asks after it knows */
   uint32_t tries;
-  enum vow_outcome told;
+  enum vow_outcome told, key_told; /* to this client; to whoever came with the key */
 };
 
 /* ---- the ledger: one entry an id ---- */
@@ -411,6 +411,7 @@ uint32_t sim_txn_of(struct sim *s, struct vow_id id);
 void sim_see(struct sim *s, const struct vow_txn *image);
 const struct sim_plan_branch *sim_plan_branch(const struct sim *s, uint32_t txn, uint32_t branch);
 void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const char *whom);
+void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome);
 void sim_check_send(struct sim *s, const struct vow_action *action);
 void sim_check_decision(struct sim *s, const struct vow_txn *image);
 void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
