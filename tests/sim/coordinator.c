@@ -150,6 +150,8 @@ void sim_c_end_exchange(struct sim *s, struct sim_exchange *exchange,
                 exchange->participant);
     }
   }
+  bool faint = s->mutant == SIM_MUTANT_FAINT && exchange->message.type == VOW_MESSAGE_PREPARE;
+  if (faint && sim_chance(s, 30)) reply = (struct sim_reply){.kind = VOW_REPLY_REFUSED};
   probe_delegate(s, exchange, &reply);
   sim_say(s, SIM_COORDINATOR, "hears of %s t%u/%u: %s",
           vow_message_type_name(exchange->message.type), exchange->txn, exchange->message.branch,

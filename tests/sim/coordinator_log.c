@@ -96,8 +96,14 @@ void sim_c_append(struct sim *s, const struct vow_action *action) {
     sim_check_decision(s, image);
     sim_say(s, SIM_COORDINATOR, "log%s t%u %s%s", action->u.log.forced ? "!" : "", txn,
             vow_txn_state_name(image->state), image->ended_ms ? ", ended" : "");
+    bool lost = s->mutant == SIM_MUTANT_KEY_LOST && image->state >= VOW_TXN_ABORTING &&
+                image->idempotency_key != NULL && sim_c_row(s, txn) == NULL;
     struct vow_txn copy = sim_image_copy(image);
-    set_row(&queue->rows[txn], &copy);
+    if (lost) {
+      vow_txn_fini(&copy);
+    } else {
+      set_row(&queue->rows[txn], &copy);
+    }
     queue->count++;
     if (image->heuristic != VOW_HEURISTIC_NONE) sim_probe(s, SIM_PROBE_HEURISTIC);
     if (image->forgotten) sim_probe(s, SIM_PROBE_FORGOTTEN);

@@ -81,6 +81,8 @@ enum {
   X(ID_AGAIN,         "ids-from-clock",      "a restarted coordinator trusts the clock for ids") \
   X(WATERMARK,        "watermark-ahead",     "finished_below passes what is open") \
   X(TWICE,            "commit-twice",        "a commit callback runs again after it has succeeded") \
+  X(KEY_LOST,         "key-not-kept",        "the abort of a keyed transaction is not recorded") \
+  X(FAINT,            "faint-hearted",       "a good vote is taken for nonsense now and then") \
   X(DEAF,             "inquiry-deaf",        "a participant never hears what it asked for")
 /* clang-format on */
 
