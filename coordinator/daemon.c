@@ -35,6 +35,11 @@
 #define IDLE_OUTBOUND_MAX         512
 #define DESCRIPTORS_BESIDE        64 /* log, loop, standard streams, listening, resolver */
 
+/* Lines in ten seconds, of events that may come in thousands. */
+#define ABORTED_LINES_MAX  200
+#define BRANCH_LINES_MAX   20
+#define ENDPOINT_LINES_MAX 50
+
 struct vow_daemon {
   uv_loop_t loop;
   struct vow_config config;
@@ -50,14 +55,25 @@ struct vow_daemon {
   int argc;
   char *const *argv;
   char *const *environment;
-  struct vow_logger_rate heuristic_rate, unknown_rate;
+  struct vow_logger_rate aborted_rate, heuristic_rate, unknown_rate, endpoint_rate;
 };
 
 /* ---- what the driver has to tell ---- */
 
+static bool allow(struct vow_daemon *daemon, struct vow_logger_rate *rate, uint32_t lines_max) {
+  return vow_logger_allow(rate, lines_max, uv_now(&daemon->loop));
+}
+
+/* How many lines of the kind were left out since the last one. */
+static void put_unwritten(struct vow_daemon *daemon, struct vow_logger_rate *rate) {
+  if (rate->suppressed > 0) vow_logger_uint(&daemon->logger, "unwritten", rate->suppressed);
+  rate->suppressed = 0;
+}
+
 static void note_ended(struct vow_daemon *daemon, const struct vow_txn *txn) {
   struct vow_logger *logger = &daemon->logger;
   bool aborted = txn->state == VOW_TXN_ABORTED;
+  if (aborted && !allow(daemon, &daemon->aborted_rate, ABORTED_LINES_MAX)) return;
   if (!vow_logger_begin(logger, aborted ? VOW_LEVEL_INFO : VOW_LEVEL_DEBUG,
                         aborted ? "aborted" : "committed", "a transaction has ended: %s",
                         vow_txn_state_name(txn->state))) {
@@ -67,6 +83,7 @@ static void note_ended(struct vow_daemon *daemon, const struct vow_txn *txn) {
   vow_logger_uint(logger, "branches", txn->branch_count);
   vow_logger_text(logger, "heuristic", vow_heuristic_name(txn->heuristic));
   vow_logger_text(logger, "reason", txn->reason);
+  if (aborted) put_unwritten(daemon, &daemon->aborted_rate);
   vow_logger_end(logger);
 }
 
@@ -76,7 +93,7 @@ static void note_branch(struct vow_daemon *daemon, const struct vow_driver_note 
   struct vow_logger *logger = &daemon->logger;
   bool heuristic = note->type == VOW_NOTE_HEURISTIC;
   struct vow_logger_rate *rate = heuristic ? &daemon->heuristic_rate : &daemon->unknown_rate;
-  if (!vow_logger_allow(rate, 20, uv_now(&daemon->loop))) return;
+  if (!allow(daemon, rate, BRANCH_LINES_MAX)) return;
   if (!vow_logger_begin(logger, VOW_LEVEL_ERROR, heuristic ? "heuristic" : "unknown-branch",
                         heuristic ? "a participant has ended its branch by itself: %s"
                                   : "a participant was told to commit a branch it does not know%s",
@@ -86,20 +103,21 @@ static void note_branch(struct vow_daemon *daemon, const struct vow_driver_note 
   vow_logger_id(logger, "transaction", note->id);
   vow_logger_uint(logger, "branch", note->branch);
   vow_logger_text(logger, "url", note->url);
-  if (rate->suppressed > 0) vow_logger_uint(logger, "unwritten", rate->suppressed);
-  rate->suppressed = 0;
+  put_unwritten(daemon, rate);
   vow_logger_end(logger);
 }
 
 static void note_endpoint(struct vow_daemon *daemon, const struct vow_driver_note *note) {
   struct vow_logger *logger = &daemon->logger;
   bool down = note->type == VOW_NOTE_ENDPOINT_DOWN;
+  if (!allow(daemon, &daemon->endpoint_rate, ENDPOINT_LINES_MAX)) return;
   if (!vow_logger_begin(logger, VOW_LEVEL_WARN, down ? "endpoint-down" : "endpoint-up",
                         "a participant %s", down ? "does not answer" : "answers again")) {
     return;
   }
   vow_logger_text(logger, "url", note->url);
   vow_logger_text(logger, "why", note->why);
+  put_unwritten(daemon, &daemon->endpoint_rate);
   vow_logger_end(logger);
 }
 

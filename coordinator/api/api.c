@@ -202,17 +202,19 @@ static void refuse_path(struct vow_api_call *call, const char *path) {
   vow_api_problem(call, error == VOW_OK ? VOW_E_METHOD_NOT_ALLOWED : error, detail);
 }
 
-/* False: the call was answered, for a parameter is not of the route. */
+/* False: the call was answered, for a parameter is not of the route, or stands twice. */
 static bool check_query(struct vow_api_call *call) {
   const char *name;
   char detail[192];
+  unsigned seen = 0;
   for (unsigned i = 0; (name = vow_request_query_name(call->request, i)) != NULL; i++) {
-    bool known = false;
-    for (const char *const *one = call->route->query; *one != NULL; one++) {
-      known = known || strcmp(*one, name) == 0;
-    }
-    if (known) continue;
-    snprintf(detail, sizeof detail, "the query parameter \"%.100s\" does not exist here", name);
+    unsigned at = 0;
+    while (call->route->query[at] != NULL && strcmp(call->route->query[at], name) != 0) at++;
+    bool known = call->route->query[at] != NULL, again = (seen & 1u << at) != 0;
+    seen |= 1u << at;
+    if (known && !again) continue;
+    snprintf(detail, sizeof detail, "the query parameter \"%.100s\" %s", name,
+             known ? "stands there twice" : "does not exist here");
     vow_api_problem(call, VOW_E_INVALID_REQUEST, detail);
     return false;
   }

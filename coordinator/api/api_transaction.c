@@ -63,12 +63,17 @@ void vow_api_commit(struct vow_api_call *call) {
 static void on_abort(void *context, const struct vow_action *action) {
   struct vow_api_call *call = context;
   if (refused(call, action)) return;
-  if (action->u.answer.pending) {
-    vow_api_problem(call, VOW_E_OVERLOADED,
-                    "the abort is not recorded yet, which happens only under load; ask again");
-    return;
+  const struct vow_txn *txn = action->u.answer.txn;
+  if (action->u.answer.pending && txn->delegated) {
+    vow_api_problem_of(call, VOW_E_ILLEGAL_STATE,
+                       "its only branch was asked to commit in one phase and has not answered, so "
+                       "nobody can tell yet; ask again",
+                       txn);
+  } else if (action->u.answer.pending) {
+    vow_api_problem(call, VOW_E_OVERLOADED, "the abort waits for its record; ask again");
+  } else {
+    vow_api_transaction(call, 200, txn);
   }
-  vow_api_transaction(call, 200, action->u.answer.txn);
 }
 
 static void abort_found(struct vow_api_call *call, const struct vow_txn *txn) {
