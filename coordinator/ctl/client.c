@@ -165,14 +165,15 @@ enum ctl_exit ctl_client_strange(const struct ctl_client *client, const char *wh
 }
 
 /* What to do about an error of the daemon; NULL where its sentence says it all. */
-static const char *advice(enum vow_error error) {
+static const char *advice(const struct ctl_args *args, enum vow_error error) {
   switch (error) {
     case VOW_E_UNKNOWN_TRANSACTION:
       return "Check the id with `vowctl list --all`; history is purged with age.";
     case VOW_E_UNKNOWN_BRANCH:
       return "`vowctl show ID` lists the branches.";
     case VOW_E_ILLEGAL_STATE:
-      return "`vowctl show ID` tells where it stands.";
+      return args->command->operand == CTL_OPERAND_ID ? "`vowctl show ID` tells where it stands."
+                                                      : NULL;
     case VOW_E_HEURISTIC:
       return "Put the data right, then let go of it with `vowctl forget ID --reason TEXT`.";
     case VOW_E_LOADING:
@@ -216,7 +217,7 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
   if (reply->error == VOW_E_PROTOCOL || reply->error == VOW_E_ROUTE_NOT_FOUND) {
     return ctl_client_strange(client, detail);
   }
-  return ctl_fail(ctl_exit_of(reply->error), advice(reply->error), "%s.", detail);
+  return ctl_fail(ctl_exit_of(reply->error), advice(args, reply->error), "%s.", detail);
 }
 
 void ctl_query_append(struct vow_buf *buf, const char *text) {

@@ -256,8 +256,8 @@ static struct vow_driver_config config_of(struct run *run) {
   };
 }
 
-/* Participants know a branch by its coordinator's address, too, so a wrong one is as good as none:
- * what the daemon itself wrote down is believed, unless somebody insists. */
+/* Participants ask there, and keep a watermark for each address: what the daemon itself wrote down
+ * is believed, unless somebody insists. */
 static const char *advertise_url_of(const struct ctl_args *args, const struct ctl_work *work) {
   const char *given = args->text[CTL_OPT_ADVERTISE_URL];
   if (given == NULL) {

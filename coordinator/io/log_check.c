@@ -104,8 +104,16 @@ static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_
   return error;
 }
 
+static enum vow_error check_wal(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  char what[VOW_LOG_WHY_BYTES];
+  enum vow_error error = log_check_wal(log, what);
+  if (error == VOW_E_LOG_CORRUPT) return damaged(log, what, why);
+  if (error != VOW_OK) log_explain(why, "the log %.200s: %.250s", log->path, what);
+  return error;
+}
+
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
-  enum vow_error error = VOW_OK;
+  enum vow_error error = log->read_only ? VOW_OK : check_wal(log, why);
   /* A damaged log can be opened read-only: that is how one finds out what is damaged. */
   if (error == VOW_OK && !log->read_only) {
     bool all = log->database_bytes <= LOG_CHECK_BYTES_MAX;
@@ -123,7 +131,8 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
   char what[VOW_LOG_WHY_BYTES];
   sqlite3_stmt *row = log->statements[LOG_SCAN];
   uint64_t checked = 0, bad = 0, ended = 0;
-  enum vow_error error = check_structure(log, "PRAGMA integrity_check(1)", why);
+  enum vow_error error = check_wal(log, why);
+  if (error == VOW_OK) error = check_structure(log, "PRAGMA integrity_check(1)", why);
   int rc = SQLITE_ROW;
   while (error != VOW_E_NO_MEMORY && (rc = sqlite3_step(row)) == SQLITE_ROW) {
     struct vow_txn txn = {0};

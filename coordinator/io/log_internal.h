@@ -1,9 +1,9 @@
 /*
  * What the files of the log share: log.c (the owner's side), log_open.c (from a path to a verified
  * database), log_thread.c (the log thread and its order of work), log_batch.c (the queue),
- * log_write.c (rows, purge, checkpoint), log_create.c, log_schema.c, log_check.c, log_space.c (the
- * disk), log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes
- * this file.
+ * log_write.c (rows, purge, checkpoint), log_create.c, log_schema.c, log_check.c, log_wal.c,
+ * log_space.c (the disk), log_query.c, log_backup.c and log_row.c (one row and its checksum).
+ * Nobody else includes this file.
  *
  * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
  * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
@@ -217,6 +217,9 @@ enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
                              char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* log_wal.c: VOW_E_LOG_CORRUPT when SQLite would pass over records that were synced. */
+enum vow_error log_check_wal(const struct vow_log *log,
+                             char what[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

@@ -185,7 +185,8 @@ def test_a_backup_is_a_log_that_can_be_checked(world, vowd, at, tmp_path):
     id = committed(world, vowd)
     path = tmp_path / "copy.log"
     assert str(path) in at("backup", path).fine().out
-    at("backup", path).refused(ctl.REFUSED)
+    refused = at("backup", path).refused(ctl.REFUSED)
+    assert "name another" in refused.err and "vowctl show" not in refused.err, refused
     at("backup", tmp_path / "no" / "such" / "folder").refused(ctl.FAILED)
     assert id in ctl.run("list", "--log", path).fine().out
     ctl.run("check", "--log", path).fine()

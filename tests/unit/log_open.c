@@ -212,6 +212,45 @@ static void a_flipped_bit_is_never_believed(void **state) {
   free(good.data);
 }
 
+static void write_and_die(void *context) {
+  struct fixture *f = context;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 12; n++) {
+    append_nth(f, n, VOW_TXN_COMMITTING, 0, true);
+    wait_durable(f, f->position);
+  }
+  _exit(0);
+}
+
+/* SQLite takes the first frame that does not match for the end of its log, and says that all is
+ * well. The last commits and the header, which a crash may tear, are left out. */
+static void records_behind_a_broken_wal_are_never_passed_over(void **state) {
+  struct fixture *f = *state;
+  char wal[128], why[VOW_LOG_WHY_BYTES];
+  snprintf(wal, sizeof wal, "%s-wal", f->path);
+  assert_int_equal(in_child(write_and_die, f), 0);
+  struct bytes log = read_file(f->path), good = read_file(wal);
+  size_t before_last = good.count - (good.count - 32) / 12 * 2;
+  assert_true(good.count > 12 * 8192);
+  for (size_t at = 32; at < before_last; at += at < 64 ? 1 : 1009) {
+    good.data[at] ^= (uint8_t)(1u << (at % 8));
+    write_file(wal, good.data, good.count);
+    expect_refused(f, VOW_E_LOG_CORRUPT, "write-ahead log");
+    expect_unchanged(f->path, &log);
+    expect_unchanged(wal, &good);
+    good.data[at] ^= (uint8_t)(1u << (at % 8));
+  }
+  for (size_t count = good.count; count > 8192; count -= 8192) {
+    write_file(f->path, log.data, log.count);
+    write_file(wal, good.data, count);
+    if (fixture_try(f, why) != VOW_OK) fail_msg("torn after %zu bytes: %s", count, why);
+    if (count == good.count) assert_int_equal(find_state(f, 12), VOW_TXN_COMMITTING);
+    fixture_close(f);
+  }
+  free(log.data);
+  free(good.data);
+}
+
 static void a_wal_without_its_log_is_not_taken_for_another(void **state) {
   struct fixture *f = *state;
   char wal[128];
@@ -463,6 +502,7 @@ int main(void) {
       TEST(a_changed_row_is_named),
       TEST(a_cut_file_is_refused_and_stays_as_it_is),
       TEST(a_flipped_bit_is_never_believed),
+      TEST(records_behind_a_broken_wal_are_never_passed_over),
       TEST(a_wal_without_its_log_is_not_taken_for_another),
       TEST(a_missing_log_or_folder_is_named),
       TEST(the_log_is_private),
