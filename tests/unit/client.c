@@ -342,7 +342,7 @@ static void one_shot_tells_why_not(void **state) {
   assert_null(done);
   assert_string_equal(vow_client_error(), "too much");
   assert_int_equal(vow_one_shot(client, "k", 0, branches, 2, NULL), VOW_E_KEY_CONFLICT);
-  vow_client_set_timeout(client, 150);
+  vow_client_set_timeout(client, 1500);
   assert_int_equal(vow_one_shot(client, "k", 0, branches, 2, &done), VOW_E_OUTCOME_UNKNOWN);
   assert_string_equal(vow_transaction_id(done), ID);
   SCRIPT({503, PROBLEM("loading", "wait"), 0});
