@@ -21,6 +21,7 @@
 #include "sim.h"
 
 #define TWICE_EVERY 20 /* one seed of so many is played twice */
+#define STUCK_S     60 /* a seed that takes longer loops */
 
 struct arguments {
   uint64_t seeds, start, steps_max;
@@ -58,6 +59,7 @@ static void watch_for_death(void) {
   signal(SIGABRT, on_signal);
   signal(SIGILL, on_signal);
   signal(SIGTRAP, on_signal);
+  signal(SIGALRM, on_signal);
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(name_seed);
 }
 
@@ -71,6 +73,7 @@ static struct sim_result play(const struct arguments *a, uint64_t seed, bool tel
                                 .faults_off = a->faults_off,
                                 .probes = probes};
   struct sim_result result;
+  alarm(STUCK_S);
   sim_run(world, &options, &result);
   return result;
 }
