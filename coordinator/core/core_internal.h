@@ -238,6 +238,10 @@ void core_history(struct vow_core *core, struct core_txn *txn, uint32_t branch,
 /* Takes `owned`; NULL (memory is short) leaves the entry without its detail. */
 void core_history_text(struct vow_core *core, struct core_txn *txn, uint32_t branch,
                        enum vow_history_kind kind, char *owned);
+/* Of a transaction that was read from the log as committing: the record of a decision is written
+ * before the entry that says that it is durable, so that entry may be missing. `time_ms` is the
+ * record's. */
+void core_history_decided_before(struct vow_core *core, struct core_txn *txn, uint64_t time_ms);
 
 /* ---- endpoint.c ---- */
 

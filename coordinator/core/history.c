@@ -95,6 +95,18 @@ void core_history(struct vow_core *core, struct core_txn *txn, uint32_t branch,
   add(core, txn, &entry);
 }
 
+void core_history_decided_before(struct vow_core *core, struct core_txn *txn, uint64_t time_ms) {
+  for (uint32_t i = 0; i < txn->image.history_count; i++) {
+    if (txn->image.history[i].kind == VOW_HISTORY_DECIDED) return;
+  }
+  struct vow_history entry = {.time_ms = time_ms,
+                              .detail = "commit",
+                              .count = 1,
+                              .kind = VOW_HISTORY_DECIDED,
+                              .detail_static = true};
+  add(core, txn, &entry);
+}
+
 void core_history_text(struct vow_core *core, struct core_txn *txn, uint32_t branch,
                        enum vow_history_kind kind, char *owned) {
   struct vow_history entry = {.time_ms = core->wall_ms,

@@ -137,6 +137,7 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
       }
       break;
     case VOW_TXN_COMMITTING:
+      core_history_decided_before(core, txn, txn->image.updated_ms);
       core_history(core, txn, 0, VOW_HISTORY_RECOVERED, "committing: the commit is sent again");
       resume(core, txn);
       break;

@@ -119,7 +119,8 @@ static void voted_commit(struct vow_core *core, struct core_task *task) {
 
 static void vote(struct vow_core *core, struct core_task *task, const struct answer *answer) {
   record_vote(core, task, answer->vote, answer->reason);
-  if (answer->outcome != VOW_OUTCOME_NONE && is_delegate(task)) {
+  bool ended = answer->outcome != VOW_OUTCOME_NONE && answer->vote != VOW_VOTE_ABORT;
+  if (ended && is_delegate(task)) {
     end_delegate(core, task, answer->outcome);
   } else if (answer->vote == VOW_VOTE_COMMIT) {
     voted_commit(core, task);

@@ -97,9 +97,9 @@ def ledger(bank):
     return entries
 
 
-def check_books(vowd, banks, told):
+def check_books(vowd, banks, told, seconds=20):
     for bank in banks:
-        bank.wait_settled()
+        bank.wait_settled(seconds)
         bank.check()
     assert (
         sum(bank.sum() for bank in banks) == len(banks) * ACCOUNTS * BALANCE
@@ -172,4 +172,4 @@ def test_the_checker_sees_half_a_transfer(world):
         database.execute('DELETE FROM ledger WHERE "transaction" = ?', (gone,))
     database.close()
     with pytest.raises(AssertionError):
-        check_books(vowd, banks, transfers.told)
+        check_books(vowd, banks, transfers.told, seconds=0.5)

@@ -94,7 +94,8 @@ def test_history_outlives_a_restart_and_tells_of_it(world):
     shown = vowd.wait_state(id, "committed")
     events = [entry["kind"] for entry in shown["history"]]
     assert "recovered" in events and events.index("decided") < events.index("recovered")
-    vowd.restart()
+    assert vowd.stop() == 0  # a kill might lose the end record, which nothing depends on
+    vowd.start()
     assert [e["kind"] for e in vowd.client.show(id)["history"]] == events
 
 

@@ -91,14 +91,13 @@ def test_a_changed_row_is_noticed_before_anything_is_answered(world):
     changed = 0
     for table in tables:
         columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-        if "image" in columns and "open" in columns:
+        if table.startswith("open") and "record" in columns:
             changed += database.execute(
-                f"UPDATE {table} SET image = replace(image, 'committing', 'committinG') "
-                "WHERE open = 1"
+                f"UPDATE {table} SET record = replace(record, 'committing', 'committinG')"
             ).rowcount
     database.commit()
     database.close()
-    assert changed == 1, "the test knows the log's table"
+    assert changed >= 1, "the test knows the log's table"
     text = refused(vowd)
     assert id in text or "checksum" in text
 
@@ -143,7 +142,7 @@ def test_a_folder_in_place_of_the_log_is_named(tmp_path):
 def test_a_log_without_write_permission_is_refused(world):
     vowd, _, _ = log_with_history(world, 1)
     vowd.log.chmod(0o444)
-    assert "read-only" in refused(vowd) or "permission" in refused(vowd).lower()
+    assert "permission" in refused(vowd)
 
 
 @pytest.fixture
@@ -169,7 +168,7 @@ def test_a_read_only_disk_is_named(world, small_disk):
     shutil.copy(vowd.log, small_disk / "vow.log")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     code, text = vowd_run("--listen", "127.0.0.1:0", "--log", small_disk / "vow.log")
-    assert code == 1 and "read-only" in text.lower(), text
+    assert code == 1 and "make the disk writable" in text, text
 
 
 def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, small_disk):
@@ -212,16 +211,18 @@ def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, 
 def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_kept(
     world, small_disk
 ):
-    vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=0), world.two_toys()
+    vowd, (a, b) = (
+        world.vowd(start=False, disk_reserve_bytes=0, wait_timeout_ms=1500),
+        world.two_toys(),
+    )
     vowd.log = small_disk / "vow.log"
     vowd.start()
     assert_committed(vowd.client.one_shot([a.url, b.url]))
     ballast = small_disk / "ballast"
-    with open(ballast, "wb") as file:
+    with open(ballast, "wb", buffering=0) as file:
         try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
+            while file.write(b"x" * 4096) == 4096:
+                pass
         except OSError:
             pass
     told = []
