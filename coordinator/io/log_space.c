@@ -61,13 +61,13 @@ void log_space_check(struct vow_log *log, uint64_t now_ms) {
     return;
   }
   uint64_t free = free_bytes(log);
-  uint64_t well = reserve + reserve / 4;
-  if (!log->reserve_held && !log->stuck && free >= reserve + well && make_reserve(log)) {
+  uint64_t enough = log->low ? reserve + reserve / 4 : reserve;
+  if (!log->reserve_held && !log->stuck && free >= reserve + enough && make_reserve(log)) {
     log->reserve_held = true;
     log->reserve_bytes = reserve;
     free = free_bytes(log);
   }
-  log->low = !log->reserve_held || free < (log->low ? well : reserve);
+  log->low = !log->reserve_held || free < enough;
 }
 
 void log_space_open(struct vow_log *log) {
