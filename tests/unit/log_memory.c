@@ -153,11 +153,11 @@ static void any_allocation_of_ours_may_fail(void **state) {
   assert_true(n > 30);
 }
 
-/* There are many: the first two hundred, then every seventh. */
+/* There are many: the first hundred, then every seventeenth. */
 static void any_allocation_of_sqlite_may_fail(void **state) {
   (void)state;
   int n = 3;
-  while (run(&fail_sqlite, n)) n += n < 200 ? 1 : 7;
+  while (run(&fail_sqlite, n)) n += n < 100 ? 1 : 17;
   assert_true(n > 300);
 }
 
