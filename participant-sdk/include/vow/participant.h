@@ -22,9 +22,9 @@
  *
  * What you can rely on, through any crash: a branch whose prepare voted commit gets exactly one of
  * commit and abort, as the coordinator decided; a branch whose prepare was called and did not get
- * as far as a durable vote gets abort; a branch that voted abort or read-only gets nothing more. A
- * callback that a crash interrupted, or that failed, is called again: a second call must have no
- * second effect.
+ * as far as a durable vote gets abort; a branch that voted abort gets nothing more; one that voted
+ * read-only may still get abort. A callback that a crash interrupted, or that failed, is called
+ * again: a second call must have no second effect.
  *
  * Threads: every function may be called from any thread. Callbacks run on threads of the
  * participant's own, at most one at a time for one branch, several at once for different branches,

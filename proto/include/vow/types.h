@@ -13,11 +13,10 @@ extern "C" {
 
 /* A participant's answer to prepare. */
 enum vow_vote {
-  VOW_VOTE_NONE = 0,   /* not voted yet; never sent */
-  VOW_VOTE_COMMIT = 1, /* a vow: this branch will commit if told to, through any crash */
-  VOW_VOTE_READ_ONLY =
-      2,             /* nothing to commit or undo; this branch is done and is told nothing more */
-  VOW_VOTE_ABORT = 3 /* this transaction must not commit; this branch is done */
+  VOW_VOTE_NONE = 0,      /* not voted yet; never sent */
+  VOW_VOTE_COMMIT = 1,    /* a vow: this branch will commit if told to, through any crash */
+  VOW_VOTE_READ_ONLY = 2, /* nothing to commit or undo; this branch is done */
+  VOW_VOTE_ABORT = 3      /* this transaction must not commit; this branch is done */
 };
 
 /* How a branch, or a transaction, ended. */
