@@ -1,0 +1,278 @@
+/*
+ * The API where timing matters: requests that race, clients that leave, transactions that end
+ * between two pages. What one request after the other does is tested from outside (tests/e2e).
+ */
+#include "api_world.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int setup(void **state) {
+  *state = api_world_new(NULL);
+  return 0;
+}
+
+static int teardown(void **state) {
+  api_world_free(*state);
+  return 0;
+}
+
+static void expect(struct api_world *w, const char *method, const char *path, const char *body,
+                   int status, const char *words) {
+  struct api_answer answer;
+  api_ask(w, &answer, method, path, body);
+  if (answer.status != status || strstr(answer.body, words) == NULL) {
+    fail_msg("%s %s: %d %s", method, path, answer.status, answer.body);
+  }
+  api_answer_free(&answer);
+}
+
+/* ---- keys ---- */
+
+static void one_key_begins_once(void **state) {
+  /* Many requests with one key, all under way at once, are one transaction that is done once. */
+  struct api_world *w = *state;
+  enum { N = 40 };
+  struct api_answer answers[N];
+  char body[512], first[128], other[128];
+  for (unsigned i = 0; i < N; i++) {
+    api_submit(w, &answers[i], "POST", "/v1/transactions", api_one_shot(w, body),
+               "Idempotency-Key: k1");
+  }
+  for (unsigned i = 0; i < N; i++) API_WAIT(w, answers[i].there);
+  api_member(&answers[0], "id", first);
+  for (unsigned i = 0; i < N; i++) {
+    assert_int_equal(answers[i].status, 200);
+    assert_string_equal(api_member(&answers[i], "id", other), first);
+    api_answer_free(&answers[i]);
+  }
+  assert_int_equal(w->prepares, 2);
+}
+
+static void key_outlives_a_restart(void **state) {
+  /* The same key after a restart gets the first outcome; with another body it is refused. */
+  struct api_world *w = *state;
+  struct api_answer answer;
+  char body[512], first[128], again[128];
+  for (int round = 0; round < 3; round++) {
+    api_submit(w, &answer, "POST", "/v1/transactions", api_one_shot(w, body),
+               "Idempotency-Key: k2");
+    API_WAIT(w, answer.there);
+    assert_int_equal(answer.status, 200);
+    api_member(&answer, "id", round == 0 ? first : again);
+    if (round > 0) assert_string_equal(first, again);
+    api_answer_free(&answer);
+    if (round == 0) api_world_restart(w);
+  }
+  assert_int_equal(w->prepares, 2);
+  api_submit(w, &answer, "POST", "/v1/transactions", "{}", "Idempotency-Key: k2");
+  API_WAIT(w, answer.there);
+  assert_int_equal(answer.status, 422);
+  assert_non_null(strstr(answer.body, "idempotency-key-reused"));
+  api_answer_free(&answer);
+}
+
+/* ---- clients that leave ---- */
+
+static int raw_request(struct api_world *w, const char *method, const char *path,
+                       const char *body) {
+  char text[1024];
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  to.sin_port = htons((uint16_t)atoi(strrchr(w->url, ':') + 1));
+  assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+  snprintf(text, sizeof text,
+           "%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+           "%zu\r\n\r\n%s",
+           method, path, strlen(body), body);
+  assert_int_equal(send(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+  return fd;
+}
+
+static uint64_t requests_open(const struct api_world *w) {
+  struct vow_driver_status status;
+  vow_driver_status(w->driver, &status);
+  return status.requests_open;
+}
+
+static void client_leaves(void **state) {
+  /* A client that leaves is not waited for, and its transaction commits all the same. */
+  struct api_world *w = *state;
+  char body[512];
+  w->hold_prepare = true;
+  int fd = raw_request(w, "POST", "/v1/transactions", api_one_shot(w, body));
+  API_WAIT(w, w->held_count == 2);
+  assert_int_equal(requests_open(w), 1);
+  close(fd);
+  API_WAIT(w, requests_open(w) == 0);
+  api_world_release(w);
+  API_WAIT(w, w->commits == 2);
+  expect(w, "GET", "/v1/transactions?limit=1", NULL, 200, "\"outcome\":\"committed\"");
+}
+
+static void closing_with_questions_under_way(void **state) {
+  /* The daemon can end while requests wait for the log, the core and participants. */
+  struct api_world *w = *state;
+  struct api_answer answers[30];
+  char body[512], id[VOW_ID_TEXT_BYTES], path[128];
+  api_begin(w, id);
+  snprintf(path, sizeof path, "/v1/transactions/%.8s-0000-7000-8000-000000000000", id);
+  w->hold_prepare = true;
+  for (unsigned i = 0; i < 30; i += 3) {
+    api_submit(w, &answers[i], "GET", path, NULL, NULL);
+    api_submit(w, &answers[i + 1], "POST", "/v1/transactions", api_one_shot(w, body), NULL);
+    api_submit(w, &answers[i + 2], "GET", "/v1/transactions", NULL, NULL);
+  }
+  struct vow_server_counts counts = {0};
+  API_WAIT(w, (vow_server_counts(w->server, &counts), counts.requests >= 10));
+  api_world_restart(w);
+  vow_sender_close(w->client);
+  w->client = NULL;
+  api_world_turn(w);
+  for (unsigned i = 0; i < 30; i++) api_answer_free(&answers[i]);
+}
+
+/* ---- lists ---- */
+
+/* Takes the ids of one page, newest first, and its cursor ("" at the end). */
+static unsigned page(struct api_world *w, const char *cursor, unsigned limit, char ids[][40],
+                     char next[128]) {
+  struct api_answer answer;
+  char path[256];
+  unsigned count = 0;
+  snprintf(path, sizeof path, "/v1/transactions?limit=%u%s%s", limit, cursor[0] ? "&cursor=" : "",
+           cursor);
+  api_ask(w, &answer, "GET", path, NULL);
+  assert_int_equal(answer.status, 200);
+  for (const char *at = answer.body; (at = strstr(at, "{\"id\":\"")) != NULL; at++) {
+    assert_true(count < limit);
+    snprintf(ids[count++], 40, "%.36s", at + 7);
+  }
+  next[0] = '\0';
+  if (strstr(answer.body, "\"next_cursor\"") != NULL) api_member(&answer, "next_cursor", next);
+  api_answer_free(&answer);
+  return count;
+}
+
+static void finish(struct api_world *w, const char *id, const char *how) {
+  char path[128];
+  snprintf(path, sizeof path, "/v1/transactions/%s/%s", id, how);
+  expect(w, "POST", path, NULL, 200, id);
+}
+
+static void pages_while_they_end(void **state) {
+  /* Newest first and each once, open and ended ones mixed, also when some end between pages. */
+  struct api_world *w = *state;
+  enum { N = 40 };
+  char ids[N][VOW_ID_TEXT_BYTES], seen[N + 8][40], cursor[128] = "";
+  for (unsigned i = 0; i < N; i++) {
+    api_begin(w, ids[i]);
+    if (i % 3 == 0) finish(w, ids[i], "abort");
+  }
+  for (unsigned limit = 1; limit <= 7; limit += 3) {
+    unsigned count = 0, pages = 0;
+    cursor[0] = '\0';
+    do {
+      count += page(w, cursor, limit, &seen[count], cursor);
+      unsigned i = (limit * 13 + pages * 5) % N; /* an open one here and there */
+      if (pages++ % 2 == 0 && i % 3 == 1) finish(w, ids[i], "abort");
+      assert_true(count <= N && pages < 200);
+    } while (cursor[0] != '\0');
+    assert_int_equal(count, N);
+    for (unsigned i = 0; i < N; i++) assert_string_equal(seen[i], ids[N - 1 - i]);
+  }
+}
+
+/* ---- limits of waiting ---- */
+
+static void waiting_has_limits(void **state) {
+  /* Who waits too long is answered 202 with the place to look, and too many are not let wait. */
+  (void)state;
+  const char *flags[] = {"--wait-timeout-ms=300", "--limits-waiters=2", NULL};
+  struct api_world *w = api_world_new(flags);
+  struct api_answer first, more[3];
+  char body[512], id[128], path[160];
+  w->hold_prepare = true;
+  api_submit(w, &first, "POST", "/v1/transactions", api_one_shot(w, body),
+             "Prefer: handling=strict, Respond-Async; wait=5");
+  API_WAIT(w, first.there);
+  assert_int_equal(first.status, 202);
+  snprintf(path, sizeof path, "/v1/transactions/%s/commit", api_member(&first, "id", id));
+  for (unsigned i = 0; i < 3; i++) api_submit(w, &more[i], "POST", path, "{}", NULL);
+  unsigned pending = 0, refused = 0;
+  for (unsigned i = 0; i < 3; i++) {
+    API_WAIT(w, more[i].there);
+    pending += more[i].status == 202;
+    refused += more[i].status == 503 && strstr(more[i].body, "urn:vow:overloaded") != NULL;
+    api_answer_free(&more[i]);
+  }
+  assert_int_equal(pending, 2);
+  assert_int_equal(refused, 1);
+  api_world_release(w);
+  expect(w, "POST", path, NULL, 200, "committed");
+  api_answer_free(&first);
+  api_world_free(w);
+}
+
+static void draining(void **state) {
+  /* A daemon that drains refuses new transactions and ends the open ones. */
+  struct api_world *w = *state;
+  char id[VOW_ID_TEXT_BYTES];
+  api_begin(w, id);
+  vow_api_set_draining(w->api);
+  vow_driver_drain(w->driver);
+  expect(w, "POST", "/v1/transactions", "{}", 503, "urn:vow:draining");
+  expect(w, "GET", "/readyz", NULL, 503, "shutting down");
+  expect(w, "GET", "/healthz", NULL, 200, "ok");
+  finish(w, id, "commit");
+}
+
+/* ---- outcomes ---- */
+
+static void outcomes_of_all_kinds(void **state) {
+  /* In one question: decided, ended, alive, of this log but unknown, and of no log of ours. */
+  struct api_world *w = *state;
+  struct api_answer answer;
+  char open[VOW_ID_TEXT_BYTES], ended[VOW_ID_TEXT_BYTES], body[512], gone[VOW_ID_TEXT_BYTES],
+      id[128];
+  const char *foreign = "01900000-0000-7000-8000-000000000001";
+  api_begin(w, ended);
+  finish(w, ended, "abort");
+  api_begin(w, open);
+  struct vow_id never_seen;
+  assert_true(vow_id_parse(open, &never_seen));
+  never_seen.bytes[15] ^= 1;
+  vow_id_format(never_seen, gone);
+  api_ask(w, &answer, "POST", "/v1/transactions", api_one_shot(w, body));
+  api_member(&answer, "id", id);
+  api_answer_free(&answer);
+  snprintf(body, sizeof body, "{\"transactions\":[\"%s\",\"%s\",\"%s\",\"%s\",\"%s\"]}", id, ended,
+           open, foreign, gone);
+  api_ask(w, &answer, "POST", "/v1/outcomes", body);
+  char expected[768];
+  snprintf(expected, sizeof expected,
+           "{\"outcomes\":[{\"transaction\":\"%s\",\"outcome\":\"committed\"},"
+           "{\"transaction\":\"%s\",\"outcome\":\"aborted\"},"
+           "{\"transaction\":\"%s\",\"outcome\":\"undecided\"},"
+           "{\"transaction\":\"%s\",\"outcome\":\"unknown\"},"
+           "{\"transaction\":\"%s\",\"outcome\":\"aborted\",\"presumed\":true}]}",
+           id, ended, open, foreign, gone);
+  assert_string_equal(answer.body, expected);
+  api_answer_free(&answer);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      T(one_key_begins_once),
+      T(key_outlives_a_restart),
+      T(client_leaves),
+      T(pages_while_they_end),
+      T(closing_with_questions_under_way),
+      T(draining),
+      T(outcomes_of_all_kinds),
+      cmocka_unit_test(waiting_has_limits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
