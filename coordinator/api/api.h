@@ -30,7 +30,7 @@ void vow_api_attach(struct vow_api *api, struct vow_driver *driver, struct vow_s
 void vow_api_set_draining(struct vow_api *api); /* for /readyz */
 
 /* The server's callbacks; the context is the API. */
-void vow_api_handle(void *api, struct vow_server_request *request);
-void vow_api_gone(void *api, struct vow_server_request *request);
+void vow_api_handle(void *context, struct vow_server_request *request);
+void vow_api_gone(void *context, struct vow_server_request *request);
 
 #endif

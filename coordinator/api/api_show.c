@@ -54,7 +54,8 @@ static void history_found(struct vow_api_call *call, const struct vow_txn *txn) 
   vow_jsonw_end(w);
   if (i < txn->history_count) {
     char cursor[32];
-    snprintf(cursor, sizeof cursor, "h%llu", (unsigned long long)(i + txn->history_dropped));
+    i += txn->history_dropped;
+    snprintf(cursor, sizeof cursor, "h%llu", (unsigned long long)i);
     vow_jsonw_string(w, "next_cursor", cursor);
   }
   vow_jsonw_end(w);
