@@ -25,7 +25,7 @@ void fixture_breathe(void) {
 
 /* ---- the application ---- */
 
-static void enter(struct app *app, const struct vow_work *work) {
+void app_enter(struct app *app, const struct vow_work *work) {
   int running = atomic_fetch_add(&app->running, 1) + 1;
   int most = atomic_load(&app->running_most);
   while (running > most && !atomic_compare_exchange_weak(&app->running_most, &most, running)) {
@@ -47,7 +47,7 @@ static enum vow_vote on_prepare(void *context, const struct vow_work *work,
                                 struct vow_reason *reason) {
   struct app *app = context;
   atomic_fetch_add(&app->prepares, 1);
-  enter(app, work);
+  app_enter(app, work);
   enum vow_vote vote = atomic_load(&app->vote);
   if (vote == VOW_VOTE_ABORT) vow_reason_set(reason, "no %s", "money");
   return vote;
@@ -57,7 +57,7 @@ static enum vow_error on_commit(void *context, const struct vow_work *work,
                                 struct vow_reason *reason) {
   struct app *app = context;
   atomic_fetch_add(&app->commits, 1);
-  enter(app, work);
+  app_enter(app, work);
   enum vow_error error = atomic_load(&app->commit_error);
   if (error) vow_reason_set(reason, "not now");
   return error;
@@ -67,7 +67,7 @@ static enum vow_error on_abort(void *context, const struct vow_work *work,
                                struct vow_reason *reason) {
   struct app *app = context;
   atomic_fetch_add(&app->aborts, 1);
-  enter(app, work);
+  app_enter(app, work);
   enum vow_error error = atomic_load(&app->abort_error);
   if (error) vow_reason_set(reason, "not now");
   return error;

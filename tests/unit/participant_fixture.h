@@ -59,6 +59,8 @@ void fixture_reopen(struct fixture *f);
 /* Opening must fail with this error and a sentence that has `said` in it. */
 void fixture_refuses(struct fixture *f, enum vow_error error, const char *said);
 
+/* What each callback does first: counts, and waits while it is to wait. */
+void app_enter(struct app *app, const struct vow_work *work);
 /* Callbacks stop before they return, until let go; and wait until `count` of them do. */
 void app_hold(struct app *app, bool hold);
 void app_await_waiting(struct app *app, int count);

@@ -51,6 +51,7 @@ static enum vow_vote on_prepare(void *context, sqlite3 *db, const struct vow_wor
                                 struct vow_reason *reason) {
   struct app *app = context;
   app->prepares++;
+  app_enter(app, work);
   if (execute(db, "INSERT INTO held VALUES(?)", work->transaction)) return VOW_VOTE_ABORT;
   if (world.after_prepare && sqlite3_exec(db, world.after_prepare, NULL, NULL, NULL)) {
     vow_reason_set(reason, "%s", sqlite3_errmsg(db));
@@ -419,14 +420,50 @@ static void a_database_that_is_missing_is_not_made(void **state) {
 
 struct sender {
   pthread_t thread;
+  const char *type;
   unsigned n;
-  int status;
+  struct answer answer;
 };
 
-static void *send_prepare(void *context) {
+static void *run_sender(void *context) {
   struct sender *sender = context;
-  sender->status = send_message(world.f, "prepare", sender->n, "").status;
+  sender->answer = send_message(world.f, sender->type, sender->n, "");
   return NULL;
+}
+
+static void start(struct sender *sender, const char *type, unsigned n) {
+  *sender = (struct sender){.type = type, .n = n};
+  assert_int_equal(pthread_create(&sender->thread, NULL, run_sender, sender), 0);
+}
+
+/* How many requests wait for an answer. */
+static unsigned pending(void) {
+  struct vow_participant *p = world.f->participant;
+  unsigned result = 0;
+  pthread_mutex_lock(&p->lock);
+  for (const struct vow_exchange *e = p->pending; e; e = e->next) result++;
+  pthread_mutex_unlock(&p->lock);
+  return result;
+}
+
+static void what_cannot_be_recorded_is_undone(void **state) {
+  struct fixture *f = *state;
+  struct sender prepare_, abort_;
+  open_participant();
+  app_hold(f->app, true);
+  start(&prepare_, "prepare", 1);
+  app_await_waiting(f->app, 1);
+  start(&abort_, "abort", 1);
+  eventually(pending() == 2);
+  f->app->abort_error = VOW_E_DATABASE;
+  app_hold(f->app, false);
+  pthread_join(prepare_.thread, NULL);
+  pthread_join(abort_.thread, NULL);
+  /* The work was prepared, was to be aborted, and that failed: there is neither vote nor work. */
+  expect_part(prepare_.answer, 200, "\"vote\":\"abort\"");
+  assert_int_equal(abort_.answer.status, 500);
+  expect_rows(0, 0);
+  expect(send_message(f, "abort", 1, ""), 200, ABORTED);
 }
 
 static void branches_that_come_together_share_a_transaction(void **state) {
@@ -438,23 +475,14 @@ static void branches_that_come_together_share_a_transaction(void **state) {
   uint64_t before = syncs();
   run_sql(world.other, "BEGIN IMMEDIATE");
   for (unsigned i = 0; i < COUNT; i++) {
-    senders[i] = (struct sender){.n = i + 1};
-    assert_int_equal(pthread_create(&senders[i].thread, NULL, send_prepare, &senders[i]), 0);
+    start(&senders[i], "prepare", i + 1);
   }
   /* The first waits for the database, the others for the first. */
-  struct vow_pcounts counts = {0};
-  struct vow_participant *p = world.f->participant;
-  uint64_t deadline = fixture_now_ms() + 10000;
-  while (counts.unfinished < COUNT && fixture_now_ms() < deadline) {
-    fixture_breathe();
-    pthread_mutex_lock(&p->lock);
-    vow_pcore_counts(p->core, &counts);
-    pthread_mutex_unlock(&p->lock);
-  }
+  eventually(pending() == COUNT);
   run_sql(world.other, "COMMIT");
   for (unsigned i = 0; i < COUNT; i++) {
     pthread_join(senders[i].thread, NULL);
-    assert_int_equal(senders[i].status, 200);
+    assert_int_equal(senders[i].answer.status, 200);
   }
   assert_in_range(syncs() - before, 1, 3);
   expect_rows(COUNT, 0);
@@ -482,6 +510,7 @@ int main(void) {
       test(an_operators_word_moves_the_database),
       test(one_process_takes_part_and_others_use_the_database),
       test(a_database_that_is_missing_is_not_made),
+      test(what_cannot_be_recorded_is_undone),
       test(branches_that_come_together_share_a_transaction),
       test_rollback(work_and_vote_are_one_transaction),
       test_rollback(a_busy_database_is_no_failure),
