@@ -12,10 +12,17 @@
  *   - every SEND is answered by exactly one REPLY; every request by exactly one ANSWER;
  *   - TICK comes no later than vow_core_next_deadline() asks;
  *   - a log that reports an error ends the process (log rule 2): the core has no event for it.
+ *   - a BEGIN with a key comes after a look into the log that found nothing, and no DURABLE comes
+ *     between what the log said and the BEGIN: the core knows the keys of open transactions only.
  *
- * Threads: none; one owner. Memory: bounded by `struct vow_core_config`. Allocation failure makes a
- * step fail with VOW_E_NO_MEMORY before it changed anything where the event is a request; for other
- * events the core stays consistent and the driver ends the process (the log recovers it).
+ * Threads: none; one owner. Memory: bounded by `struct vow_core_config`. A request or LOAD that
+ * finds no memory fails with VOW_E_NO_MEMORY before it changed anything. No other event can fail
+ * for want of memory: an action that finds none is emitted by a later step, and until then
+ * vow_core_next_deadline() says "now". VOW_E_INVALID_ARGUMENT is a mistake of the driver: a token
+ * in use, a reply to no SEND, a position that was never given; nothing has changed then, either.
+ *
+ * A branch gets one message at a time; what is due meanwhile waits for the REPLY. A transaction is
+ * in the core until it has ended, its last record is durable and none of its messages is under way.
  */
 #ifndef VOW_COORDINATOR_CORE_H
 #define VOW_COORDINATOR_CORE_H
@@ -28,12 +35,12 @@ struct vow_core;
 struct vow_core_config {
   uint32_t transaction_timeout_ms;     /* default of a begin that names none */
   uint32_t transaction_timeout_max_ms; /* a begin that asks for more is refused */
-  uint32_t prepare_timeout_ms;
+  uint32_t prepare_timeout_ms;         /* or the transaction's own timeout, whichever ends first */
   uint32_t wait_timeout_ms; /* a client that waits for an outcome is answered PENDING after this */
   uint32_t retry_min_ms;
   uint32_t retry_max_ms;
   uint32_t preparing_record_after_ms; /* an unforced record when a transaction has been preparing
-                                         this long */
+                                         or aborting this long */
   uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
   uint32_t branches_max;              /* of one transaction */
   uint32_t waiters_max;               /* of one transaction */

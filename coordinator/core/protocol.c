@@ -9,15 +9,15 @@
  *              |  abort, timeout    |  a vote no, timeout, abort, restart
  *              +--------------------+-----> ABORTING --all ended--> ABORTED
  *
- *   state       branches may be                                    what holds
- *   ACTIVE      enlisted                                           nobody was asked anything
- *   PREPARING   preparing, prepared, read-only                     no outcome; delegated: the only
- *               (delegated: also aborting)                         branch may decide at any time
- *   COMMITTING  prepared, committing, unknown, committed,          all had voted yes or read-only;
- *               read-only, heuristic                               told to nobody until it is
- * durable ABORTING    aborting, aborted, read-only, heuristic            nothing was committed by
- * us COMMITTED,  committed or aborted, read-only, heuristic         open only while a heuristic
- *   ABORTED                                                        outcome waits to be forgotten
+ *   state       branches may be                            what holds
+ *   ACTIVE      enlisted                                   nobody was asked anything
+ *   PREPARING   preparing, prepared, read-only             no outcome
+ *   delegated   preparing, aborting (it is being asked)    the only branch may decide at any time
+ *   COMMITTING  prepared, committing, unknown,             all had voted yes or read-only; told to
+ *               committed, read-only, heuristic            nobody until the record is durable
+ *   ABORTING    aborting, aborted, read-only, heuristic    nothing was committed by us
+ *   COMMITTED   committed, read-only, heuristic            open only while a heuristic outcome
+ *   ABORTED     aborted, read-only, heuristic              waits to be forgotten
  *
  * A branch:
  *

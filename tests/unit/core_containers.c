@@ -57,7 +57,7 @@ static uint32_t depth(const struct core_tree_node *node) {
   return 1 + (left > right ? left : right);
 }
 
-/* A tree holds what was inserted and not removed, in order, and finds the next above a gap. */
+/* A tree holds what was inserted and not removed, in order, and finds the neighbours of a gap. */
 static void trees_hold_and_order(void **state) {
   (void)state;
   static struct entry entries[ITEMS];
@@ -78,6 +78,9 @@ static void trees_hold_and_order(void **state) {
     uint32_t next = (key + 1) / 2;
     while (next < ITEMS && !entries[next].in) next++;
     assert_ptr_equal(core_tree_at_least(&tree, &key), next < ITEMS ? &entries[next].node : NULL);
+    uint32_t last = (key + 1) / 2;
+    while (last > 0 && !entries[last - 1].in) last--;
+    assert_ptr_equal(core_tree_below(&tree, &key), last > 0 ? &entries[last - 1].node : NULL);
   }
 }
 

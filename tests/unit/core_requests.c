@@ -380,7 +380,7 @@ static void counts_add_up(void **state) {
   assert_int_equal(counts.messages_queued, 0);
 }
 
-/* Lists go by id. */
+/* Lists go by id, from either end. */
 static void transactions_are_listed_by_id(void **state) {
   struct world *w = *state;
   const struct vow_id nil = {{0}};
@@ -395,6 +395,23 @@ static void transactions_are_listed_by_id(void **state) {
     t = vow_core_next(w->core, next);
   }
   assert_null(t);
+  t = vow_core_prev(w->core, NULL);
+  for (uint32_t i = 50; i >= 1; i--) {
+    assert_non_null(t);
+    assert_int_equal(vow_id_compare(t->id, world_id(w, i)), 0);
+    struct vow_id before = t->id;
+    t = vow_core_prev(w->core, &before);
+  }
+  assert_null(t);
+}
+
+/* An empty list ends at once. */
+static void nothing_is_listed_of_nothing(void **state) {
+  struct world *w = *state;
+  const struct vow_id nil = {{0}};
+
+  assert_null(vow_core_next(w->core, nil));
+  assert_null(vow_core_prev(w->core, NULL));
 }
 
 int main(void) {
@@ -420,6 +437,7 @@ int main(void) {
       TEST(config_must_make_sense),
       TEST(counts_add_up),
       TEST(transactions_are_listed_by_id),
+      TEST(nothing_is_listed_of_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
