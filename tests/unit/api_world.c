@@ -52,10 +52,18 @@ void api_world_release(struct api_world *w) {
 
 /* ---- the daemon ---- */
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+  (void)st, (void)type, (void)ftw;
+  return remove(path);
+}
+
 static void on_failed(void *context, enum vow_error error, const char *why) {
-  (void)context;
-  fprintf(stderr, "the driver failed: %s (%s)\n", why, vow_error_text(error));
-  _exit(1);
+  struct api_world *w = context;
+  if (w->failed_exit == 0) {
+    fprintf(stderr, "the driver failed: %s (%s)\n", why, vow_error_text(error));
+  }
+  nftw(w->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  _exit(w->failed_exit == 0 ? 1 : w->failed_exit);
 }
 
 static struct vow_server *open_server(struct api_world *w,
@@ -110,7 +118,8 @@ static void open_daemon(struct api_world *w) {
                  .user_agent = "vow-test"},
       .advertise_url = w->url,
       .request_timeout_ms = (uint32_t)c->request_timeout_ms,
-      .failed = on_failed};
+      .failed = on_failed,
+      .context = w};
   if (vow_driver_open(&w->driver, &w->loop, &config, why) != VOW_OK) fail_msg("%s", why);
   vow_api_attach(w->api, w->driver, w->server);
 }
@@ -160,11 +169,6 @@ void api_world_restart(struct api_world *w) {
   api_world_turn(w);
   open_daemon(w);
   API_WAIT(w, !vow_core_loading(vow_driver_core(w->driver)));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-  (void)st, (void)type, (void)ftw;
-  return remove(path);
 }
 
 void api_world_free(struct api_world *w) {

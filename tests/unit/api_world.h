@@ -24,6 +24,7 @@
 #define WORLD_HELD_MAX    256
 
 struct api_world {
+  int failed_exit; /* exit code of the process when the driver fails */
   char folder[64], log_path[96], url[96], participant_url[96];
   uv_loop_t loop;
   struct vow_config config;
