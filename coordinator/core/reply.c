@@ -74,6 +74,7 @@ static void end_branch(struct vow_core *core, struct core_task *task, enum vow_b
 /* The only branch told how it ended: that is the transaction's outcome. Of a mixed end or a hazard
  * nobody may say that it committed. */
 static void end_delegate(struct vow_core *core, struct core_task *task, enum vow_outcome outcome) {
+  CORE_ASSERT(is_delegate(task));
   switch (outcome) {
     case VOW_OUTCOME_COMMITTED:
       end_branch(core, task, VOW_BRANCH_COMMITTED, outcome);
@@ -119,8 +120,9 @@ static void voted_commit(struct vow_core *core, struct core_task *task) {
 
 static void vote(struct vow_core *core, struct core_task *task, const struct answer *answer) {
   record_vote(core, task, answer->vote, answer->reason);
-  bool ended = answer->outcome != VOW_OUTCOME_NONE && answer->vote != VOW_VOTE_ABORT;
-  if (ended && is_delegate(task)) {
+  /* An outcome `aborted` says no more than the vote, which has the reason. */
+  bool ended = answer->outcome != VOW_OUTCOME_NONE && answer->outcome != VOW_OUTCOME_ABORTED;
+  if (ended) { /* so it was asked in one phase */
     end_delegate(core, task, answer->outcome);
   } else if (answer->vote == VOW_VOTE_COMMIT) {
     voted_commit(core, task);

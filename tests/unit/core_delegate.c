@@ -32,6 +32,21 @@ static void one_branch_commits_in_one_phase(void **state) {
   expect(w, "log t1 committed delegated ended", "answer #1 ok t1 committed created");
 }
 
+/* A branch that says no in one phase is heard with its reason. */
+static void a_no_has_its_reason(void **state) {
+  struct world *w = *state;
+
+  begin_one_shot(w, "a+");
+  sync(w);
+  world_forget_trace(w);
+  world_reply(w, &w->sends[0], VOW_REPLY_ANSWERED,
+              (struct vow_message_reply){
+                  .vote = VOW_VOTE_ABORT, .outcome = VOW_OUTCOME_ABORTED, .reason = "no money"},
+              false);
+  expect(w, "log t1 aborted delegated ended",
+         "answer #1 transaction-aborted t1 aborted created: branch 'a' voted abort: no money");
+}
+
 /* A branch that ignores one_phase is asked in two. */
 static void one_phase_may_be_ignored(void **state) {
   struct world *w = *state;
@@ -172,6 +187,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(one_branch_commits_in_one_phase),
+      TEST(a_no_has_its_reason),
       TEST(one_phase_may_be_ignored),
       TEST(silence_is_asked_about),
       TEST(abort_asks),

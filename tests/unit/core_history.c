@@ -100,6 +100,27 @@ static void operators_and_restarts_are_in_it(void **state) {
                       "decided (abort: the coordinator restarted before a decision)");
 }
 
+/* The moment of a decision is known after a crash, too, whether its record says so or a later one.
+ */
+static void decisions_are_in_it_once(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  yes(w, "a");
+  yes(w, "b");
+  crash(w, 1);
+  assert_non_null(strstr(history(world_find(w, T1)),
+                         "vote 2 (commit); decided (commit); "
+                         "recovered (committing: the commit is sent again)"));
+  sync(w);
+  unknown(w, "a"); /* the next record */
+  crash(w, 1);
+  const char *first = strstr(history(world_find(w, T1)), "decided");
+  assert_non_null(first);
+  assert_null(strstr(first + 1, "decided"));
+}
+
 /* Failures that repeat are counted, though several branches fail in turn. */
 static void repeated_failures_are_counted(void **state) {
   struct world *w = *state;
@@ -285,6 +306,7 @@ int main(void) {
       TEST(a_commit_tells_its_story),
       TEST(an_abort_tells_its_story),
       TEST(operators_and_restarts_are_in_it),
+      TEST(decisions_are_in_it_once),
       TEST(repeated_failures_are_counted),
       TEST(history_is_bounded),
       TEST(failures_are_compared_with_the_last),

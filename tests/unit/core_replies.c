@@ -135,6 +135,10 @@ static void votes_yes_heuristic_commit(struct world *w) {
   answer(w, "a", VOW_VOTE_COMMIT, VOW_OUTCOME_HEURISTIC_COMMIT);
 }
 
+static void votes_no_hazard(struct world *w) {
+  answer(w, "a", VOW_VOTE_ABORT, VOW_OUTCOME_HEURISTIC_HAZARD);
+}
+
 static void says_nothing(struct world *w) {
   acknowledge(w, "a", VOW_OUTCOME_NONE);
 }
@@ -200,6 +204,7 @@ enum {
   VOTES_READ_ONLY_COMMITTED,
   VOTES_YES_HAZARD,
   VOTES_YES_HEURISTIC_COMMIT,
+  VOTES_NO_HAZARD,
   SAYS_NOTHING,
   SAYS_COMMITTED,
   SAYS_ABORTED,
@@ -240,6 +245,7 @@ static const struct act answers[] = {
     [VOTES_READ_ONLY_COMMITTED] = {"votes read-only, committed", votes_read_only_committed},
     [VOTES_YES_HAZARD] = {"votes yes, hazard", votes_yes_hazard},
     [VOTES_YES_HEURISTIC_COMMIT] = {"votes yes, heuristic-commit", votes_yes_heuristic_commit},
+    [VOTES_NO_HAZARD] = {"votes no, hazard", votes_no_hazard},
     [SAYS_NOTHING] = {"says nothing", says_nothing},
     [SAYS_COMMITTED] = {"says committed", says_committed},
     [SAYS_ABORTED] = {"says aborted", says_aborted},
@@ -306,6 +312,8 @@ static const char *const expected[STATES][ANSWERS] = {
                                       "heuristic-commit, b aborted]",
         [VOTES_YES_HAZARD] = "log! aborted heuristic-hazard; => aborted heuristic-hazard [a "
                              "heuristic-hazard, b aborted]",
+        [VOTES_NO_HAZARD] = "log! aborted heuristic-hazard; => aborted heuristic-hazard [a "
+                            "heuristic-hazard, b aborted]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! aborted heuristic-mixed; => aborted heuristic-mixed "
                                        "[a heuristic-commit, b aborted]",
         [SAYS_COMMITTED] = "log! aborted heuristic-mixed; => aborted heuristic-mixed [a "
@@ -331,6 +339,8 @@ static const char *const expected[STATES][ANSWERS] = {
         [VOTES_READ_ONLY_COMMITTED] =
             "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
         [VOTES_YES_HAZARD] =
+            "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic-hazard]",
+        [VOTES_NO_HAZARD] =
             "log! aborted heuristic-hazard; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
             "log! aborted heuristic-commit; => aborted heuristic-commit [a heuristic-commit]",
@@ -361,6 +371,8 @@ static const char *const expected[STATES][ANSWERS] = {
             "log committed ended; => committed [a committed, b committed]",
         [VOTES_YES_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
                              "heuristic-hazard, b committed]",
+        [VOTES_NO_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
+                            "heuristic-hazard, b committed]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed "
                                        "heuristic-commit [a heuristic-commit, b committed]",
         [SAYS_COMMITTED] = "log committed ended; => committed [a committed, b committed]",
@@ -390,6 +402,8 @@ static const char *const expected[STATES][ANSWERS] = {
             "log! committed ended; => committed [a committed, b committed]",
         [VOTES_YES_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
                              "heuristic-hazard, b committed]",
+        [VOTES_NO_HAZARD] = "log! committed heuristic-hazard; => committed heuristic-hazard [a "
+                            "heuristic-hazard, b committed]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed heuristic-commit; => committed "
                                        "heuristic-commit [a heuristic-commit, b committed]",
         [SAYS_COMMITTED] = "log! committed ended; => committed [a committed, b committed]",
@@ -415,6 +429,8 @@ static const char *const expected[STATES][ANSWERS] = {
         [VOTES_NO_ABORTED] = "log aborted delegated ended; => aborted [a aborted]",
         [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; => aborted heuristic-hazard "
                              "[a heuristic-hazard]",
+        [VOTES_NO_HAZARD] = "log! aborted delegated heuristic-hazard; => aborted heuristic-hazard "
+                            "[a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] = "log! committed delegated heuristic-commit; => committed "
                                        "heuristic-commit [a heuristic-commit]",
         [IS_DOWN] = "=> preparing [a preparing] | send prepare a one-phase; ",
@@ -436,6 +452,8 @@ static const char *const expected[STATES][ANSWERS] = {
             "log aborted delegated ended; answer #3 ok aborted; => aborted [a aborted]",
         [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
                              "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
+        [VOTES_NO_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
+                            "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
             "log! committed delegated heuristic-commit; answer #3 illegal-state committed: the "
             "transaction is committed: the decision cannot be taken back; => committed "
@@ -461,6 +479,8 @@ static const char *const expected[STATES][ANSWERS] = {
             "committed: the decision cannot be taken back; => committed [a committed]",
         [VOTES_YES_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
                              "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
+        [VOTES_NO_HAZARD] = "log! aborted delegated heuristic-hazard; answer #3 heuristic-outcome "
+                            "aborted; => aborted heuristic-hazard [a heuristic-hazard]",
         [VOTES_YES_HEURISTIC_COMMIT] =
             "log! committed delegated heuristic-commit; answer #3 illegal-state committed: the "
             "transaction is committed: the decision cannot be taken back; => committed "
