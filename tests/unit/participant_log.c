@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -220,6 +221,30 @@ static void a_failed_checkpoint_stops_all_answers(void **state) {
   expect(send_message(f, "commit", n - 1, ""), 200, COMMITTED);
 }
 
+/* The disk that statvfs shows. */
+static bool nearly_full;
+
+int __real_statvfs(const char *path, struct statvfs *out);
+int __wrap_statvfs(const char *path, struct statvfs *out);
+
+int __wrap_statvfs(const char *path, struct statvfs *out) {
+  int result = __real_statvfs(path, out);
+  if (nearly_full) out->f_bavail = 0;
+  return result;
+}
+
+static void on_a_nearly_full_disk_nothing_begins_and_everything_ends(void **state) {
+  struct fixture *f = *state;
+  given_a_log_with_a_branch_in_doubt(f);
+  nearly_full = true;
+  fixture_open(f);
+  expect_part(send_message(f, "prepare", 2, ""), 200, "nearly full");
+  expect_part(send_message(f, "prepare", 2, ONE_PHASE), 500, "nearly full");
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  expect(send_message(f, "abort", 3, ""), 200, ABORTED);
+  assert_int_equal(f->app->prepares, 1);
+}
+
 /* ---- many at once ---- */
 
 struct sender {
@@ -262,6 +287,7 @@ static void votes_that_come_together_share_a_sync(void **state) {
 
 static int setup(void **state) {
   fault_vfs_set(FAULT_NONE);
+  nearly_full = false;
   return fixture_setup(state);
 }
 
@@ -286,6 +312,7 @@ int main(void) {
       test(a_vote_whose_sync_failed_is_not_sent_even_if_it_survived),
       test(the_wal_is_written_back_and_stays_small),
       test(a_failed_checkpoint_stops_all_answers),
+      test(on_a_nearly_full_disk_nothing_begins_and_everything_ends),
       test(votes_that_come_together_share_a_sync),
   };
   fault_vfs_install();
