@@ -27,6 +27,7 @@
 #include "url.h"
 
 #define DRAIN_POLL_MS             20
+#define RECOVERY_MS               10000 /* between two lines about its progress */
 #define LAZY_FLUSH_MS             50
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
@@ -48,7 +49,7 @@ struct vow_daemon {
   struct vow_driver *driver;
   struct vow_api *api;
   uv_signal_t term, interrupt, hangup;
-  uv_timer_t drain;
+  uv_timer_t drain, recovery;
   uint64_t drain_end_ms;
   bool draining, stopped;
   char advertise_url[VOW_URL_BYTES_MAX + 1];
@@ -133,12 +134,27 @@ static void note_sent(struct vow_daemon *daemon, const struct vow_driver_note *n
   vow_logger_end(logger);
 }
 
+/* Every now and then, as long as something of the last run is open. */
+static void on_recovery(uv_timer_t *timer) {
+  struct vow_daemon *daemon = timer->data;
+  struct vow_core_counts counts;
+  vow_core_counts(vow_driver_core(daemon->driver), &counts);
+  if (counts.recovering == 0) {
+    uv_timer_stop(timer);
+    return;
+  }
+  vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "recovering",
+                 "%llu transactions of the last run have ended, %llu are still driven to their end",
+                 (unsigned long long)counts.recovered, (unsigned long long)counts.recovering);
+}
+
 static void note_log(struct vow_daemon *daemon, const struct vow_driver_note *note) {
   struct vow_logger *logger = &daemon->logger;
   unsigned long long number = note->number;
   if (note->type == VOW_NOTE_LOADED) {
     vow_logger_say(logger, VOW_LEVEL_INFO, "log-read",
                    "the log is read: %llu open transactions of the last run", number);
+    if (number > 0) uv_timer_start(&daemon->recovery, on_recovery, RECOVERY_MS, RECOVERY_MS);
   } else if (note->type == VOW_NOTE_RECOVERED && number > 0) {
     vow_logger_say(logger, VOW_LEVEL_INFO, "recovered",
                    "all transactions of the last run have ended: %llu", number);
@@ -257,6 +273,7 @@ static void stop(struct vow_daemon *daemon) {
   vow_server_close(daemon->server);
   vow_driver_close(daemon->driver);
   uv_close((uv_handle_t *)&daemon->drain, NULL);
+  uv_close((uv_handle_t *)&daemon->recovery, NULL);
   uv_close((uv_handle_t *)&daemon->term, NULL);
   uv_close((uv_handle_t *)&daemon->interrupt, NULL);
   uv_close((uv_handle_t *)&daemon->hangup, NULL);
@@ -277,9 +294,11 @@ static void on_drain(uv_timer_t *timer) {
   uint64_t open = count_open(daemon);
   bool over = uv_now(&daemon->loop) >= daemon->drain_end_ms;
   if (!over && (open > 0 || server.requests_waiting > 0)) return;
-  vow_logger_say(&daemon->logger, open > 0 ? VOW_LEVEL_WARN : VOW_LEVEL_INFO, "stopping",
-                 "stopping with %llu transactions open; they are recovered at the next start",
-                 (unsigned long long)open);
+  vow_logger_say(
+      &daemon->logger, open > 0 ? VOW_LEVEL_WARN : VOW_LEVEL_INFO, "stopping",
+      "stopping with %llu transactions open: at the next start what is decided is driven "
+      "to its end, and the rest has aborted",
+      (unsigned long long)open);
   stop(daemon);
 }
 
@@ -352,7 +371,9 @@ static void init_handles(struct vow_daemon *daemon) {
   uv_signal_init(&daemon->loop, &daemon->interrupt);
   uv_signal_init(&daemon->loop, &daemon->hangup);
   uv_timer_init(&daemon->loop, &daemon->drain);
-  daemon->term.data = daemon->interrupt.data = daemon->hangup.data = daemon->drain.data = daemon;
+  uv_timer_init(&daemon->loop, &daemon->recovery);
+  daemon->term.data = daemon->interrupt.data = daemon->hangup.data = daemon;
+  daemon->drain.data = daemon->recovery.data = daemon;
   uv_signal_start(&daemon->term, on_stop_signal, SIGTERM);
   uv_signal_start(&daemon->interrupt, on_stop_signal, SIGINT);
   uv_signal_start(&daemon->hangup, on_reload, SIGHUP);
