@@ -40,10 +40,6 @@ const char *ctl_plan_text(enum ctl_plan plan) {
   return texts[plan];
 }
 
-bool ctl_plan_in_doubt(enum ctl_plan plan) {
-  return plan == CTL_PLAN_ABORT || plan == CTL_PLAN_COMMIT || plan == CTL_PLAN_ASK;
-}
-
 /* A branch that has ended, or was settled by hand, is told nothing more. */
 static bool done(const struct vow_branch *branch) {
   switch (branch->state) {

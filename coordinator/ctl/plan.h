@@ -22,9 +22,6 @@ enum ctl_plan ctl_plan_of(const struct vow_txn *txn);
 const char *ctl_plan_name(enum ctl_plan plan); /* "abort", … for JSON */
 const char *ctl_plan_text(enum ctl_plan plan); /* half a sentence */
 
-/* In doubt: some branch does not know the outcome yet. */
-bool ctl_plan_in_doubt(enum ctl_plan plan);
-
 /* The message this branch gets; false: none. */
 bool ctl_plan_message(const struct vow_txn *txn, const struct vow_branch *branch,
                       enum vow_message_type *out);

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message.h"
+
 /* ---- writing ---- */
 
 static void write_time(struct vow_jsonw *w, const char *key, uint64_t unix_ms) {
@@ -110,26 +112,6 @@ void vow_record_write(struct vow_jsonw *w, const char *key, const struct vow_txn
 #define STRING_BYTES_MAX SIZE_MAX
 #define ITEMS_MAX        UINT32_MAX
 
-static bool parse_vote(const char *name, enum vow_vote *out) {
-  for (int v = VOW_VOTE_COMMIT; v <= VOW_VOTE_ABORT; v++) {
-    if (strcmp(name, vow_vote_name((enum vow_vote)v)) == 0) {
-      *out = (enum vow_vote)v;
-      return true;
-    }
-  }
-  return false;
-}
-
-static bool parse_outcome(const char *name, enum vow_outcome *out) {
-  for (int v = VOW_OUTCOME_COMMITTED; v <= VOW_OUTCOME_HEURISTIC_HAZARD; v++) {
-    if (strcmp(name, vow_outcome_name((enum vow_outcome)v)) == 0) {
-      *out = (enum vow_outcome)v;
-      return true;
-    }
-  }
-  return false;
-}
-
 static bool parse_hash(const char *text, uint8_t out[16]) {
   uint8_t hash[16] = {0};
   if (strlen(text) != 32) return false;
@@ -186,8 +168,8 @@ static enum vow_error read_branch(const struct vow_json_node *node, struct vow_b
   read_string(&r, "name", VOW_JSON_REQUIRED, &branch->name);
   read_string(&r, "url", VOW_JSON_REQUIRED, &branch->url);
   READ_WORD(&r, "state", VOW_JSON_REQUIRED, vow_branch_state_parse, &branch->state);
-  READ_WORD(&r, "vote", VOW_JSON_OPTIONAL, parse_vote, &branch->vote);
-  READ_WORD(&r, "outcome", VOW_JSON_OPTIONAL, parse_outcome, &branch->outcome);
+  READ_WORD(&r, "vote", VOW_JSON_OPTIONAL, vow_vote_parse, &branch->vote);
+  READ_WORD(&r, "outcome", VOW_JSON_OPTIONAL, vow_outcome_parse, &branch->outcome);
   read_u32(&r, "attempts", VOW_JSON_REQUIRED, 0, UINT32_MAX, &branch->attempts);
   read_string(&r, "last_error", VOW_JSON_OPTIONAL, &branch->last_error);
   vow_json_get_time(&r.o, "last_error_at", VOW_JSON_OPTIONAL, &branch->last_error_ms);

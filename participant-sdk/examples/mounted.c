@@ -102,7 +102,6 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, const char *
       .method = method,
       .path = path + strlen("/vow"),
       .content_type = header(connection, "Content-Type"),
-      .traceparent = header(connection, "traceparent"),
       .body = request->body ? request->body : "",
       .body_bytes = request->bytes,
   };

@@ -22,7 +22,7 @@ struct vow_inquiry {
   pthread_t thread;
   bool started;
   bool stopping;                  /* guarded by the participant's lock */
-  struct vow_question *questions; /* room for VOW_PCORE_TICK_MAX, as are the next two */
+  struct vow_question *questions; /* room for VOW_PCORE_TICK_MAX */
   struct vow_id *ids;
   struct vow_inquiry_result *results;
 };

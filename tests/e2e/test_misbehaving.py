@@ -124,7 +124,7 @@ def test_what_does_not_pass_in_time_aborts_and_names_the_error(world, name):
 
 @pytest.mark.parametrize("name", TO_COMMIT)
 def test_commit_is_told_until_it_is_acknowledged(world, name):
-    vowd, (good, bad) = world.vowd(request_timeout_ms=300), world.two_toys()
+    vowd, (good, bad) = world.vowd(request_timeout_ms=1500), world.two_toys()
     bad.script("commit", TO_COMMIT[name], times=2)
     id = assert_committed(vowd.client.one_shot([good.url, {"url": bad.url, "name": "bad"}]))["id"]
     wait_until(lambda: good.outcome(id) == "committed", "the other one is not delayed", 2)

@@ -128,13 +128,11 @@ VOW_PUBLIC enum vow_error vow_participant_listen(struct vow_participant *partici
 VOW_PUBLIC uint16_t vow_participant_port(struct vow_participant *participant);
 
 /* The mounted form: what the application's own server received under the participant's URL. `path`
- * is what follows that URL ("/prepare"). Headers the SDK looks at are few; give all or those two.
- */
+ * is what follows that URL ("/prepare"). */
 struct vow_http_request {
   const char *method;
   const char *path;
   const char *content_type; /* or NULL */
-  const char *traceparent;  /* or NULL */
   const char *body;
   size_t body_bytes;
 };
