@@ -112,7 +112,7 @@ count_of() { # count_of STATE: open transactions in this state, by vowd's own ac
 }
 
 in_doubt() { # in_doubt BANK: how many promises it has given and not heard about
-  curl -sf "http://${address[$1]}/in-doubt" | grep -o '"transaction"' | wc -l
+  curl -sf "http://${address[$1]}/in-doubt" | { grep -o '"transaction"' || true; } | wc -l
 }
 
 scene_transfers() {
@@ -153,12 +153,12 @@ scene_vowd_dies() {
     decided=$(count_of committing)
   done
   kill_9 vowd
-  kill -CONT "${pid[bank-b]}"
-  note "$decided transactions were decided and not delivered"
-  note "bank-b is in doubt about $(in_doubt bank-b)"
+  note "$decided transactions were decided and not delivered: bank-b is stopped"
   start_vowd
-  note "restarted on its log:"
+  note "restarted on its log, while bank-b is still stopped:"
   vowctl status | sed 's/^/    /'
+  kill -CONT "${pid[bank-b]}"
+  note "bank-b goes on, in doubt about $(in_doubt bank-b) transfers"
 }
 
 recovered() {
