@@ -88,6 +88,20 @@ static int on_changeset(void *context, const void *data, int bytes) {
   return changeset->error ? SQLITE_TOOBIG : SQLITE_OK;
 }
 
+/* A session overlooks rows with NULL in their primary key, those that the work made as well as
+ * those that it found: asked before and after the work is taken back. Guarded tables have none. */
+static enum vow_error check_touched_nulls(struct vow_sqlite *sq) {
+  enum vow_error error = VOW_OK;
+  for (size_t i = 0; !error && i < sq->touched.count; i++) {
+    struct vow_sqlite_table *table = NULL;
+    error = vow_sqlite_table_get(sq, sq->touched.items[i], &table);
+    if (!error && table && !table->refusal && !table->guarded) {
+      error = vow_sqlite_guard_check_nulls(sq, table);
+    }
+  }
+  return error;
+}
+
 /* Looks at what was written to, while it is still there. */
 static enum vow_error check_touched(struct vow_sqlite *sq) {
   enum vow_error error = sq->touched_error;
@@ -100,9 +114,9 @@ static enum vow_error check_touched(struct vow_sqlite *sq) {
       return vow_sqlite_fail(sq, VOW_E_CANNOT_CAPTURE, "%s is not a table", sq->touched.items[i]);
     }
     if (table->refusal) return vow_sqlite_fail(sq, VOW_E_CANNOT_CAPTURE, "%s", table->refusal);
-    if (!table->guarded) error = vow_sqlite_guard_check_nulls(sq, table);
-    if (error) return error;
   }
+  error = check_touched_nulls(sq);
+  if (error) return error;
   if (sq->options.foreign_keys) {
     int violations = 0;
     int unused = 0;
@@ -198,6 +212,7 @@ static enum vow_error prepare_in_savepoint(struct vow_sqlite *sq, const struct v
   enum vow_error error = capture(sq, work, reason, vote, &changeset);
   if (sqlite3_get_autocommit(sq->db)) goto out;
   error = undo(sq, error);
+  if (!error && *vote != VOW_VOTE_ABORT) error = check_touched_nulls(sq);
   if (!error && *vote == VOW_VOTE_COMMIT) {
     error = store(sq, work, &changeset);
     if (error) error = undo(sq, error);

@@ -43,18 +43,20 @@ static enum vow_error prepare_made(struct vow_sqlite *sq, const struct vow_sqlit
   return VOW_OK;
 }
 
+static enum vow_error not_as_at_prepare(struct vow_sqlite *sq,
+                                        const struct vow_sqlite_table *table) {
+  return vow_sqlite_fail(sq, VOW_E_DATABASE,
+                         "a row of %s is not as it was at prepare, something wrote past the guards:"
+                         " restore it, and the branch commits",
+                         table->name);
+}
+
 static enum vow_error step_once(struct vow_sqlite *sq, const struct vow_sqlite_table *table,
                                 sqlite3_stmt *statement, int bind_rc) {
   enum vow_error error = bind_rc == SQLITE_OK ? vow_sqlite_run(sq, statement)
                                               : vow_sqlite_failed(sq, bind_rc, "binding a row");
   sqlite3_clear_bindings(statement);
-  if (!error && sqlite3_changes(sq->db) != 1) {
-    error = vow_sqlite_fail(sq, VOW_E_DATABASE,
-                            "a row of %s is not as it was at prepare, something wrote past the"
-                            " guards: restore it, and the branch commits",
-                            table->name);
-  }
-  return error;
+  return !error && sqlite3_changes(sq->db) != 1 ? not_as_at_prepare(sq, table) : error;
 }
 
 /* The row must be as in table->old, in its first `columns` columns. */
@@ -207,7 +209,8 @@ static enum vow_error take_out(struct application *application,
   struct vow_sqlite *sq = application->sq;
   struct vow_sqlite_table *table = change->table;
   struct moved_row *row = NULL;
-  enum vow_error error = vow_sqlite_change_complete(sq, change);
+  enum vow_error error = vow_sqlite_change_meet(sq, change);
+  if (error == VOW_E_CONFLICT) return not_as_at_prepare(sq, table);
   if (error) return error;
   row = calloc(1, sizeof *row + (size_t)table->column_count * sizeof(sqlite3_value *));
   if (!row) {

@@ -2,6 +2,8 @@
  * Reading a changeset of the session extension row by row, in terms of the tables of today. Called
  * at prepare, to lock what it relies on, and at commit, to carry it out.
  */
+#include <string.h>
+
 #include "resources/sqlite_internal.h"
 
 static enum vow_error values_load(struct vow_sqlite *sq, sqlite3_changeset_iter *iterator,
@@ -39,36 +41,62 @@ enum vow_error vow_sqlite_change_load(struct vow_sqlite *sq, sqlite3_changeset_i
   return error;
 }
 
-enum vow_error vow_sqlite_change_complete(struct vow_sqlite *sq,
-                                          const struct vow_sqlite_change *change) {
+/* The same type and the same bytes: not merely equal. The values belong to statements of a
+ * connection that one thread at a time uses, so they can be looked at. */
+static bool same(sqlite3_value *a, sqlite3_value *b) {
+  int type = sqlite3_value_type(a);
+  if (type != sqlite3_value_type(b)) return false;
+  if (type == SQLITE_NULL) return true;
+  if (type == SQLITE_INTEGER) return sqlite3_value_int64(a) == sqlite3_value_int64(b);
+  if (type == SQLITE_FLOAT) return sqlite3_value_double(a) == sqlite3_value_double(b);
+  const void *x = type == SQLITE_TEXT ? sqlite3_value_text(a) : sqlite3_value_blob(a);
+  const void *y = type == SQLITE_TEXT ? sqlite3_value_text(b) : sqlite3_value_blob(b);
+  int bytes = sqlite3_value_bytes(a);
+  return bytes == sqlite3_value_bytes(b) &&
+         (bytes == 0 || (x && y && memcmp(x, y, (size_t)bytes) == 0));
+}
+
+/* Reads the row that the change is about into table->read. */
+static enum vow_error read_row(struct vow_sqlite *sq, const struct vow_sqlite_change *change,
+                               bool *found) {
   struct vow_sqlite_table *table = change->table;
   const struct vow_sqlite_key *primary = &table->keys[0];
-  enum vow_error error = VOW_OK;
-  bool row = false;
+  sqlite3_value *const *values = change->op == SQLITE_INSERT ? table->new_ : table->old;
   int rc = SQLITE_OK;
   if (!table->read) {
     sqlite3_str *sql = sqlite3_str_new(sq->db);
     vow_sqlite_select_columns(sql, table);
     vow_sqlite_where_primary_key(sql, table, 1);
-    error = vow_sqlite_prepare_made(sq, sqlite3_str_finish(sql), &table->read);
+    enum vow_error error = vow_sqlite_prepare_made(sq, sqlite3_str_finish(sql), &table->read);
     if (error) return error;
   }
   for (int i = 0; rc == SQLITE_OK && i < primary->column_count; i++) {
-    rc = sqlite3_bind_value(table->read, i + 1, table->old[primary->columns[i]]);
+    rc = sqlite3_bind_value(table->read, i + 1, values[primary->columns[i]]);
   }
-  error = vow_sqlite_failed(sq, rc, "reading a row");
-  if (!error) error = vow_sqlite_step(sq, table->read, &row);
+  if (rc != SQLITE_OK) return vow_sqlite_failed(sq, rc, "reading a row");
+  return vow_sqlite_step(sq, table->read, found);
+}
+
+enum vow_error vow_sqlite_change_meet(struct vow_sqlite *sq,
+                                      const struct vow_sqlite_change *change) {
+  struct vow_sqlite_table *table = change->table;
+  bool found = false;
+  enum vow_error error = read_row(sq, change, &found);
   if (error) return error;
-  if (!row) {
-    return vow_sqlite_fail(sq, VOW_E_DATABASE, "a row of %s is gone that a prepared branch changes",
-                           table->name);
+  bool as_expected = found == (change->op != SQLITE_INSERT);
+  for (int i = 0; as_expected && found && i < table->column_count; i++) {
+    sqlite3_value *value = sqlite3_column_value(table->read, i);
+    if (table->old[i]) {
+      as_expected = same(table->old[i], value);
+    } else {
+      table->old[i] = value;
+    }
+    if (change->op == SQLITE_UPDATE && !table->new_[i]) table->new_[i] = table->old[i];
   }
-  for (int i = 0; i < table->column_count; i++) {
-    if (table->old[i] && table->new_[i]) continue;
-    table->old[i] = sqlite3_column_value(table->read, i);
-    table->new_[i] = table->old[i];
-  }
-  return VOW_OK;
+  if (as_expected) return VOW_OK;
+  sqlite3_reset(table->read);
+  return vow_sqlite_fail(sq, VOW_E_CONFLICT, "a row of %s is not as the change expects it",
+                         table->name);
 }
 
 bool vow_sqlite_key_moves(const struct vow_sqlite_table *table, const struct vow_sqlite_key *key) {

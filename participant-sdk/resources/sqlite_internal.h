@@ -221,10 +221,11 @@ void vow_sqlite_match(sqlite3_str *sql, const struct vow_sqlite_table *table,
 /* The iterator's present change. Its values are borrowed until the iterator moves on. */
 enum vow_error vow_sqlite_change_load(struct vow_sqlite *sq, sqlite3_changeset_iter *iterator,
                                       struct vow_sqlite_change *out) VOW_MUST_CHECK;
-/* Of an UPDATE whose row is as it was before: fills in the columns that do not change, from the
- * row. The caller resets table->read. */
-enum vow_error vow_sqlite_change_complete(struct vow_sqlite *sq,
-                                          const struct vow_sqlite_change *change) VOW_MUST_CHECK;
+/* Whether the database is as it was when the change was captured: an INSERT's row is not there,
+ * that of an UPDATE or DELETE is, with the old values. CONFLICT if not. Fills in the columns that
+ * do not change, from the row; the caller resets table->read after success. */
+enum vow_error vow_sqlite_change_meet(struct vow_sqlite *sq,
+                                      const struct vow_sqlite_change *change) VOW_MUST_CHECK;
 /* " WHERE key1 = ?n AND …": the row of a primary key, from this parameter on. */
 void vow_sqlite_where_primary_key(sqlite3_str *sql, const struct vow_sqlite_table *table,
                                   int parameter);

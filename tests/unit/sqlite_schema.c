@@ -71,6 +71,25 @@ static void foreign_keys_are_enforced_at_prepare(void **state) {
   world_free(w);
 }
 
+/* A row that a prepared branch will delete cannot be referred to any more. (With foreign keys on
+ * there is no such branch; here they were off when it was prepared.) */
+static void a_parent_that_will_go_is_not_referred_to(void **state) {
+  (void)state;
+  struct world *w = world_new(family);
+  prepared(w, 1, "DELETE FROM parent WHERE id = 3");
+  detach(w);
+  w->options.foreign_keys = 1;
+  attach(w);
+  refused(w, 2, "INSERT INTO child VALUES(2, 3, NULL, 0)",
+          "a row of parent is locked by the prepared transaction 0192f000");
+  prepared(w, 2, "INSERT INTO child VALUES(2, 2, NULL, 0)");
+  committed(w, 1);
+  committed(w, 2);
+  expect(w->other, "PRAGMA foreign_key_check", "");
+  at_rest(w);
+  world_free(w);
+}
+
 /* A local writer whose foreign keys cascade into a locked row is stopped. */
 static void a_cascade_is_stopped(void **state) {
   (void)state;
@@ -288,6 +307,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_parent_stays_for_its_prepared_child),
       cmocka_unit_test(foreign_keys_are_enforced_at_prepare),
+      cmocka_unit_test(a_parent_that_will_go_is_not_referred_to),
       cmocka_unit_test(a_cascade_is_stopped),
       cmocka_unit_test(moving_a_row_does_not_cascade),
       cmocka_unit_test(guards_follow_the_schema),
