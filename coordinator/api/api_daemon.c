@@ -1,6 +1,7 @@
 /*
  * The daemon about itself: participants, status, health, readiness, backup, the OpenAPI file.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,6 +258,7 @@ static bool read_backup(struct vow_api_call *call) {
     vow_json_object_fail(&object, "path", "must be an absolute path of a file that does not exist");
   }
   if (!vow_api_end_body(call, &object)) return false;
+  assert(path != NULL); /* it is required */
   if (lstat(path, &st) == 0) {
     vow_api_problem(call, VOW_E_ILLEGAL_STATE,
                     "there is something at this path, and it is never overwritten; name another");

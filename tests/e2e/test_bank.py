@@ -12,7 +12,7 @@ import uuid
 import pytest
 from vowtest import Client, wait_until
 
-CYCLES = int(os.environ.get("VOW_BANK_CYCLES", "20"))
+CYCLES = int(os.environ.get("VOW_BANK_CYCLES") or os.environ["VOW_BANK_CYCLES_DEFAULT"])
 SEED = int(os.environ.get("VOW_BANK_SEED", "1"))
 ACCOUNTS, BALANCE, WORKERS = 20, 1000, 6
 LOST = (OSError, http.client.HTTPException)
