@@ -55,9 +55,11 @@ def test_a_heuristic_outcome_stays_until_it_is_forgotten_with_a_reason(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     a.script("commit", heuristic("heuristic-abort"))
     id = transaction_of(vowd.client.one_shot([a.url, b.url]))["id"]
-    assert settled(vowd, id)["heuristic"] == "mixed"
+    vowd.wait_state(id, "committed")
+    assert vowd.client.show(id)["heuristic"] == "mixed"
     assert a.count("forget") == 0
     vowd.restart()
+    vowd.wait_state(id, "committed")  # the last answers may have to be asked for again
     assert vowd.client.show(id)["heuristic"] == "mixed"
     assert [one["id"] for one in vowd.client.list(heuristic="true")] == [id]
 
