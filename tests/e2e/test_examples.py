@@ -81,7 +81,7 @@ def test_the_client_finishes_through_crashes(town, run, mode):
         wait_until(lambda: banks[1].sum() != moved or not client.running(), "money moves", 20)
         victim.restart()
     assert client.wait(60) == 0, client.text()
-    assert re.search(r"[1-9]\d* committed, 0 refused", client.text()), client.text()
+    assert re.search(r"[1-9]\d* committed, \d+ refused", client.text()), client.text()
     check_books(banks)
 
 
