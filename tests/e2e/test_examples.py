@@ -8,7 +8,7 @@ import pytest
 from vowtest import wait_until
 from vowtest.process import Process, program
 
-ACCOUNTS, BALANCE = 50, 1000
+ACCOUNTS, BALANCE = 50, 1_000_000  # more than a fast machine can move in a test
 MODES = pytest.mark.parametrize("mode", [(), ("--interactive",)], ids=["one-shot", "interactive"])
 
 
@@ -81,7 +81,7 @@ def test_the_client_finishes_through_crashes(town, run, mode):
         wait_until(lambda: banks[1].sum() != moved or not client.running(), "money moves", 20)
         victim.restart()
     assert client.wait(60) == 0, client.text()
-    assert re.search(r"[1-9]\d* committed, \d+ refused", client.text()), client.text()
+    assert re.search(r"[1-9]\d* committed, 0 refused", client.text()), client.text()
     check_books(banks)
 
 
