@@ -1,7 +1,6 @@
 """Money moves between two banks with real databases while vowd and both banks are killed, again and
 again: no transfer happens by half, no money is lost or made, and what a client was told is so."""
 
-import http.client
 import os
 import random
 import sqlite3
@@ -10,12 +9,11 @@ import time
 import uuid
 
 import pytest
-from vowtest import Client, wait_until
+from vowtest import LOST, Client, check_books, wait_until
 
 CYCLES = int(os.environ.get("VOW_BANK_CYCLES") or os.environ["VOW_BANK_CYCLES_DEFAULT"])
 SEED = int(os.environ.get("VOW_BANK_SEED", "1"))
 ACCOUNTS, BALANCE, WORKERS = 20, 1000, 6
-LOST = (OSError, http.client.HTTPException)
 
 
 class Transfers:
@@ -86,36 +84,6 @@ class Transfers:
         raise AssertionError("no outcome within 50 s")
 
 
-def ledger(bank):
-    """{transaction: [delta, …]} as the bank's own file has it."""
-    with sqlite3.connect(bank.database) as database:
-        rows = database.execute('SELECT "transaction", delta FROM ledger').fetchall()
-    database.close()
-    entries = {}
-    for id, delta in rows:
-        entries.setdefault(id, []).append(delta)
-    return entries
-
-
-def check_books(vowd, banks, told, seconds=20):
-    for bank in banks:
-        bank.wait_settled(seconds)
-        bank.check()
-    assert (
-        sum(bank.sum() for bank in banks) == len(banks) * ACCOUNTS * BALANCE
-    ), "money was lost or made"
-    books = [ledger(bank) for bank in banks]
-    for id in set(books[0]) | set(books[1]):
-        deltas = [delta for book in books for delta in book.get(id, [])]
-        assert len(deltas) == 2 and sum(deltas) == 0, f"{id} happened by half, or twice: {deltas}"
-    for id, (status, amount) in told.items():
-        there = [delta for book in books for delta in book.get(id, [])]
-        if status == 200:
-            assert sorted(there) == [-amount, amount], f"{id} was answered committed and is {there}"
-        else:
-            assert not there, f"{id} was answered aborted and is {there}"
-
-
 def chaos(vowd, banks, random):
     """One cycle: somebody, or two at once, or all, die by kill -9 and come back."""
     victims = random.sample([vowd, *banks], random.choice((1, 1, 1, 2, 3)))
@@ -142,7 +110,7 @@ def test_no_money_is_lost_or_made_while_everything_is_killed(world):
     wait_until(lambda: not vowd.client.list(state="committing"), "all is delivered", 20)
     assert sum(status == 200 for status, _ in transfers.told.values()) > CYCLES
     assert any(status == 409 for status, _ in transfers.told.values())
-    check_books(vowd, banks, transfers.told)
+    check_books(banks, transfers.told)
 
 
 def test_transfers_without_failures_all_have_their_outcome(world):
@@ -151,7 +119,7 @@ def test_transfers_without_failures_all_have_their_outcome(world):
     transfers = Transfers(vowd, banks, SEED + 1).start()
     wait_until(lambda: len(transfers.told) > 100 or transfers.errors, "a hundred transfers", 30)
     transfers.finish()
-    check_books(vowd, banks, transfers.told)
+    check_books(banks, transfers.told)
     # Aborts are for want of money or of a free row, and say so.
     aborted = [id for id, (status, _) in transfers.told.items() if status == 409]
     for id in aborted[:20]:
@@ -165,11 +133,11 @@ def test_the_checker_sees_half_a_transfer(world):
     transfers = Transfers(vowd, banks, SEED + 2).start()
     wait_until(lambda: sum(s == 200 for s, _ in transfers.told.values()) > 5, "some transfers", 30)
     transfers.finish()
-    check_books(vowd, banks, transfers.told)
+    check_books(banks, transfers.told)
     banks[0].process.stop()
     with sqlite3.connect(banks[0].database) as database:
         gone = database.execute('SELECT "transaction" FROM ledger LIMIT 1').fetchone()[0]
         database.execute('DELETE FROM ledger WHERE "transaction" = ?', (gone,))
     database.close()
     with pytest.raises(AssertionError):
-        check_books(vowd, banks, transfers.told, seconds=0.5)
+        check_books(banks, transfers.told, seconds=0.5)

@@ -6,26 +6,12 @@ import pathlib
 import re
 import signal
 import socket
-import subprocess
 import threading
 
 import pytest
-from vowtest import Client, assert_committed, toy, wait_until
-from vowtest.process import LAUNCHER, plain_environment, program
+from vowtest import Client, assert_committed, toy, vowd_run, wait_until
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "deploy" / "config" / "vowd.conf"
-
-
-def vowd_run(*flags, environment=None, seconds=20):
-    """Runs vowd to its end: (exit code, everything it printed)."""
-    done = subprocess.run(
-        [*LAUNCHER, program("vowd"), *map(str, flags)],
-        capture_output=True,
-        text=True,
-        timeout=seconds * 10,
-        env={**plain_environment(), **(environment or {})},
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_help_and_version_are_told_and_nothing_is_started():

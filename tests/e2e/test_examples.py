@@ -5,7 +5,7 @@ import re
 import urllib.request
 
 import pytest
-from vowtest import wait_until
+from vowtest import check_books, wait_until
 from vowtest.process import Process, program
 
 ACCOUNTS, BALANCE = 50, 1_000_000  # more than a fast machine can move in a test
@@ -41,13 +41,6 @@ def run(world, tmp_path):
 def transfer(run, vowd, banks, *options):
     sides = ("--from", banks[0].url, "--to", banks[1].url)
     return run("transfer", "--coordinator", vowd.url, *sides, "--accounts", ACCOUNTS, *options)
-
-
-def check_books(banks):
-    for bank in banks:
-        bank.wait_settled()
-        bank.check()
-    assert sum(bank.sum() for bank in banks) == len(banks) * ACCOUNTS * BALANCE
 
 
 def listens(process, name):

@@ -7,8 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from test_config import vowd_run
-from vowtest import assert_committed, toy, wait_until
+from vowtest import assert_committed, toy, vowd_run, wait_until
 
 
 def log_with_history(world, count=30):

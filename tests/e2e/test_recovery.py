@@ -1,12 +1,12 @@
 """vowd is killed at each of its fail points, and again while it recovers. Whatever it was doing,
 everything ends, all or nothing, and a client that was told an outcome was told the truth."""
 
-import http.client
 import threading
 
 import pytest
 from failpoints import COORDINATOR
 from vowtest import (
+    LOST,
     Client,
     assert_aborted,
     assert_committed,
@@ -19,7 +19,6 @@ AT_START = [name for name in COORDINATOR if name.startswith("recover.")]
 # An answer to begin is given only to who does not commit in the same request.
 AT_BEGIN = ["begin.before_answer"]
 AT_WORK = [name for name in COORDINATOR if name not in AT_START + AT_BEGIN]
-LOST = (OSError, http.client.HTTPException)
 
 
 def begin_one_shot(vowd, toys, headers=None):

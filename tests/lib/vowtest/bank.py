@@ -1,5 +1,6 @@
 """The bank example as a process: a participant with its accounts in a SQLite file."""
 
+import sqlite3
 import subprocess
 
 from .process import Process, program
@@ -52,6 +53,16 @@ class Bank:
         assert code == 0, text
         return int(text.split()[-1])
 
+    def ledger(self):
+        """{transaction: [delta, …]} as the bank's own file has it."""
+        with sqlite3.connect(self.database) as database:
+            rows = database.execute('SELECT "transaction", delta FROM ledger').fetchall()
+        database.close()
+        entries = {}
+        for id, delta in rows:
+            entries.setdefault(id, []).append(delta)
+        return entries
+
     def check(self):
         """Balances equal the start plus the ledger, and nothing prepared is left."""
         code, text = self.ask("--check")
@@ -62,3 +73,23 @@ class Bank:
         wait_until(
             lambda: self.ask("--check")[0] == 0, f"{self.name} has nothing in doubt", seconds
         )
+
+
+def check_books(banks, told=None, seconds=20):
+    """No transfer between the banks happened by half or twice, no money was lost or made, and what
+    a client was told, {transaction: (status, amount)}, is so."""
+    for bank in banks:
+        bank.wait_settled(seconds)
+        bank.check()
+    start = sum(bank.accounts * bank.balance for bank in banks)
+    assert sum(bank.sum() for bank in banks) == start, "money was lost or made"
+    books = [bank.ledger() for bank in banks]
+    for id in set().union(*books):
+        deltas = [delta for book in books for delta in book.get(id, [])]
+        assert len(deltas) == 2 and sum(deltas) == 0, f"{id} happened by half, or twice: {deltas}"
+    for id, (status, amount) in (told or {}).items():
+        there = [delta for book in books for delta in book.get(id, [])]
+        if status == 200:
+            assert sorted(there) == [-amount, amount], f"{id} was answered committed and is {there}"
+        else:
+            assert not there, f"{id} was answered aborted and is {there}"

@@ -7,6 +7,9 @@ import urllib.parse
 
 from . import schema
 
+# What a client sees of a server that dies.
+LOST = (OSError, http.client.HTTPException)
+
 
 def assert_committed(answer):
     """The client has been told that it committed."""

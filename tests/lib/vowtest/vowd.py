@@ -2,9 +2,10 @@
 log."""
 
 import signal
+import subprocess
 
 from .client import Client
-from .process import Process, program
+from .process import LAUNCHER, Process, plain_environment, program
 from .waiting import wait_until
 
 # Short waits, so that a test that needs a timeout does not take long, and a small reserve, since it
@@ -19,6 +20,18 @@ QUICK = {
     "disk_reserve_bytes": 1 << 20,
 }
 LISTENING = r"listening on (?:http://)?(?P<address>[\w.\[\]:]+:\d+)"
+
+
+def vowd_run(*flags, environment=None, seconds=20):
+    """Runs vowd to its end: (exit code, everything it printed)."""
+    done = subprocess.run(
+        [*LAUNCHER, program("vowd"), *map(str, flags)],
+        capture_output=True,
+        text=True,
+        timeout=seconds * 10,
+        env={**plain_environment(), **(environment or {})},
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 class Vowd:
