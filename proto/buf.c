@@ -52,6 +52,10 @@ static bool reserve(struct vow_buf *buf, size_t more) {
   return true;
 }
 
+void vow_buf_reserve(struct vow_buf *buf, size_t bytes) {
+  (void)reserve(buf, bytes);
+}
+
 void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes) {
   if (!reserve(buf, bytes)) return;
   if (bytes > 0) memcpy(buf->data + buf->bytes, data, bytes);

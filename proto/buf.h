@@ -23,6 +23,8 @@ struct vow_buf {
 void vow_buf_init(struct vow_buf *buf, size_t limit_bytes);
 void vow_buf_fini(struct vow_buf *buf);
 void vow_buf_reset(struct vow_buf *buf); /* empty again, keeps the memory, clears the error */
+/* Room for `bytes` more, so that appending them moves nothing and cannot fail. */
+void vow_buf_reserve(struct vow_buf *buf, size_t bytes);
 void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes);
 void vow_buf_puts(struct vow_buf *buf, const char *text);
 void vow_buf_printf(struct vow_buf *buf, const char *format, ...)

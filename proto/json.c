@@ -22,11 +22,18 @@ const struct vow_json_node *vow_json_root(const struct vow_json *json) {
 
 enum vow_error vow_json_keep_text(struct vow_json *json, const struct vow_json_node *node,
                                   const char **out, size_t *bytes_out) {
-  vow_buf_reset(&json->kept);
-  vow_json_dump(node, &json->kept);
-  if (json->kept.error != VOW_OK) return VOW_E_NO_MEMORY;
-  *out = vow_buf_text(&json->kept);
-  *bytes_out = json->kept.bytes;
+  struct vow_buf *kept = &json->kept;
+
+  /* All at once, so that texts handed out earlier never move. A value is not longer written anew
+   * than it was, and between two of them is at least one byte, where the NUL goes. */
+  if (kept->data == NULL) vow_buf_reserve(kept, kept->limit);
+  size_t start = kept->bytes;
+  vow_json_dump(node, kept);
+  size_t bytes = kept->bytes - start;
+  vow_buf_append(kept, "", 1);
+  if (kept->error != VOW_OK) return kept->error;
+  *out = kept->data + start;
+  *bytes_out = bytes;
   return VOW_OK;
 }
 

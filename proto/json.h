@@ -76,7 +76,8 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
 void vow_json_free(struct vow_json *json);
 const struct vow_json_node *vow_json_root(const struct vow_json *json);
 /* A value of the document as compact JSON, as vow_json_dump writes it. The document owns the text,
- * which is NUL-terminated; one document keeps one such text, the latest. VOW_E_NO_MEMORY. */
+ * which is NUL-terminated and stays as long as the document. Room is for each value once: of values
+ * that overlap, the second may find none (VOW_E_LIMIT_EXCEEDED). Else VOW_E_NO_MEMORY. */
 enum vow_error vow_json_keep_text(struct vow_json *json, const struct vow_json_node *node,
                                   const char **out, size_t *bytes_out) VOW_MUST_CHECK;
 

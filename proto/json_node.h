@@ -30,7 +30,7 @@ struct vow_json_node {
 /* One block of memory: this struct, then the nodes, then the texts. */
 struct vow_json {
   struct vow_json_node root;
-  struct vow_buf kept; /* vow_json_keep_text */
+  struct vow_buf kept; /* vow_json_keep_text; its limit is the room that the whole text needs */
   struct vow_json_node nodes[];
 };
 

@@ -384,7 +384,7 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
     free(json);
     return VOW_E_INVALID_JSON;
   }
-  vow_buf_init(&json->kept, SIZE_MAX);
+  vow_buf_init(&json->kept, bytes + 1);
   *out = json;
   return VOW_OK;
 }

@@ -71,20 +71,24 @@ bool vow_inquiry_answer_parse(const char *name, enum vow_inquiry_answer *out) {
 
 /* ---- messages ---- */
 
+void vow_message_write(struct vow_jsonw *w, const struct vow_message *message) {
+  vow_jsonw_id(w, "transaction", message->transaction);
+  vow_jsonw_uint(w, "branch", message->branch);
+  vow_jsonw_string(w, "coordinator", message->coordinator);
+  vow_jsonw_id(w, "finished_below", message->finished_below);
+  if (message->type == VOW_MESSAGE_PREPARE) {
+    vow_jsonw_uint(w, "timeout_ms", message->timeout_ms);
+    if (message->one_phase) vow_jsonw_bool(w, "one_phase", true);
+    vow_jsonw_raw(w, "payload", message->payload, message->payload_bytes);
+  }
+}
+
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out) {
   struct vow_jsonw w;
 
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
-  vow_jsonw_id(&w, "transaction", message->transaction);
-  vow_jsonw_uint(&w, "branch", message->branch);
-  vow_jsonw_string(&w, "coordinator", message->coordinator);
-  vow_jsonw_id(&w, "finished_below", message->finished_below);
-  if (message->type == VOW_MESSAGE_PREPARE) {
-    vow_jsonw_uint(&w, "timeout_ms", message->timeout_ms);
-    if (message->one_phase) vow_jsonw_bool(&w, "one_phase", true);
-    vow_jsonw_raw(&w, "payload", message->payload, message->payload_bytes);
-  }
+  vow_message_write(&w, message);
   vow_jsonw_end(&w);
 }
 
@@ -98,13 +102,13 @@ static void get_coordinator(struct vow_json_object *o, const char **out) {
   if (error == VOW_E_NO_MEMORY) o->error = error;
 }
 
-static enum vow_error read_message(const struct vow_json_node *root, struct vow_message *m,
-                                   const struct vow_json_node **payload,
+static enum vow_error read_members(const struct vow_json_node *node, const char *path,
+                                   struct vow_message *m, const struct vow_json_node **payload,
                                    char why[VOW_JSON_WHY_BYTES]) {
   struct vow_json_object o;
   uint64_t branch = 0, timeout_ms = 0;
 
-  vow_json_object_begin(&o, root, NULL);
+  vow_json_object_begin(&o, node, path);
   vow_json_object_ignore_unknown(&o);
   vow_json_get_id(&o, "transaction", VOW_JSON_REQUIRED, &m->transaction);
   vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
@@ -125,30 +129,50 @@ static enum vow_error read_message(const struct vow_json_node *root, struct vow_
   return VOW_OK;
 }
 
+enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
+                                const struct vow_json_node *node, const char *path,
+                                struct vow_message *out, char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_message message = {.type = type};
+  const struct vow_json_node *payload = NULL;
+
+  enum vow_error error = read_members(node, path, &message, &payload, why);
+  if (error == VOW_OK && payload) {
+    error = vow_json_keep_text(document, payload, &message.payload, &message.payload_bytes);
+    if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
+  }
+  if (error == VOW_OK) *out = message;
+  return error;
+}
+
 enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,
                                   struct vow_message *out, struct vow_json **document,
                                   char why[VOW_JSON_WHY_BYTES]) {
-  struct vow_message message = {.type = type};
-  const struct vow_json_node *payload = NULL;
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
   if (error != VOW_OK) return error;
-  error = read_message(vow_json_root(json), &message, &payload, why);
-  if (error == VOW_OK && payload) {
-    error = vow_json_keep_text(json, payload, &message.payload, &message.payload_bytes);
-    if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
-  }
+  error = vow_message_read(type, json, vow_json_root(json), NULL, out, why);
   if (error != VOW_OK) {
     vow_json_free(json);
     return error;
   }
-  *out = message;
   *document = json;
   return VOW_OK;
 }
 
 /* ---- replies ---- */
+
+void vow_message_reply_write(struct vow_jsonw *w, enum vow_message_type type,
+                             const struct vow_message_reply *reply) {
+  if (type == VOW_MESSAGE_FORGET) return;
+  if (type == VOW_MESSAGE_PREPARE) {
+    vow_jsonw_string(w, "vote", vow_vote_name(reply->vote));
+  }
+  if (reply->outcome != VOW_OUTCOME_NONE) {
+    vow_jsonw_string(w, "outcome", vow_outcome_name(reply->outcome));
+  }
+  vow_jsonw_string(w, "reason", reply->reason);
+}
 
 void vow_message_reply_encode(enum vow_message_type type, const struct vow_message_reply *reply,
                               struct vow_buf *out) {
@@ -156,15 +180,7 @@ void vow_message_reply_encode(enum vow_message_type type, const struct vow_messa
 
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
-  if (type == VOW_MESSAGE_PREPARE) {
-    vow_jsonw_string(&w, "vote", vow_vote_name(reply->vote));
-  }
-  if (type != VOW_MESSAGE_FORGET) {
-    if (reply->outcome != VOW_OUTCOME_NONE) {
-      vow_jsonw_string(&w, "outcome", vow_outcome_name(reply->outcome));
-    }
-    vow_jsonw_string(&w, "reason", reply->reason);
-  }
+  vow_message_reply_write(&w, type, reply);
   vow_jsonw_end(&w);
 }
 
@@ -215,32 +231,42 @@ static void read_reply(struct vow_json_object *o, enum vow_message_type type,
   }
 }
 
-/* The errors of an answer: whatever is wrong with it, it is not of the protocol. */
-static enum vow_error of_answer(enum vow_error error) {
+enum vow_error vow_error_of_answer(enum vow_error error) {
   return error == VOW_OK || error == VOW_E_NO_MEMORY || error == VOW_E_LIMIT_EXCEEDED
              ? error
              : VOW_E_PROTOCOL;
 }
 
+enum vow_error vow_message_reply_read(enum vow_message_type type, const struct vow_json_node *node,
+                                      const char *path, struct vow_message_reply *out,
+                                      char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_message_reply reply = {0};
+  struct vow_json_object o;
+
+  vow_json_object_begin(&o, node, path);
+  vow_json_object_ignore_unknown(&o);
+  read_reply(&o, type, &reply);
+  enum vow_error error = vow_json_object_end(&o);
+  if (error != VOW_OK) {
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    return vow_error_of_answer(error);
+  }
+  *out = reply;
+  return VOW_OK;
+}
+
 enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *text, size_t bytes,
                                         struct vow_message_reply *out, struct vow_json **document,
                                         char why[VOW_JSON_WHY_BYTES]) {
-  struct vow_message_reply reply = {0};
-  struct vow_json_object o;
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
-  if (error != VOW_OK) return of_answer(error);
-  vow_json_object_begin(&o, vow_json_root(json), NULL);
-  vow_json_object_ignore_unknown(&o);
-  read_reply(&o, type, &reply);
-  error = vow_json_object_end(&o);
+  if (error != VOW_OK) return vow_error_of_answer(error);
+  error = vow_message_reply_read(type, vow_json_root(json), NULL, out, why);
   if (error != VOW_OK) {
-    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
     vow_json_free(json);
-    return of_answer(error);
+    return error;
   }
-  *out = reply;
   *document = json;
   return VOW_OK;
 }
@@ -351,7 +377,7 @@ enum vow_error vow_inquiry_result_decode(const char *text, size_t bytes,
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
   if (error == VOW_OK) error = read_result(vow_json_root(json), NULL, out, why);
   vow_json_free(json);
-  return of_answer(error);
+  return vow_error_of_answer(error);
 }
 
 static enum vow_error read_results(const struct vow_json_node *array,
@@ -377,7 +403,7 @@ enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
-  if (error != VOW_OK) return of_answer(error);
+  if (error != VOW_OK) return vow_error_of_answer(error);
   vow_json_object_begin(&o, vow_json_root(json), NULL);
   vow_json_object_ignore_unknown(&o);
   vow_json_get_array(&o, "outcomes", VOW_JSON_REQUIRED, max, &array);
@@ -390,7 +416,7 @@ enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
   if (error == VOW_OK) error = read_results(array, results, why);
   if (error == VOW_OK) *count = vow_json_array_length(array);
   vow_json_free(json);
-  return of_answer(error);
+  return vow_error_of_answer(error);
 }
 
 /* ---- problems ---- */
@@ -415,23 +441,31 @@ static enum vow_error problem_of_type(const char *type) {
   return error == VOW_OK ? VOW_E_PROTOCOL : error;
 }
 
-enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
-                                  size_t detail_bytes) {
+enum vow_error vow_problem_read(const struct vow_json_node *node, const char **detail) {
   const char *type = NULL, *said = NULL;
-  char why[VOW_JSON_WHY_BYTES];
   struct vow_json_object o;
-  struct vow_json *json = NULL;
 
-  enum vow_error error = vow_json_parse(&json, text, bytes, why);
-  if (error != VOW_OK) return of_answer(error);
-  vow_json_object_begin(&o, vow_json_root(json), NULL);
+  vow_json_object_begin(&o, node, NULL);
   vow_json_object_ignore_unknown(&o);
   vow_json_get_string(&o, "type", VOW_JSON_REQUIRED, SIZE_MAX, &type);
   vow_json_get_string(&o, "title", VOW_JSON_OPTIONAL, SIZE_MAX, &said);
   vow_json_get_string(&o, "detail", VOW_JSON_OPTIONAL, SIZE_MAX, &said);
-  error = vow_json_object_end(&o) == VOW_OK ? problem_of_type(type) : VOW_E_PROTOCOL;
+  enum vow_error error = vow_json_object_end(&o) == VOW_OK ? problem_of_type(type) : VOW_E_PROTOCOL;
+  if (error != VOW_E_PROTOCOL) *detail = said ? said : vow_error_text(error);
+  return error;
+}
+
+enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
+                                  size_t detail_bytes) {
+  const char *said = NULL;
+  char why[VOW_JSON_WHY_BYTES];
+  struct vow_json *json = NULL;
+
+  enum vow_error error = vow_json_parse(&json, text, bytes, why);
+  if (error != VOW_OK) return vow_error_of_answer(error);
+  error = vow_problem_read(vow_json_root(json), &said);
   if (error != VOW_E_PROTOCOL && detail && detail_bytes > 0) {
-    (void)snprintf(detail, detail_bytes, "%s", said ? said : vow_error_text(error));
+    (void)snprintf(detail, detail_bytes, "%s", said);
   }
   vow_json_free(json);
   return error;

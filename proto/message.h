@@ -46,15 +46,28 @@ struct vow_message_reply {
   const char *reason; /* or NULL; as long as the other side made it: cut it before keeping it */
 };
 
+/* The members of a message, into the object that is open. */
+void vow_message_write(struct vow_jsonw *w, const struct vow_message *message);
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
+/* A message out of a document, which must not be freed before it. `path` names the value for the
+ * sentence; NULL: it is the whole. */
+enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
+                                const struct vow_json_node *node, const char *path,
+                                struct vow_message *out,
+                                char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,
                                   struct vow_message *out, struct vow_json **document,
                                   char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
+void vow_message_reply_write(struct vow_jsonw *w, enum vow_message_type type,
+                             const struct vow_message_reply *reply);
 void vow_message_reply_encode(enum vow_message_type type, const struct vow_message_reply *reply,
                               struct vow_buf *out);
 /* VOW_E_PROTOCOL with a sentence when it is not a valid answer to `type` (a vote where an outcome
  * is due, …). */
+enum vow_error vow_message_reply_read(enum vow_message_type type, const struct vow_json_node *node,
+                                      const char *path, struct vow_message_reply *out,
+                                      char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *text, size_t bytes,
                                         struct vow_message_reply *out, struct vow_json **document,
                                         char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
@@ -101,5 +114,11 @@ void vow_problem_begin(struct vow_jsonw *w, enum vow_error error, const char *de
  * a copy of the problem's own words, or is left alone when the body is not one of ours. */
 enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
                                   size_t detail_bytes);
+/* The same of a value of a document. *detail is borrowed from it, or untouched. */
+enum vow_error vow_problem_read(const struct vow_json_node *node, const char **detail);
+
+/* The error of an answer that cannot be read: whatever is wrong with it, it is not of the protocol.
+ */
+enum vow_error vow_error_of_answer(enum vow_error error);
 
 #endif

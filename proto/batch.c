@@ -1,0 +1,157 @@
+/*
+ * See batch.h. The members of a message and of an answer are message.c's.
+ */
+#include "batch.h"
+
+#include <stdio.h>
+
+static void begin(struct vow_jsonw *w, struct vow_buf *out, const char *key) {
+  vow_jsonw_init(w, out);
+  vow_jsonw_object(w, NULL);
+  vow_jsonw_array(w, key);
+}
+
+void vow_batch_end(struct vow_jsonw *w) {
+  vow_jsonw_end(w);
+  vow_jsonw_end(w);
+}
+
+static const char *path_of(char path[40], const char *array, size_t index) {
+  (void)snprintf(path, 40, "%s[%zu]", array, index);
+  return path;
+}
+
+/* ---- requests ---- */
+
+void vow_batch_begin(struct vow_jsonw *w, struct vow_buf *out) {
+  begin(w, out, "messages");
+}
+
+void vow_batch_message_write(struct vow_jsonw *w, const struct vow_message *message,
+                             const char *traceparent) {
+  vow_jsonw_object(w, NULL);
+  vow_jsonw_string(w, "type", vow_message_type_name(message->type));
+  vow_jsonw_string(w, "traceparent", traceparent);
+  vow_message_write(w, message);
+  vow_jsonw_end(w);
+}
+
+enum vow_error vow_batch_decode(const char *text, size_t bytes, struct vow_json **document,
+                                const struct vow_json_node **messages,
+                                char why[VOW_JSON_WHY_BYTES]) {
+  const struct vow_json_node *array = NULL;
+  struct vow_json_object o;
+  struct vow_json *json = NULL;
+
+  enum vow_error error = vow_json_parse(&json, text, bytes, why);
+  if (error != VOW_OK) return error;
+  vow_json_object_begin(&o, vow_json_root(json), NULL);
+  vow_json_object_ignore_unknown(&o);
+  if (vow_json_get_array(&o, "messages", VOW_JSON_REQUIRED, VOW_BATCH_MESSAGES_MAX, &array) &&
+      vow_json_array_length(array) == 0) {
+    vow_json_object_fail(&o, "messages", "must not be empty");
+  }
+  error = vow_json_object_end(&o);
+  if (error != VOW_OK) {
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    vow_json_free(json);
+    return error;
+  }
+  *document = json;
+  *messages = array;
+  return VOW_OK;
+}
+
+enum vow_error vow_batch_message_read(struct vow_json *document,
+                                      const struct vow_json_node *messages, size_t index,
+                                      struct vow_message *out, char why[VOW_JSON_WHY_BYTES]) {
+  const struct vow_json_node *node = vow_json_array_at(messages, index);
+  enum vow_message_type type = VOW_MESSAGE_FORGET;
+  const char *name = NULL;
+  struct vow_json_object o;
+  char path[40];
+
+  vow_json_object_begin(&o, node, path_of(path, "messages", index));
+  vow_json_object_ignore_unknown(&o);
+  if (vow_json_get_string(&o, "type", VOW_JSON_REQUIRED, SIZE_MAX, &name) &&
+      !vow_message_type_parse(name, &type)) {
+    vow_json_object_fail(&o, "type", "must be \"prepare\", \"commit\", \"abort\" or \"forget\"");
+  }
+  enum vow_error error = vow_json_object_end(&o);
+  if (error == VOW_OK) return vow_message_read(type, document, node, path, out, why);
+  (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+  return error;
+}
+
+/* ---- answers ---- */
+
+void vow_batch_replies_begin(struct vow_jsonw *w, struct vow_buf *out) {
+  begin(w, out, "replies");
+}
+
+void vow_batch_reply_write(struct vow_jsonw *w, enum vow_message_type type,
+                           const struct vow_message_reply *reply) {
+  vow_jsonw_object(w, NULL);
+  vow_jsonw_uint(w, "status", 200);
+  vow_message_reply_write(w, type, reply);
+  vow_jsonw_end(w);
+}
+
+void vow_batch_problem_write(struct vow_jsonw *w, enum vow_error error, const char *detail) {
+  vow_problem_begin(w, error, detail);
+  vow_jsonw_end(w);
+}
+
+enum vow_error vow_batch_replies_decode(const char *text, size_t bytes, size_t count,
+                                        struct vow_json **document,
+                                        const struct vow_json_node **replies,
+                                        char why[VOW_JSON_WHY_BYTES]) {
+  const struct vow_json_node *array = NULL;
+  struct vow_json_object o;
+  struct vow_json *json = NULL;
+
+  enum vow_error error = vow_json_parse(&json, text, bytes, why);
+  if (error != VOW_OK) return vow_error_of_answer(error);
+  vow_json_object_begin(&o, vow_json_root(json), NULL);
+  vow_json_object_ignore_unknown(&o);
+  if (vow_json_get_array(&o, "replies", VOW_JSON_REQUIRED, SIZE_MAX, &array) &&
+      vow_json_array_length(array) != count) {
+    vow_json_object_fail(&o, "replies", "must be as many as the messages: %zu", count);
+  }
+  error = vow_json_object_end(&o);
+  if (error != VOW_OK) {
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    vow_json_free(json);
+    return vow_error_of_answer(error);
+  }
+  *document = json;
+  *replies = array;
+  return VOW_OK;
+}
+
+enum vow_error vow_batch_reply_read(const struct vow_json_node *replies, size_t index,
+                                    enum vow_message_type type, struct vow_batch_reply *out,
+                                    char why[VOW_JSON_WHY_BYTES]) {
+  const struct vow_json_node *node = vow_json_array_at(replies, index);
+  struct vow_batch_reply reply = {.status = 0};
+  uint64_t status = 0;
+  struct vow_json_object o;
+  char path[40];
+
+  vow_json_object_begin(&o, node, path_of(path, "replies", index));
+  vow_json_object_ignore_unknown(&o);
+  vow_json_get_uint(&o, "status", VOW_JSON_REQUIRED, 100, 599, &status);
+  enum vow_error error = vow_json_object_end(&o);
+  if (error != VOW_OK) {
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    return vow_error_of_answer(error);
+  }
+  reply.status = (int)status;
+  if (status == 200) {
+    error = vow_message_reply_read(type, node, path, &reply.reply, why);
+  } else {
+    reply.problem = vow_problem_read(node, &reply.detail);
+  }
+  if (error == VOW_OK) *out = reply;
+  return error;
+}
