@@ -44,7 +44,8 @@ struct vow_core_config {
   uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
   uint32_t branches_max;              /* of one transaction */
   uint32_t waiters_max;               /* of one transaction */
-  uint32_t inflight_per_endpoint_max; /* requests under way to one endpoint */
+  uint32_t inflight_per_endpoint_max; /* requests under way to one endpoint; few of them at most
+                                         times where several messages travel in one */
   uint32_t history_max;               /* entries kept of one transaction */
   uint32_t id_reserve_ms;             /* how far the durable id ceiling runs ahead */
 };
@@ -85,9 +86,11 @@ enum vow_reply_kind {
   VOW_REPLY_ANSWERED = 1, /* a valid answer of the protocol: `reply` */
   VOW_REPLY_ENDPOINT_DOWN =
       2, /* no connection, timeout, 408/425/429/502/503/504: says nothing about the branch */
-  VOW_REPLY_BRANCH_FAILED = 3, /* 500: this branch failed this time */
-  VOW_REPLY_REFUSED = 4,       /* another status, or not an answer of the protocol */
-  VOW_REPLY_UNKNOWN_BRANCH = 5 /* 404 with problem type unknown-branch */
+  VOW_REPLY_BRANCH_FAILED = 3,  /* 500: this branch failed this time */
+  VOW_REPLY_REFUSED = 4,        /* another status, or not an answer of the protocol */
+  VOW_REPLY_UNKNOWN_BRANCH = 5, /* 404 with problem type unknown-branch */
+  VOW_REPLY_NOT_A_BATCH = 6     /* of a SEND with several: the request as a whole was refused or its
+                                   answer could not be read; its messages go again, one by one */
 };
 
 struct vow_event {
@@ -129,6 +132,8 @@ struct vow_event {
                                (no connection was made), so it cannot have voted */
       } * results;
       uint32_t count;
+      uint32_t batch_max; /* as many messages the participant offered to take at once, with this
+                             answer; 0: none was offered */
     } reply;
     uint64_t position; /* DURABLE */
     struct {
@@ -173,8 +178,9 @@ struct vow_action {
     struct {
       uint64_t request; /* the driver returns it in REPLY */
       const char *url;
-      const struct vow_action_message *messages; /* of one endpoint; at least one */
-      uint32_t count;
+      const struct vow_action_message *messages; /* of one endpoint; at least one, each of another
+                                                    branch */
+      uint32_t count; /* more than one only where the participant has offered it */
       struct vow_id finished_below;
     } send;
     struct {

@@ -16,6 +16,7 @@
 #ifndef VOW_CORE_INTERNAL_H
 #define VOW_CORE_INTERNAL_H
 
+#include "batch.h"
 #include "core.h"
 #include "list.h"
 #include "timer.h"
@@ -25,7 +26,9 @@
  * nobody does. */
 #define CORE_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 
-#define CORE_MESSAGES_PER_SEND  1    /* messages of one endpoint taken into one SEND */
+#define CORE_BATCH_PAYLOAD_MAX  (128u * 1024) /* of a batch, which fits VOW_BATCH_BYTES_MAX then */
+#define CORE_SLOTS_MIN          2 /* requests under way to an endpoint that takes batches quickly */
+#define CORE_PATIENCE_MS        10   /* under way for so long, they let one more leave */
 #define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch, kept for display */
 #define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */
 #define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
@@ -44,7 +47,8 @@ struct core_endpoint {
   struct core_tree_node by_url;
   struct core_list place;  /* in core.ready while it may send, in core.idle without branches */
   struct core_list queue;  /* tasks with a message to send, first come first served */
-  struct core_timer timer; /* armed while it is down and not to be probed yet */
+  struct core_timer timer; /* down: armed until it is to be probed; up: while more could be sent
+                              than the slots let through, until there is one more of them */
   char *url;               /* owned */
   char *last_error;        /* owned; of the failure that took it down */
   uint64_t epoch;          /* failures counted; a request remembers the epoch it left in */
@@ -52,6 +56,9 @@ struct core_endpoint {
   uint32_t branches; /* of transactions in the core */
   uint32_t queued;
   uint32_t inflight;
+  uint32_t slots;     /* that many requests may be under way while it takes batches */
+  uint32_t batch_max; /* messages that it takes at once; at least 1 */
+  bool batch_refused; /* it did not take one: its offers do not count until it comes back up */
   bool down;
   bool probing; /* down, and one request is under way to see whether it still is */
 };
@@ -77,6 +84,7 @@ struct core_task {
   bool announced;     /* history names this phase's first message */
   bool may_hold_vote; /* some prepare may have reached the participant */
   bool heard;         /* some answer, or silence, leaves open that it knows the branch */
+  bool alone;         /* its last request failed, perhaps because of it: it goes in no batch */
 };
 
 /* ---- a client that waits ---- */
@@ -144,9 +152,9 @@ struct core_request {
   uint64_t number;
   struct core_endpoint *endpoint;
   uint64_t epoch;
-  uint32_t count;
-  struct core_task *tasks[CORE_MESSAGES_PER_SEND];
-  struct vow_action_message messages[CORE_MESSAGES_PER_SEND];
+  uint32_t count, room;
+  struct vow_action_message *messages; /* in the same block, behind the tasks */
+  struct core_task *tasks[];
 };
 
 /* ---- the core ---- */
@@ -249,11 +257,17 @@ void core_history_decided_before(struct vow_core *core, struct core_txn *txn, ui
 struct core_endpoint *core_endpoint_acquire(struct vow_core *core, const char *url);
 void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint);
 void core_endpoint_free(struct core_endpoint *endpoint);
-/* Puts it among those that may send, if it may. */
+/* Puts it among those that may send, if it may. If messages wait for a slot, it gets one more in a
+ * while. */
 void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint);
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint);
-/* A request of `epoch` came back. */
-void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch);
+/* How many messages, from the front of its queue, the next request takes; it may send. */
+uint32_t core_endpoint_batch(const struct core_endpoint *endpoint);
+/* Its timer is due. */
+void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint);
+/* A request of `epoch` came back, with the offer to take so many messages at once (0: none). */
+void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
+                            uint32_t batch_max);
 void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                           const char *error);
 

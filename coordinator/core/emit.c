@@ -119,6 +119,20 @@ static void announce(struct vow_core *core, struct core_task *task, enum vow_mes
                words[type]);
 }
 
+/* A request with room for the messages it takes; NULL when memory is short. */
+static struct core_request *new_request(struct core_endpoint *endpoint) {
+  uint32_t room = core_endpoint_batch(endpoint);
+  struct core_request *request = calloc(
+      1, sizeof(*request) + room * (sizeof(struct core_task *) + sizeof(*request->messages)));
+
+  if (request == NULL) return NULL;
+  request->messages = (struct vow_action_message *)(void *)(request->tasks + room);
+  request->room = room;
+  request->endpoint = endpoint;
+  request->epoch = endpoint->epoch;
+  return request;
+}
+
 /* Moves the first task of the queue into the request. Returns the position its message depends on.
  */
 static uint64_t take_task(struct vow_core *core, struct core_request *request) {
@@ -149,7 +163,7 @@ static uint64_t take_task(struct vow_core *core, struct core_request *request) {
 
 static bool send(struct vow_core *core, struct core_endpoint *endpoint,
                  struct vow_id finished_below) {
-  struct core_request *request = calloc(1, sizeof(*request));
+  struct core_request *request = new_request(endpoint);
   if (request == NULL) return false;
   struct vow_action *action = add_action(core);
   if (action == NULL) {
@@ -158,9 +172,7 @@ static bool send(struct vow_core *core, struct core_endpoint *endpoint,
   }
   uint64_t after = 0;
   request->number = ++core->last_request;
-  request->endpoint = endpoint;
-  request->epoch = endpoint->epoch;
-  while (endpoint->queued > 0 && request->count < CORE_MESSAGES_PER_SEND) {
+  while (request->count < request->room) {
     uint64_t position = take_task(core, request);
     if (position > after) after = position;
   }
@@ -189,6 +201,7 @@ static void emit_messages(struct vow_core *core) {
       }
     }
     core_list_remove(&endpoint->place);
+    core_endpoint_kick(core, endpoint); /* what is left waits for a slot */
   }
 }
 

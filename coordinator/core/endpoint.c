@@ -12,6 +12,13 @@
  * failures are part of the same outage, and their answers do not end it. A message whose request
  * failed goes to the end of the queue, so that the next probe carries another one: a message that
  * never gets an answer can't keep the endpoint down for the rest.
+ *
+ * Batches. A participant offers with its answers how many messages it takes at once. To one that
+ * does, few requests are under way at a time; what queues up meanwhile leaves as one when a slot is
+ * free, so a batch is as large as the endpoint is busy and nothing ever waits for company. One slow
+ * callback must not hold up the rest: while messages wait behind requests that take long, slots are
+ * added one by one, and taken back with the answers. A probe carries one message, and so does every
+ * request for a branch whose last one failed, so that it spoils no batch twice.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +36,8 @@ static struct core_endpoint *new_endpoint(const char *url) {
   }
   core_list_init(&endpoint->queue);
   endpoint->timer.owner = CORE_TIMER_ENDPOINT;
+  endpoint->slots = CORE_SLOTS_MIN;
+  endpoint->batch_max = 1;
   return endpoint;
 }
 
@@ -77,20 +86,68 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
   if (core->idle_count > CORE_ENDPOINTS_IDLE_MAX) drop_oldest_idle(core);
 }
 
+static uint32_t slots(const struct vow_core *core, const struct core_endpoint *endpoint) {
+  uint32_t max = core->config.inflight_per_endpoint_max;
+
+  return endpoint->batch_max > 1 && endpoint->slots < max ? endpoint->slots : max;
+}
+
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
-  if (endpoint->queued == 0) return false;
-  if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return false;
+  if (endpoint->queued == 0 || endpoint->inflight >= slots(core, endpoint)) return false;
   return !endpoint->down || (!endpoint->probing && !endpoint->timer.armed);
 }
 
-void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
-  if (core_list_linked(&endpoint->place) || !core_endpoint_may_send(core, endpoint)) return;
-  core_list_insert_before(&core->ready, &endpoint->place);
+uint32_t core_endpoint_batch(const struct core_endpoint *endpoint) {
+  uint32_t max = endpoint->down ? 1 : endpoint->batch_max, count = 0;
+  const struct core_list *link = endpoint->queue.next;
+  size_t payload_bytes = 0;
+
+  for (; count < max && link != &endpoint->queue; link = link->next, count++) {
+    struct core_task *task = core_container(link, struct core_task, link);
+    const struct vow_branch *branch = core_branch(task);
+    if (branch->state == VOW_BRANCH_PREPARING) payload_bytes += branch->payload_bytes;
+    if (count > 0 && (task->alone || payload_bytes > CORE_BATCH_PAYLOAD_MAX)) break;
+    if (task->alone) return 1;
+  }
+  return count;
 }
 
-void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch) {
+void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (!endpoint->down && endpoint->queued > 0) endpoint->slots++;
+  core_endpoint_kick(core, endpoint);
+}
+
+/* What an answer shows of an endpoint that is up. */
+static void adapt(struct vow_core *core, struct core_endpoint *endpoint, uint32_t batch_max) {
+  core_timer_clear(&core->timers, &endpoint->timer);
+  if (endpoint->slots > CORE_SLOTS_MIN) endpoint->slots--;
+  if (batch_max > VOW_BATCH_MESSAGES_MAX) batch_max = VOW_BATCH_MESSAGES_MAX;
+  endpoint->batch_max = batch_max == 0 || endpoint->batch_refused ? 1 : batch_max;
+}
+
+static void await_slot(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (endpoint->down || endpoint->queued == 0 || endpoint->timer.armed) return;
+  if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return;
+  core_timer_set(&core->timers, &endpoint->timer, core->now_ms + CORE_PATIENCE_MS);
+}
+
+void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (core_list_linked(&endpoint->place)) return;
+  if (core_endpoint_may_send(core, endpoint)) {
+    core_list_insert_before(&core->ready, &endpoint->place);
+  } else {
+    await_slot(core, endpoint);
+  }
+}
+
+void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
+                            uint32_t batch_max) {
   if (epoch == endpoint->epoch) {
-    if (endpoint->down) core->counts.endpoints_down--;
+    if (endpoint->down) {
+      core->counts.endpoints_down--;
+      endpoint->batch_refused = false;
+    }
+    adapt(core, endpoint, batch_max);
     endpoint->down = false;
     endpoint->probing = false;
     endpoint->failures_in_row = 0;
@@ -106,6 +163,7 @@ void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint,
     if (!endpoint->down) core->counts.endpoints_down++;
     endpoint->down = true;
     endpoint->probing = false;
+    endpoint->slots = CORE_SLOTS_MIN;
     endpoint->epoch++;
     endpoint->failures_in_row++;
     free(endpoint->last_error);

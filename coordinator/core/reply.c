@@ -187,6 +187,7 @@ static void on_prepare(struct vow_core *core, struct core_task *task, const stru
       vote(core, task, answer);
       break;
     case VOW_REPLY_ENDPOINT_DOWN:
+    case VOW_REPLY_NOT_A_BATCH:
     case VOW_REPLY_BRANCH_FAILED:
       fail_prepare(core, task, answer);
       break;
@@ -222,6 +223,7 @@ static void on_commit(struct vow_core *core, struct core_task *task, const struc
       }
       break;
     case VOW_REPLY_ENDPOINT_DOWN:
+    case VOW_REPLY_NOT_A_BATCH:
       note_failure(core, task, answer->error);
       core_task_push(core, task);
       break;
@@ -257,6 +259,7 @@ static void on_abort(struct vow_core *core, struct core_task *task, const struct
       told_abort(core, task, VOW_OUTCOME_ABORTED);
       break;
     case VOW_REPLY_ENDPOINT_DOWN:
+    case VOW_REPLY_NOT_A_BATCH:
       note_failure(core, task, answer->error);
       core_task_push(core, task);
       break;
@@ -276,6 +279,7 @@ static void on_abort(struct vow_core *core, struct core_task *task, const struct
 static void on_forget(struct vow_core *core, struct core_task *task, const struct answer *answer) {
   switch (answer->kind) {
     case VOW_REPLY_ENDPOINT_DOWN:
+    case VOW_REPLY_NOT_A_BATCH:
       note_failure(core, task, answer->error);
       core_task_push(core, task);
       break;
@@ -352,7 +356,8 @@ static bool is_valid(const struct core_request *request, const struct vow_event 
   if (event->u.reply.count != request->count) return false;
   for (uint32_t i = 0; i < request->count; i++) {
     enum vow_reply_kind kind = event->u.reply.results[i].kind;
-    if (kind < VOW_REPLY_ANSWERED || kind > VOW_REPLY_UNKNOWN_BRANCH) return false;
+    if (kind < VOW_REPLY_ANSWERED || kind > VOW_REPLY_NOT_A_BATCH) return false;
+    if (kind == VOW_REPLY_NOT_A_BATCH && request->count == 1) return false;
   }
   return true;
 }
@@ -364,23 +369,27 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
   struct core_request *request = core_container(node, struct core_request, by_number);
   if (!is_valid(request, event)) return VOW_E_INVALID_ARGUMENT;
 
+  struct core_endpoint *endpoint = request->endpoint;
   const char *down = NULL;
   core_tree_remove(&core->by_number, &number, node);
-  request->endpoint->inflight--;
+  endpoint->inflight--;
   for (uint32_t i = 0; i < request->count; i++) {
     struct core_task *task = request->tasks[i];
     struct answer answer = read_result(request, event, i);
+    enum vow_reply_kind kind = event->u.reply.results[i].kind;
     enum vow_message_type due;
     task->state = CORE_TASK_IDLE;
+    task->alone = kind == VOW_REPLY_ENDPOINT_DOWN && !answer.not_delivered;
     task->txn->inflight--;
     core_touch(core, task->txn);
     if (core_task_message(task, &due)) hear(core, task, &answer);
-    if (answer.kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
+    if (kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
+    if (kind == VOW_REPLY_NOT_A_BATCH) endpoint->batch_refused = true;
   }
   if (down == NULL) {
-    core_endpoint_answered(core, request->endpoint, request->epoch);
+    core_endpoint_answered(core, endpoint, request->epoch, event->u.reply.batch_max);
   } else {
-    core_endpoint_failed(core, request->endpoint, request->epoch, down);
+    core_endpoint_failed(core, endpoint, request->epoch, down);
   }
   free(request);
   return VOW_OK;

@@ -1,12 +1,13 @@
 /*
- * Messages to participants: from a SEND of the core to requests, and from their answers to one
- * REPLY. What an answer means is the table in proto/README.md, "How the coordinator reads an
- * answer". Called by driver.c alone.
+ * Messages to participants: from a SEND of the core to a request, which carries one message or a
+ * batch of them, and from its answer to one REPLY. What an answer means is the table in
+ * proto/README.md, "How the coordinator reads an answer". Called by driver.c alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "driver_internal.h"
 #include "failpoint.h"
 #include "url.h"
@@ -21,18 +22,19 @@ struct sent {
   enum vow_message_type type;
   struct vow_id transaction;
   uint32_t branch;
-  struct vow_json *document; /* owned; what result.reply borrows from */
-  char why[VOW_SENDER_WHY_BYTES];
+  char *why; /* owned; what its result.error says if that is not the exchange's; or NULL */
 };
 
-/* One SEND under way. */
+/* One SEND under way: a request with one message, or with a batch of them. */
 struct exchange {
   struct vow_driver *driver;
   struct exchange *prev, *next; /* in driver->exchanges */
   uint64_t request;
-  uint32_t count, missing;
-  char *url;             /* owned */
-  reply_result *results; /* owned */
+  uint32_t count;
+  char *url;                      /* owned */
+  struct vow_json *document;      /* owned; what the results borrow from */
+  char why[VOW_SENDER_WHY_BYTES]; /* of a failure that concerns all of it */
+  reply_result *results;          /* in the same block, behind the messages */
   struct sent sent[];
 };
 
@@ -43,29 +45,28 @@ static void exchange_free(struct exchange *exchange) {
     exchange->driver->exchanges = exchange->next;
   }
   if (exchange->next != NULL) exchange->next->prev = exchange->prev;
-  for (uint32_t i = 0; i < exchange->count; i++) vow_json_free(exchange->sent[i].document);
-  free(exchange->results);
+  for (uint32_t i = 0; i < exchange->count; i++) free(exchange->sent[i].why);
+  vow_json_free(exchange->document);
   free(exchange->url);
   free(exchange);
 }
 
 static struct exchange *exchange_new(struct vow_driver *driver, const struct vow_action *action) {
   uint32_t count = action->u.send.count;
-  struct exchange *exchange = calloc(1, sizeof *exchange + count * sizeof exchange->sent[0]);
+  struct exchange *exchange =
+      calloc(1, sizeof *exchange + count * (sizeof(struct sent) + sizeof(reply_result)));
   if (exchange == NULL) return NULL;
   exchange->driver = driver;
   exchange->request = action->u.send.request;
-  exchange->count = exchange->missing = count;
-  exchange->results = calloc(count, sizeof *exchange->results);
-  exchange->url = strdup(action->u.send.url);
-  if (exchange->results == NULL || exchange->url == NULL) {
-    exchange_free(exchange);
-    return NULL;
-  }
+  exchange->count = count;
+  exchange->results = (reply_result *)(void *)(exchange->sent + count);
   exchange->next = driver->exchanges;
   if (exchange->next != NULL) exchange->next->prev = exchange;
   driver->exchanges = exchange;
-  return exchange;
+  exchange->url = strdup(action->u.send.url);
+  if (exchange->url != NULL) return exchange;
+  exchange_free(exchange);
+  return NULL;
 }
 
 void vow_driver_drop_exchanges(struct vow_driver *driver) {
@@ -116,52 +117,118 @@ static bool says_endpoint_down(int status) {
          status == 504;
 }
 
-/* "answered 503: draining, come back later" */
-static void describe_status(const struct vow_sender_answer *answer, char *why) {
-  char detail[160] = "";
-  if (vow_problem_decode(answer->body, answer->body_bytes, detail, sizeof detail) ==
-          VOW_E_PROTOCOL &&
-      detail[0] == '\0') {
-    snprintf(why, VOW_SENDER_WHY_BYTES, "answered with status %d", answer->status);
-    return;
+/* What a status other than 200 means, and what the problem says: none of ours is VOW_E_PROTOCOL. */
+static enum vow_reply_kind kind_of(int status, enum vow_error problem) {
+  if (says_endpoint_down(status)) return VOW_REPLY_ENDPOINT_DOWN;
+  if (status == 404 && problem == VOW_E_UNKNOWN_BRANCH) return VOW_REPLY_UNKNOWN_BRANCH;
+  return status == 500 ? VOW_REPLY_BRANCH_FAILED : VOW_REPLY_REFUSED;
+}
+
+/* "answered with status 503: draining, come back later" */
+static void say_status(char *why, int status, const char *detail) {
+  bool said = detail != NULL && detail[0] != '\0';
+  snprintf(why, VOW_SENDER_WHY_BYTES, "answered with status %d%s%s", status, said ? ": " : "",
+           said ? detail : "");
+}
+
+/* The answer as a whole failed: all messages of the exchange have the same result. */
+static void fail_all(struct exchange *exchange, enum vow_reply_kind kind, bool not_delivered) {
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    exchange->results[i].kind = kind;
+    exchange->results[i].error = exchange->why;
+    exchange->results[i].not_delivered = not_delivered;
   }
-  snprintf(why, VOW_SENDER_WHY_BYTES, "answered with status %d: %s", answer->status, detail);
 }
 
-static bool says_unknown_branch(const struct vow_sender_answer *answer) {
-  return answer->status == 404 &&
-         vow_problem_decode(answer->body, answer->body_bytes, NULL, 0) == VOW_E_UNKNOWN_BRANCH;
+/* Whatever is wrong with the answer to a batch, it may be the batch that was not understood. */
+static void refuse_all(struct exchange *exchange) {
+  fail_all(exchange, exchange->count > 1 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_REFUSED, false);
 }
 
-static void read_reply(struct sent *sent, const struct vow_sender_answer *answer,
-                       reply_result *result) {
+static void read_single(struct exchange *exchange, const struct vow_sender_answer *answer) {
   char why[VOW_JSON_WHY_BYTES];
-  if (vow_message_reply_decode(sent->type, answer->body, answer->body_bytes, &result->reply,
-                               &sent->document, why) == VOW_OK) {
+  reply_result *result = &exchange->results[0];
+  if (vow_message_reply_decode(exchange->sent[0].type, answer->body, answer->body_bytes,
+                               &result->reply, &exchange->document, why) == VOW_OK) {
     result->kind = VOW_REPLY_ANSWERED;
     return;
   }
-  result->kind = VOW_REPLY_REFUSED;
-  snprintf(sent->why, sizeof sent->why, "its answer is not valid: %.200s", why);
+  snprintf(exchange->why, sizeof exchange->why, "its answer is not valid: %.200s", why);
+  refuse_all(exchange);
 }
 
-static void classify(struct sent *sent, const struct vow_sender_answer *answer,
-                     reply_result *result) {
-  result->error = sent->why;
-  if (answer->error != VOW_OK) {
-    result->kind = answer->error == VOW_E_PROTOCOL ? VOW_REPLY_REFUSED : VOW_REPLY_ENDPOINT_DOWN;
-    result->not_delivered = answer->not_sent;
-    snprintf(sent->why, sizeof sent->why, "%s", answer->why);
-  } else if (answer->status == 200) {
-    read_reply(sent, answer, result);
+static void read_of_batch(struct sent *sent, const struct vow_json_node *replies, uint32_t index,
+                          reply_result *result) {
+  char why[VOW_JSON_WHY_BYTES], text[VOW_SENDER_WHY_BYTES];
+  struct vow_batch_reply reply;
+  if (vow_batch_reply_read(replies, index, sent->type, &reply, why) != VOW_OK) {
+    result->kind = VOW_REPLY_REFUSED;
+    snprintf(text, sizeof text, "its answer is not valid: %.200s", why);
+  } else if (reply.status == 200) {
+    result->kind = VOW_REPLY_ANSWERED;
+    result->reply = reply.reply;
+    return;
   } else {
-    result->kind = says_endpoint_down(answer->status) ? VOW_REPLY_ENDPOINT_DOWN
-                   : says_unknown_branch(answer)      ? VOW_REPLY_UNKNOWN_BRANCH
-                   : answer->status == 500            ? VOW_REPLY_BRANCH_FAILED
-                                                      : VOW_REPLY_REFUSED;
-    describe_status(answer, sent->why);
+    /* That the endpoint is down for one message of a batch concerns only that one. */
+    result->kind = kind_of(reply.status, reply.problem);
+    if (result->kind == VOW_REPLY_ENDPOINT_DOWN) result->kind = VOW_REPLY_BRANCH_FAILED;
+    say_status(text, reply.status, reply.detail);
   }
-  if (result->kind == VOW_REPLY_ANSWERED) result->error = NULL;
+  sent->why = strdup(text);
+  result->error = sent->why;
+}
+
+static void read_batch(struct exchange *exchange, const struct vow_sender_answer *answer) {
+  char why[VOW_JSON_WHY_BYTES];
+  const struct vow_json_node *replies = NULL;
+  if (vow_batch_replies_decode(answer->body, answer->body_bytes, exchange->count,
+                               &exchange->document, &replies, why) != VOW_OK) {
+    snprintf(exchange->why, sizeof exchange->why, "its answer to a batch is not valid: %.200s",
+             why);
+    refuse_all(exchange);
+    return;
+  }
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    read_of_batch(&exchange->sent[i], replies, i, &exchange->results[i]);
+  }
+}
+
+static void read_failure(struct exchange *exchange, const struct vow_sender_answer *answer) {
+  char detail[160] = "";
+  enum vow_error problem =
+      vow_problem_decode(answer->body, answer->body_bytes, detail, sizeof detail);
+  enum vow_reply_kind kind = kind_of(answer->status, problem);
+  say_status(exchange->why, answer->status, detail);
+  if (kind == VOW_REPLY_ENDPOINT_DOWN || exchange->count == 1) {
+    fail_all(exchange, kind, false);
+  } else {
+    refuse_all(exchange);
+  }
+}
+
+static void read_answer(struct exchange *exchange, const struct vow_sender_answer *answer) {
+  if (answer->error != VOW_OK) {
+    snprintf(exchange->why, sizeof exchange->why, "%s", answer->why);
+    if (answer->error == VOW_E_PROTOCOL) {
+      refuse_all(exchange);
+    } else {
+      fail_all(exchange, VOW_REPLY_ENDPOINT_DOWN, answer->not_sent);
+    }
+  } else if (answer->status != 200) {
+    read_failure(exchange, answer);
+  } else if (exchange->count > 1) {
+    read_batch(exchange, answer);
+  } else {
+    read_single(exchange, answer);
+  }
+}
+
+/* How many messages the participant takes at once; 0: it does not say, or not a number. */
+static uint32_t read_offer(const struct vow_sender_answer *answer) {
+  const char *digits = answer->header;
+  if (digits[0] < '1' || digits[0] > '9' || digits[strspn(digits, "0123456789")] != '\0') return 0;
+  unsigned long offer = strtoul(digits, NULL, 10);
+  return offer > VOW_BATCH_MESSAGES_MAX ? VOW_BATCH_MESSAGES_MAX : (uint32_t)offer;
 }
 
 static void note_result(const struct sent *sent, const reply_result *result) {
@@ -209,25 +276,26 @@ static void pass_fail_points(const struct sent *sent, const reply_result *result
 #endif
 
 static void on_answer(void *context, const struct vow_sender_answer *answer) {
-  struct sent *sent = context;
-  struct exchange *exchange = sent->exchange;
-  reply_result *result = &exchange->results[sent - exchange->sent];
-  classify(sent, answer, result);
-  note_result(sent, result);
-  pass_fail_points(sent, result);
-  if (--exchange->missing > 0) return;
+  struct exchange *exchange = context;
   struct vow_event event = {.type = VOW_EVENT_REPLY};
+  read_answer(exchange, answer);
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    note_result(&exchange->sent[i], &exchange->results[i]);
+    pass_fail_points(&exchange->sent[i], &exchange->results[i]);
+  }
   event.u.reply.request = exchange->request;
   event.u.reply.results = exchange->results;
   event.u.reply.count = exchange->count;
+  event.u.reply.batch_max = read_offer(answer);
   vow_driver_step(exchange->driver, &event);
   exchange_free(exchange);
 }
 
 /* ---- sending ---- */
 
-static void encode(struct vow_driver *driver, const struct vow_action *action,
-                   const struct vow_action_message *message) {
+static struct vow_message wire_message(const struct vow_driver *driver,
+                                       const struct vow_action *action,
+                                       const struct vow_action_message *message) {
   struct vow_message wire = {.type = message->type,
                              .transaction = message->txn->id,
                              .branch = message->branch->number,
@@ -239,17 +307,37 @@ static void encode(struct vow_driver *driver, const struct vow_action *action,
     wire.payload = message->branch->payload;
     wire.payload_bytes = message->branch->payload_bytes;
   }
-  vow_buf_reset(&driver->body);
-  vow_message_encode(&wire, &driver->body);
+  return wire;
 }
 
-static bool submit(struct vow_driver *driver, struct sent *sent,
-                   const struct vow_action_message *message) {
+/* Into driver->body. */
+static void encode(struct vow_driver *driver, const struct vow_action *action) {
+  const struct vow_action_message *messages = action->u.send.messages;
+  vow_buf_reset(&driver->body);
+  if (action->u.send.count == 1) {
+    struct vow_message wire = wire_message(driver, action, &messages[0]);
+    vow_message_encode(&wire, &driver->body);
+    return;
+  }
+  struct vow_jsonw w;
+  vow_batch_begin(&w, &driver->body);
+  for (uint32_t i = 0; i < action->u.send.count; i++) {
+    struct vow_message wire = wire_message(driver, action, &messages[i]);
+    vow_batch_message_write(&w, &wire, messages[i].txn->traceparent);
+  }
+  vow_batch_end(&w);
+}
+
+static bool submit(struct exchange *exchange, const struct vow_action *action) {
+  struct vow_driver *driver = exchange->driver;
+  const struct vow_action_message *first = &action->u.send.messages[0];
+  bool batch = exchange->count > 1;
   char url[VOW_URL_BYTES_MAX + 16], traceparent[TRACEPARENT_BYTES_MAX];
   const char *headers[2] = {NULL, NULL};
-  snprintf(url, sizeof url, "%s/%s", sent->exchange->url, vow_message_type_name(sent->type));
-  if (message->txn->traceparent != NULL) {
-    snprintf(traceparent, sizeof traceparent, "traceparent: %s", message->txn->traceparent);
+  snprintf(url, sizeof url, "%s/%s", exchange->url,
+           batch ? VOW_BATCH_PATH + 1 : vow_message_type_name(first->type));
+  if (!batch && first->txn->traceparent != NULL) {
+    snprintf(traceparent, sizeof traceparent, "traceparent: %s", first->txn->traceparent);
     headers[0] = traceparent;
   }
   struct vow_sender_request request = {.method = "POST",
@@ -257,41 +345,50 @@ static bool submit(struct vow_driver *driver, struct sent *sent,
                                        .body = vow_buf_text(&driver->body),
                                        .body_bytes = driver->body.bytes,
                                        .headers = headers,
+                                       .ask_header = VOW_BATCH_HEADER,
                                        .timeout_ms = driver->config.request_timeout_ms,
                                        .done = on_answer,
-                                       .context = sent};
+                                       .context = exchange};
   return vow_sender_submit(driver->sender, &request) == VOW_OK;
 }
 
-static bool send_one(struct exchange *exchange, const struct vow_action *action, uint32_t index) {
-  struct vow_driver *driver = exchange->driver;
-  const struct vow_action_message *message = &action->u.send.messages[index];
-  struct sent *sent = &exchange->sent[index];
-  sent->exchange = exchange;
-  sent->type = message->type;
-  sent->transaction = message->txn->id;
-  sent->branch = message->branch->number;
-  if (message->type == VOW_MESSAGE_PREPARE) VOW_FAILPOINT("prepare.before_send");
-  encode(driver, action, message);
-  if (driver->body.error != VOW_OK || !submit(driver, sent, message)) return false;
-  driver->messages++;
-  if (message->type == VOW_MESSAGE_PREPARE) {
-    VOW_FAILPOINT("prepare.sent");
-  } else if (message->type != VOW_MESSAGE_FORGET) {
-    VOW_FAILPOINT("decision.sent");
+static void prepare_to_send(struct exchange *exchange, const struct vow_action *action) {
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    const struct vow_action_message *message = &action->u.send.messages[i];
+    exchange->sent[i] = (struct sent){.exchange = exchange,
+                                      .type = message->type,
+                                      .transaction = message->txn->id,
+                                      .branch = message->branch->number};
+    if (message->type == VOW_MESSAGE_PREPARE) VOW_FAILPOINT("prepare.before_send");
   }
-  vow_driver_note(driver, &(struct vow_driver_note){.type = VOW_NOTE_SENT,
-                                                    .id = sent->transaction,
-                                                    .branch = sent->branch,
-                                                    .message = sent->type,
-                                                    .url = exchange->url});
-  return true;
+}
+
+static void note_sent(const struct exchange *exchange) {
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    const struct sent *sent = &exchange->sent[i];
+    if (sent->type == VOW_MESSAGE_PREPARE) {
+      VOW_FAILPOINT("prepare.sent");
+    } else if (sent->type != VOW_MESSAGE_FORGET) {
+      VOW_FAILPOINT("decision.sent");
+    }
+    vow_driver_note(exchange->driver, &(struct vow_driver_note){.type = VOW_NOTE_SENT,
+                                                                .id = sent->transaction,
+                                                                .branch = sent->branch,
+                                                                .message = sent->type,
+                                                                .url = exchange->url});
+  }
 }
 
 void vow_driver_send(struct vow_driver *driver, const struct vow_action *action) {
   struct exchange *exchange = exchange_new(driver, action);
   bool ok = exchange != NULL;
-  for (uint32_t i = 0; ok && i < exchange->count; i++) ok = send_one(exchange, action, i);
+  if (ok) {
+    prepare_to_send(exchange, action);
+    encode(driver, action);
+    ok = driver->body.error == VOW_OK && submit(exchange, action);
+  }
   /* The core counts on an answer to every SEND. The log brings everything back. */
   if (!ok) vow_driver_fail(driver, VOW_E_NO_MEMORY, "no memory for a message to a participant");
+  driver->messages += exchange->count;
+  note_sent(exchange);
 }

@@ -41,6 +41,7 @@ struct transfer {
   struct bytes body, answer;
   bool answer_too_large;
   uint32_t timeout_ms;
+  const char *ask_header;
   void (*done)(void *context, const struct vow_sender_answer *answer);
   void *context;
   struct transfer *prev, *next; /* in sender->active, or next alone in sender->free */
@@ -224,6 +225,7 @@ static bool set_request(struct transfer *t, const struct vow_sender_request *req
     return false;
   }
   t->timeout_ms = request->timeout_ms;
+  t->ask_header = request->ask_header;
   if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK) return false;
   if (curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) != CURLE_OK ||
       curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, get || post ? NULL : request->method) !=
@@ -363,13 +365,18 @@ static void finish(struct transfer *t, CURLcode code) {
   char why[VOW_SENDER_WHY_BYTES] = "";
   char *content_type = NULL;
   long status = 0;
-  struct vow_sender_answer answer = {.why = why, .content_type = "", .body = ""};
+  struct vow_sender_answer answer = {.why = why, .content_type = "", .header = "", .body = ""};
 
   if (code == CURLE_OK) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &content_type);
     answer.status = (int)status;
     if (content_type != NULL) answer.content_type = content_type;
+    struct curl_header *header = NULL;
+    if (t->ask_header != NULL &&
+        curl_easy_header(t->easy, t->ask_header, 0, CURLH_HEADER, -1, &header) == CURLHE_OK) {
+      answer.header = header->value;
+    }
     if (t->answer.size > 0) answer.body = t->answer.data;
     answer.body_bytes = t->answer.size;
   } else {

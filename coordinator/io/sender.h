@@ -36,6 +36,7 @@ struct vow_sender_request {
   const char *body; /* NULL: none; sent as application/json */
   size_t body_bytes;
   const char *const *headers; /* "Name: value", NULL-terminated; NULL: none */
+  const char *ask_header;     /* of the answer, to be handed out; NULL: none. It must be static */
   uint32_t timeout_ms;
   void (*done)(void *context, const struct vow_sender_answer
                                   *answer); /* exactly once, from the loop, never inside submit */
@@ -52,6 +53,7 @@ struct vow_sender_answer {
   const char *why; /* a sentence when error, else "" */
   int status;
   const char *content_type; /* or "" */
+  const char *header;       /* the value of ask_header; or "" */
   const char *body;         /* never NULL; NUL-terminated */
   size_t body_bytes;
 };
