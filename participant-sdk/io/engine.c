@@ -18,6 +18,7 @@ struct step {
   struct vow_exchange *answered;
   struct vow_log_job *job;
   struct vow_log_job *last_record; /* a purge belongs to it */
+  struct vow_log_job *jobs, **end; /* for the log, all at once: they share a sync */
 };
 
 uint64_t vow_engine_now_ms(void) {
@@ -59,6 +60,18 @@ static void settle(struct step *step, struct vow_exchange *exchange, enum vow_er
 
 static void settle_all(struct step *step, enum vow_error error, const char *why) {
   while (step->p->pending) settle(step, step->p->pending, error, why);
+}
+
+static void give_job(struct step *step, struct vow_log_job *job) {
+  if (!step->jobs) step->end = &step->jobs;
+  *step->end = job;
+  step->end = &job->next;
+}
+
+/* Before the lock is released. */
+static void give_to_log(struct step *step) {
+  if (step->jobs) vow_log_submit(step->p->log, step->jobs);
+  step->jobs = NULL;
 }
 
 /* After the lock is released. */
@@ -137,7 +150,7 @@ static void do_call(struct step *step, const struct vow_paction *action) {
   job->call = action->u.call;
   job->branch = action->branch;
   job->forced = true;
-  if (!step->job) vow_log_submit(step->p->log, job);
+  if (!step->job) give_job(step, job);
 }
 
 static void do_log(struct step *step, const struct vow_paction *action) {
@@ -205,7 +218,7 @@ static void act(struct step *step, const struct vow_pactions *actions) {
         break;
     }
   }
-  if (step->last_record && !step->job) vow_log_submit(step->p->log, step->last_record);
+  if (step->last_record && !step->job) give_job(step, step->last_record);
 }
 
 /* ---- steps ---- */
@@ -229,30 +242,27 @@ static void run_alone(struct vow_participant *p, struct vow_pevent *event) {
   struct step step = {.p = p};
   pthread_mutex_lock(&p->lock);
   run(&step, event);
+  give_to_log(&step);
   pthread_mutex_unlock(&p->lock);
   complete(step.answered);
 }
 
 /* A request is entered and handed to the core, or refused. */
-static void run_request(struct vow_participant *p, struct vow_exchange *exchange,
+static void run_request(struct step *step, struct vow_exchange *exchange,
                         struct vow_pevent *event) {
-  struct step step = {.p = p};
-  pthread_mutex_lock(&p->lock);
+  struct vow_participant *p = step->p;
   enter(p, exchange);
   if (p->failed) {
-    settle(&step, exchange, p->failed, p->failed_why);
+    settle(step, exchange, p->failed, p->failed_why);
   } else if (p->draining) {
-    settle(&step, exchange, VOW_E_DRAINING, "this participant is shutting down");
+    settle(step, exchange, VOW_E_DRAINING, "this participant is shutting down");
   } else {
-    run(&step, event);
+    run(step, event);
   }
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
 }
 
-void vow_engine_message(struct vow_participant *p, const struct vow_message *message,
-                        struct vow_exchange *exchange) {
-  switch (message->type) {
+static void pass_failpoint(enum vow_message_type type) {
+  switch (type) {
     case VOW_MESSAGE_PREPARE:
       VOW_FAILPOINT("prepare.received");
       break;
@@ -265,14 +275,37 @@ void vow_engine_message(struct vow_participant *p, const struct vow_message *mes
     default:
       break;
   }
-  exchange->type = message->type;
+}
+
+/* One that is wrong is among the answered at once. */
+static void run_message(struct step *step, const struct vow_message *message, const char *full,
+                        struct vow_exchange *exchange) {
+  if (exchange->error) {
+    exchange->next = step->answered;
+    step->answered = exchange;
+    return;
+  }
   struct vow_pevent event = {.type = VOW_PEVENT_MESSAGE};
+  exchange->type = message->type;
   event.u.message.token = (uintptr_t)exchange;
   event.u.message.message = message;
-  if (vow_log_space_is_low(p->log, vow_engine_now_ms())) {
-    event.u.message.full = "the disk of the participant's log is nearly full";
+  event.u.message.full = full;
+  run_request(step, exchange, &event);
+}
+
+void vow_engine_messages(struct vow_participant *p, const struct vow_message *messages,
+                         struct vow_exchange *exchanges, uint32_t count) {
+  bool low = vow_log_space_is_low(p->log, vow_engine_now_ms());
+  const char *full = low ? "the disk of the participant's log is nearly full" : NULL;
+  struct step step = {.p = p};
+  for (uint32_t i = 0; i < count; i++) {
+    if (!exchanges[i].error) pass_failpoint(messages[i].type);
   }
-  run_request(p, exchange, &event);
+  pthread_mutex_lock(&p->lock);
+  for (uint32_t i = 0; i < count; i++) run_message(&step, &messages[i], full, &exchanges[i]);
+  give_to_log(&step);
+  pthread_mutex_unlock(&p->lock);
+  complete(step.answered);
 }
 
 void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key *key,
@@ -282,7 +315,12 @@ void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key 
   event.branch = key->branch;
   event.u.operate.token = (uintptr_t)exchange;
   event.u.operate.outcome = outcome;
-  run_request(p, exchange, &event);
+  struct step step = {.p = p};
+  pthread_mutex_lock(&p->lock);
+  run_request(&step, exchange, &event);
+  give_to_log(&step);
+  pthread_mutex_unlock(&p->lock);
+  complete(step.answered);
 }
 
 uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions) {
@@ -291,6 +329,7 @@ uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questio
   pthread_mutex_lock(&p->lock);
   p->question_count = 0;
   run(&step, &event);
+  give_to_log(&step);
   uint32_t count = p->question_count;
   memcpy(questions, p->questions, count * sizeof *questions);
   p->inquiries += count;
@@ -398,6 +437,7 @@ static void on_done(void *context, const struct vow_log_job *jobs, const char *w
     event.u.logged.why = why;
     run(&step, &event);
   }
+  give_to_log(&step);
   pthread_mutex_unlock(&p->lock);
   complete(step.answered);
 }

@@ -349,12 +349,14 @@ enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *ho
   return VOW_OK;
 }
 
-void vow_log_submit(struct vow_log *log, struct vow_log_job *job) {
-  job->next = NULL;
+void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs) {
+  struct vow_log_job **end = &jobs;
+  uint32_t forced = 0;
+  for (; *end; end = &(*end)->next) forced += (*end)->forced;
   pthread_mutex_lock(&log->lock);
-  *log->queue_end = job;
-  log->queue_end = &job->next;
-  log->forced_count += job->forced;
+  *log->queue_end = jobs;
+  log->queue_end = end;
+  log->forced_count += forced;
   pthread_cond_signal(&log->wake);
   pthread_mutex_unlock(&log->lock);
 }

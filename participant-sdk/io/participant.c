@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "batch.h"
 #include "participant_internal.h"
 #include "reason.h"
 #include "url.h"
@@ -61,6 +62,7 @@ void vow_participant_options_init(struct vow_participant_options *options) {
       .inquiry_min_ms = 1000,
       .inquiry_max_ms = 30000,
       .request_timeout_ms = 5000,
+      .batch_max = VOW_BATCH_MESSAGES_MAX,
   };
 }
 
@@ -98,6 +100,9 @@ static const char *complaint(const struct vow_participant_options *o, bool resou
     return "inquiry_min_ms must be at least 1 and at most inquiry_max_ms";
   }
   if (o->request_timeout_ms < 1) return "request_timeout_ms must be at least 1";
+  if (o->batch_max == 1 || o->batch_max > VOW_BATCH_MESSAGES_MAX) {
+    return "batch_max must be 0, for none, or 2 to 128";
+  }
   return NULL;
 }
 
@@ -242,7 +247,8 @@ uint16_t vow_participant_port(struct vow_participant *p) {
 
 /* Waits on the caller's thread. */
 struct waiting {
-  struct vow_exchange exchange;
+  struct vow_dispatch dispatch; /* of a request, or */
+  struct vow_exchange exchange; /* of an operator's word */
   pthread_mutex_t lock;
   pthread_cond_t done;
   bool is_done;
@@ -258,8 +264,8 @@ static void on_done(void *context) {
 
 static void begin_waiting(struct waiting *waiting) {
   memset(waiting, 0, sizeof *waiting);
-  waiting->exchange.done = on_done;
-  waiting->exchange.context = waiting;
+  waiting->dispatch.done = waiting->exchange.done = on_done;
+  waiting->dispatch.context = waiting->exchange.context = waiting;
   pthread_mutex_init(&waiting->lock, NULL);
   pthread_cond_init(&waiting->done, NULL);
 }
@@ -280,10 +286,11 @@ enum vow_error vow_participant_handle(struct vow_participant *p,
                                       struct vow_http_response *response) {
   struct waiting waiting;
   begin_waiting(&waiting);
-  if (!vow_dispatch_start(p, request, &waiting.exchange, response)) {
+  if (!vow_dispatch_start(p, request, &waiting.dispatch, response)) {
     wait_for(&waiting);
-    vow_dispatch_finish(&waiting.exchange, response);
+    vow_dispatch_finish(p, &waiting.dispatch, response);
   }
+  vow_dispatch_fini(&waiting.dispatch);
   end_waiting(&waiting);
   if (response->status == 200) return VOW_OK;
   return response->body ? vow_problem_decode(response->body, response->body_bytes, NULL, 0)

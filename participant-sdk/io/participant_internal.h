@@ -12,6 +12,7 @@
 #define VOW_SDK_PARTICIPANT_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "core/pcore.h"
 #include "log.h"
@@ -33,6 +34,18 @@ struct vow_exchange {
   void (*done)(void *context);    /* called once, from any thread, also before the call returns */
   void *context;
   struct vow_exchange *previous, *next; /* in `pending`, or in a list of those answered */
+};
+
+/* An HTTP request on its way: one message, or a batch of them. The caller sets `done`; its memory
+ * is the caller's until vow_dispatch_fini. */
+struct vow_dispatch {
+  void (*done)(void *context); /* called once, from any thread, also before start returns */
+  void *context;
+  bool batch;
+  uint32_t count;
+  atomic_uint_fast32_t missing; /* exchanges that are not answered */
+  struct vow_exchange single;
+  struct vow_exchange *exchanges; /* `single`, or owned */
 };
 
 /* A question that the core wants asked. The URL stays as long as the core. */
@@ -76,9 +89,10 @@ enum vow_error vow_participant_open_with(struct vow_participant **out,
 
 void vow_engine_load_hooks(struct vow_participant *p, struct vow_log_loader *loader);
 void vow_engine_log_hooks(struct vow_participant *p, struct vow_log_hooks *hooks);
-/* Hands a request in; `done` comes when it is answered. */
-void vow_engine_message(struct vow_participant *p, const struct vow_message *message,
-                        struct vow_exchange *exchange);
+/* Hands requests in, the n-th message with the n-th exchange; `done` of each comes when it is
+ * answered. One whose `error` is set already is answered with that. */
+void vow_engine_messages(struct vow_participant *p, const struct vow_message *messages,
+                         struct vow_exchange *exchanges, uint32_t count);
 void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key *key,
                         enum vow_outcome outcome, struct vow_exchange *exchange);
 /* One TICK, if one is due. What is to be asked is copied to `questions`, which has room for
@@ -93,12 +107,14 @@ uint64_t vow_engine_now_ms(void);
 
 /* ---- dispatch.c ---- */
 
-/* True: *response is the answer already. False: the exchange is under way, and its `done` is or
+/* True: *response is the answer already. False: the request is under way, and its `done` is or
  * will be called; then vow_dispatch_finish makes the answer. */
 bool vow_dispatch_start(struct vow_participant *p, const struct vow_http_request *request,
-                        struct vow_exchange *exchange, struct vow_http_response *response);
-void vow_dispatch_finish(const struct vow_exchange *exchange, struct vow_http_response *response);
-void vow_dispatch_problem(enum vow_error error, const char *detail,
+                        struct vow_dispatch *dispatch, struct vow_http_response *response);
+void vow_dispatch_finish(const struct vow_participant *p, const struct vow_dispatch *dispatch,
+                         struct vow_http_response *response);
+void vow_dispatch_fini(struct vow_dispatch *dispatch); /* not before `done` was called */
+void vow_dispatch_problem(const struct vow_participant *p, enum vow_error error, const char *detail,
                           struct vow_http_response *response);
 
 /* ---- inquiry.c ---- */

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "buf.h"
+#include "batch.h"
 #include "participant_internal.h"
 
 #define BACKLOG        512
@@ -35,7 +35,7 @@ struct request {
   struct MHD_Connection *connection;
   struct vow_buf body;
   bool started;
-  struct vow_exchange exchange;
+  struct vow_dispatch dispatch;
   pthread_mutex_t lock;
   bool completed; /* guarded by lock, as is the next */
   bool suspended;
@@ -58,6 +58,9 @@ static enum MHD_Result queue(struct MHD_Connection *connection,
     (void)MHD_add_response_header(mhd, "Content-Type", response->content_type);
   }
   if (response->allow) (void)MHD_add_response_header(mhd, "Allow", response->allow);
+  char batch[16];
+  (void)snprintf(batch, sizeof batch, "%u", (unsigned)response->batch_max);
+  if (response->batch_max) (void)MHD_add_response_header(mhd, VOW_BATCH_HEADER, batch);
   if (response->retry_after_s) (void)MHD_add_response_header(mhd, "Retry-After", seconds);
   enum MHD_Result result = MHD_queue_response(connection, (unsigned)response->status, mhd);
   MHD_destroy_response(mhd);
@@ -98,19 +101,19 @@ static enum MHD_Result start(struct request *request, const char *method, const 
       .body_bytes = request->body.bytes,
   };
   request->started = true;
-  request->exchange.done = on_done;
-  request->exchange.context = request;
+  request->dispatch.done = on_done;
+  request->dispatch.context = request;
   if (request->body.error) {
     enum vow_error error =
         request->body.error == VOW_E_LIMIT_EXCEEDED ? VOW_E_BODY_TOO_LARGE : VOW_E_NO_MEMORY;
-    vow_dispatch_problem(error, NULL, &response);
+    vow_dispatch_problem(request->server->p, error, NULL, &response);
     return queue(connection, &response);
   }
-  if (vow_dispatch_start(request->server->p, &http, &request->exchange, &response)) {
+  if (vow_dispatch_start(request->server->p, &http, &request->dispatch, &response)) {
     return queue(connection, &response);
   }
   if (!await(request)) return MHD_YES;
-  vow_dispatch_finish(&request->exchange, &response);
+  vow_dispatch_finish(request->server->p, &request->dispatch, &response);
   return queue(connection, &response);
 }
 
@@ -119,7 +122,8 @@ static struct request *new_request(struct vow_server *server, struct MHD_Connect
   if (!request) return NULL;
   request->server = server;
   request->connection = connection;
-  vow_buf_init(&request->body, server->p->options.body_bytes_max);
+  size_t bytes_max = server->p->options.body_bytes_max;
+  vow_buf_init(&request->body, bytes_max > VOW_BATCH_BYTES_MAX ? bytes_max : VOW_BATCH_BYTES_MAX);
   pthread_mutex_init(&request->lock, NULL);
   pthread_mutex_lock(&server->lock);
   server->requests++;
@@ -144,7 +148,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
   if (!request->started) return start(request, method, path);
   if (!await(request)) return MHD_YES;
   struct vow_http_response response;
-  vow_dispatch_finish(&request->exchange, &response);
+  vow_dispatch_finish(request->server->p, &request->dispatch, &response);
   return queue(connection, &response);
 }
 
@@ -161,6 +165,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **slot
   pthread_mutex_lock(&request->lock);
   pthread_mutex_unlock(&request->lock);
   pthread_mutex_destroy(&request->lock);
+  vow_dispatch_fini(&request->dispatch);
   free(request);
   pthread_mutex_lock(&server->lock);
   if (--server->requests == 0) pthread_cond_signal(&server->quiet);

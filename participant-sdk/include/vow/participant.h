@@ -107,6 +107,9 @@ struct vow_participant_options {
   uint32_t request_timeout_ms;   /* of a question; default 5000 */
   const char *coordinator_allow; /* comma-separated base URLs that may coordinate; NULL: any. Others
                                     get 403. */
+  uint32_t batch_max; /* messages that the coordinator may send at once; the answers to all of them
+                         leave together. 2 to 128, default 128. 0: none, for callbacks of which a
+                         slow one must not delay the answers to others. */
 };
 VOW_PUBLIC void vow_participant_options_init(struct vow_participant_options *options);
 
@@ -143,6 +146,7 @@ struct vow_http_response {
   size_t body_bytes;
   const char *allow;      /* static; of 405, for the header Allow; else NULL */
   uint32_t retry_after_s; /* 0: no such header */
+  uint32_t batch_max;     /* for the header Vow-Batch, on every answer; 0: no such header */
 };
 /* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,
  * also when memory is out (then without a body); the error is for logs. */
