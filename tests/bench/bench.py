@@ -2,7 +2,7 @@
 """Runs the bench: every scenario against the programs of one build.
 
 usage: bench.py --build FOLDER [--quick | --smoke] [--only NAME] [--json FILE] [--plot FILE]
-                [--folder FOLDER] [--keep] [--list]
+                [--folder FOLDER] [--keep] [--list] [--self-test]
 
 tests/bench/run.sh makes the build and calls this; README.md says what the figures mean.
 Exit code 1: something committed was lost, or a scenario could not be run to its end.
@@ -21,6 +21,7 @@ import plot
 import recovery
 import report
 import scenarios
+import self_test
 from processes import BenchError, Programs
 
 SCENARIOS = {
@@ -83,6 +84,9 @@ def arguments():
     parser.add_argument("--folder", type=pathlib.Path, help="for logs: on the disk to be measured")
     parser.add_argument("--keep", action="store_true", help="keep those logs")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument(
+        "--self-test", action="store_true", help="show that the durability check can fail"
+    )
     return parser.parse_args()
 
 
@@ -121,6 +125,10 @@ def main():
     settings.folder = (options.folder or settings.programs.build / "bench").resolve()
     settings.keep = options.keep
     settings.folder.mkdir(parents=True, exist_ok=True)
+    if options.self_test:
+        failures = self_test.durability_check(settings)
+        print("\n".join(failures) or "every damage was noticed")
+        return 1 if failures else 0
     where = machine()
     found, failures = run_all(settings, options.only or SCENARIOS)
     figures = {}

@@ -3,7 +3,7 @@
 import signal
 import time
 
-from processes import wait_until
+from processes import BenchError, wait_until
 from world import World
 
 HOUR_MS = 3600000
@@ -96,6 +96,8 @@ def kill(settings):
         participants[0].kill()
         participants[0].again()
         run = load.result(settings.load_deadline_s)
+        if min(answered) == 0 or run["committed"] <= sum(answered) or run["broken"] == 0:
+            raise BenchError(f"the kills did not fall into the run: {answered}, {run}")
         return {
             "check": world.check(),
             "committed_before": answered[0],

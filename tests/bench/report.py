@@ -75,7 +75,7 @@ def runs_of(part):
             for who in ("prototype", "vow"):
                 if who in runs:
                     yield f"{who}, {count} {unit if count != '1' else unit.rstrip('es')}", runs[who]
-    for key in ("empty", "old", "alive", "dead"):
+    for key in ("empty", "old", "alive", "dead", "hung"):
         if key in part:
             yield key, part[key]
 
@@ -119,7 +119,6 @@ def text(result):
     lines = []
     for name, part in result["scenarios"].items():
         lines += scenario(name, part)
-    lines += ["", f"== figures ({result['size']} run)"]
     rows = [
         (key, number(result["figures"][key]), f"{sign} {number(goal)}",
          "yes" if result["goals"][key] else "no", what)
@@ -127,6 +126,7 @@ def text(result):
         if key in result["figures"]
     ]  # fmt: skip
     if rows:
+        lines += ["", f"== figures ({result['size']} run)"]
         lines += table(("", "measured", "goal", "met", "what"), rows)
     if result["size"] != "full":
         lines.append("These come from tiny runs: they prove that the bench works, and nothing else.")

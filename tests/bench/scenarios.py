@@ -5,6 +5,7 @@ Where two things are compared, their runs alternate, and the ratio is the median
 neighbours: a machine that is busy with something else for a while spoils a pair, not the figure.
 """
 
+import signal
 import statistics
 import subprocess
 
@@ -12,7 +13,7 @@ from processes import BenchError, wait_until
 from world import World
 
 BRANCHES = (1, 2, 4, 8, 16, 32)
-OPEN_BYTES_FROM = 1000  # with fewer, one page of the allocator more or less is all that is seen
+ROUNDS_ALONE = 3  # where nothing is compared
 SIDE_CLIENTS = 8
 
 
@@ -74,8 +75,8 @@ def floor(settings):
 # ---- transactions ----
 
 
-def beside_prototype(settings, world, clients, rounds):
-    """Pairs of runs, prototype and vow, and the forced write that the ratio of latencies needs."""
+def beside_prototype(world, clients, rounds):
+    """Pairs of runs, prototype and vow, by the number of clients."""
     prototype, answerers = world.prototype()
     participants = world.make_participants()
     vowd = world.vowd()
@@ -96,7 +97,7 @@ def oneshot(settings):
         for number in range(settings.rounds):
             ms = int(500 * settings.window_s)
             syncs.append(world.floor("sync", ms, world.folder / f"sync-{number}.db")["p50_us"])
-        runs = beside_prototype(settings, world, settings.clients, settings.rounds)
+        runs = beside_prototype(world, settings.clients, settings.rounds)
         check = world.check()
     sync_us = statistics.median(syncs)
     one, many = runs[min(runs)], runs[64]
@@ -134,7 +135,7 @@ def simple(settings, name, clients, sqlite=False, **options):
         for count in clients:
             runs = [
                 world.measure(vowd, participants, count, **options)
-                for _ in range(settings.rounds)
+                for _ in range(min(settings.rounds, ROUNDS_ALONE))
             ]
             found[str(count)] = {"vow": median_run(runs)}
         return {"check": world.check(), "clients": found}
@@ -219,46 +220,61 @@ def open_transactions(settings):
             found[str(target)] = {"rss_growth_bytes": grown, "bytes_each": grown / target}
         measured = found[str(total)]["bytes_each"]
         run = world.measure(vowd, participants, 64)
-        # These stay open for an hour; that they are is no loss.
-        vowd.stop()
+        wait_until(lambda: vowd.open() == total, "all others end")
         return {
+            # What nobody asked to commit is forgotten with the daemon: presumed aborted.
+            "check": world.check(settled=False),
             "open": found,
             "throughput_with_all_open": run["per_second"],
             "figures": {"bytes_per_open_transaction": measured},
         }
 
 
+def beside_eighth(world, vowd, healthy):
+    """A measured run over the healthy ones, while some clients name the eighth participant now and
+    then."""
+    settings = world.settings
+    side = world.start_load(
+        vowd, [healthy[0], world.participants[8]], clients=SIDE_CLIENTS, pause=100, timeout=500,
+        tolerant=True, duration=int(1000 * settings.run_s),
+    )
+    run = world.measure(vowd, healthy, 64)
+    run["beside"] = side.result(settings.load_deadline_s)
+    return run
+
+
+def troubled(world, vowd, healthy, trouble, mend):
+    """The same while the eighth is in trouble."""
+    trouble()
+    run = beside_eighth(world, vowd, healthy)
+    mend()
+    if run["beside"]["refused"] == 0:
+        raise BenchError("a participant was dead, and nothing was refused")
+    wait_until(lambda: vowd.open() == 0, "what named the dead one ends", 120, 0.1)
+    return run
+
+
 def dead_participant(settings):
     """Transactions over seven participants, while others name an eighth: alive, then dead."""
     with World(settings, "dead") as world:
-        *healthy, eighth = world.make_participants(8)
+        healthy = world.make_participants(8)[:7]
         vowd = world.vowd()
 
-        def run():
-            side = world.start_load(
-                vowd, [healthy[0], world.participants[8]], clients=SIDE_CLIENTS, pause=100,
-                timeout=500, tolerant=True, duration=int(1000 * settings.run_s),
+        def eighth(number):
+            return lambda: world.participants[8].signal(number)
+
+        pairs = []
+        for _ in range(settings.rounds):
+            alive = beside_eighth(world, vowd, healthy)
+            dead = troubled(
+                world, vowd, healthy, world.participants[8].kill, world.participants[8].again
             )
-            measured = world.measure(vowd, healthy, 64)
-            measured["beside"] = side.result(settings.load_deadline_s)
-            return measured
-
-        def alive():
-            return run()
-
-        def dead():
-            world.participants[8].kill()
-            measured = run()
-            world.participants[8].again()
-            if measured["beside"]["refused"] == 0:
-                raise BenchError(f"{eighth.name} was dead and nothing was refused")
-            wait_until(lambda: vowd.open() == 0, "what named the dead one ends", 120, 0.1)
-            return measured
-
-        pairs = [(alive(), dead()) for _ in range(settings.rounds)]
+            pairs.append((alive, dead))
+        hung = troubled(world, vowd, healthy, eighth(signal.SIGSTOP), eighth(signal.SIGCONT))
         return {
             "check": world.check(),
             "alive": median_run([a for a, _ in pairs]),
             "dead": median_run([b for _, b in pairs]),
+            "hung": hung,
             "figures": {"dead_participant_ratio": ratio(pairs, per_second)},
         }
