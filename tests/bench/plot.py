@@ -1,5 +1,7 @@
 """The plot of one-shot transactions over clients, as SVG made by hand."""
 
+from math import ceil, floor, log10
+
 WIDTH, HEIGHT, GAP = 460, 300, 90
 LEFT, TOP, BOTTOM = 70, 56, 70
 COLOURS = {"vow": "#0b6e4f", "prototype": "#8a8f98"}
@@ -23,7 +25,8 @@ class Panel:
         self.clients, self.log = clients, log
         if log:
             low, high = min(values), max(values)
-            self.ticks = [10.0**e for e in range(-3, 6) if low / 10 < 10.0**e < high * 10]
+            first, last = floor(log10(low)), ceil(log10(high) + 1e-9)
+            self.ticks = [10.0**power for power in range(first, last + 1)]
         else:
             self.ticks = steps(max(values))
         self.parts = []
@@ -34,8 +37,6 @@ class Panel:
 
     def y(self, value):
         if self.log:
-            from math import log10
-
             low, high = log10(self.ticks[0]), log10(self.ticks[-1])
             part = (log10(value) - low) / (high - low)
         else:
@@ -72,7 +73,10 @@ class Panel:
     def label(self, values, colour):
         """The values themselves, above their points."""
         for count, value in values.items():
-            self.text(self.x(count), self.y(value) - 9, f"{value:,.0f}", extra=f'fill="{colour}"')
+            halo = 'stroke="white" stroke-width="4" paint-order="stroke"'
+            self.text(
+                self.x(count), self.y(value) - 9, f"{value:,.0f}", extra=f'fill="{colour}" {halo}'
+            )
 
 
 def legend(entries):
@@ -101,14 +105,14 @@ def svg(clients):
     times = [v for lines in (p50, p99) for line in lines.values() for v in line.values()]
     right = Panel(1, counts, times, True)
     left.axes("transactions a second")
-    right.axes("latency, ms")
+    right.axes("latency, ms (p50 and p99)")
     for who, colour in COLOURS.items():
         left.line(rates[who], colour)
         left.label(rates[who], colour)
         right.line(p50[who], colour)
         right.line(p99[who], colour, dashed=True)
     entries = [(who, colour, False) for who, colour in COLOURS.items()]
-    entries += [(f"{who}, p99 (plain: p50)", colour, True) for who, colour in COLOURS.items()]
+    entries += [("latency: p50", "#22262b", False), ("latency: p99", "#22262b", True)]
     width, height = LEFT + 2 * WIDTH + GAP + 30, TOP + HEIGHT + BOTTOM + 24
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
