@@ -5,8 +5,8 @@
  *          [--branches N] [--clients N] [--accounts N] [--warmup MS] [--duration MS] [--count N]
  *          [--timeout MS] [--pause MS] [--tolerant] [--ids FILE]
  *
- * Prints "begin" and "end" when the measured window does, then one JSON object. Exit code 1: an
- * answer was not as it must be. See load.h.
+ * Prints "begin" and "end" when the measured window does, then one JSON object. SIGTERM ends the
+ * window. Exit code 1: an answer was not as it must be. See load.h.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -14,6 +14,13 @@
 #include <sys/resource.h>
 
 #include "load.h"
+
+static volatile sig_atomic_t stop;
+
+static void on_stop(int number) {
+  (void)number;
+  stop = 1;
+}
 
 static int usage(void) {
   fputs("usage: load --connect HOST:PORT --mode MODE --participant URL ... (see load.c)\n", stderr);
@@ -31,7 +38,7 @@ static bool read_mode(const char *word, enum load_mode *out) {
 }
 
 static bool take_option(struct load_options *options, int letter, const char *value) {
-  uint64_t number = strtoull(value ? value : "0", NULL, 10);
+  uint64_t number = strtoull(value, NULL, 10);
   switch (letter) {
     case 'h':
       options->host = value;
@@ -86,9 +93,9 @@ static bool read_options(struct load_options *options, int count, char **argumen
       {"ids", required_argument, NULL, 'i'},      {"participant", required_argument, NULL, 'p'},
       {"pause", required_argument, NULL, 'P'},    {NULL, 0, NULL, 0},
   };
-  *options = (struct load_options){.branches = 2, .clients = 1, .accounts = 1000000};
+  *options = (struct load_options){.branches = 2, .clients = 1, .accounts = 1000000, .stop = &stop};
   for (int letter; (letter = getopt_long(count, arguments, "", table, NULL)) != -1;) {
-    if (!take_option(options, letter, optarg)) return false;
+    if (!take_option(options, letter, optarg ? optarg : "")) return false;
   }
   return optind == count && options->host && options->participant_count > 0 &&
          options->branches >= 1 && options->branches <= BRANCHES_MAX && options->clients >= 1 &&
@@ -134,6 +141,7 @@ int main(int count, char **arguments) {
   static struct load_result result; /* large */
   struct load_options options;
   if (!read_options(&options, count, arguments)) return usage();
+  signal(SIGTERM, on_stop);
   if (!load_run(&options, &result)) {
     perror("load");
     return 1;

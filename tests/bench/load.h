@@ -9,6 +9,7 @@
 #ifndef VOW_BENCH_LOAD_H
 #define VOW_BENCH_LOAD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,8 +38,9 @@ struct load_options {
   unsigned pause_ms;                      /* of a client between two transactions */
   uint64_t warmup_ms, duration_ms, count; /* 0: no bound */
   enum load_mode mode;
-  bool tolerant; /* refusals and broken connections are counted, not an error */
-  FILE *ids;     /* ids of what was answered committed, one a line; or NULL */
+  const volatile sig_atomic_t *stop; /* set: the window ends now */
+  bool tolerant;                     /* refusals and broken connections are counted, not an error */
+  FILE *ids;                         /* ids of what was answered committed, one a line; or NULL */
 };
 
 /* ---- load_request.c ---- */

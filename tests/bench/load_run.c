@@ -187,7 +187,7 @@ static bool advance(struct run *run) {
     run->end_ns =
         options->duration_ms ? run->begin_ns + options->duration_ms * 1000000 : UINT64_MAX;
   }
-  if (run->phase == WINDOW && (all || now >= run->end_ns)) enter(run, DRAIN);
+  if (run->phase == WINDOW && (all || *options->stop || now >= run->end_ns)) enter(run, DRAIN);
   if (run->phase == DRAIN && now > run->end_ns + DRAIN_NS) {
     run->result->errors += run->busy;
     return false;

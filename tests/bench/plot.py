@@ -44,7 +44,9 @@ class Panel:
         return TOP + HEIGHT * (1 - part)
 
     def text(self, x, y, text, anchor="middle", extra=""):
-        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {extra}>{text}</text>')
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {extra}>{text}</text>'
+        )
 
     def axes(self, title):
         for tick in self.ticks:
@@ -67,7 +69,8 @@ class Panel:
         )
         for count, value in values.items():
             self.parts.append(
-                f'<circle cx="{self.x(count):.1f}" cy="{self.y(value):.1f}" r="3.4" fill="{colour}"/>'
+                f'<circle cx="{self.x(count):.1f}" cy="{self.y(value):.1f}" r="3.4"'
+                f' fill="{colour}"/>'
             )
 
     def label(self, values, colour):
@@ -84,7 +87,8 @@ def legend(entries):
     for text, colour, dashed in entries:
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         parts.append(
-            f'<line x1="{x}" x2="{x + 28}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2.2"{dash}/>'
+            f'<line x1="{x}" x2="{x + 28}" y1="{y}" y2="{y}" stroke="{colour}"'
+            f' stroke-width="2.2"{dash}/>'
             f'<text x="{x + 36}" y="{y + 4}">{text}</text>'
         )
         x += 60 + 7 * len(text)

@@ -129,5 +129,5 @@ def text(result):
         lines += ["", f"== figures ({result['size']} run)"]
         lines += table(("", "measured", "goal", "met", "what"), rows)
     if result["size"] != "full":
-        lines.append("These come from tiny runs: they prove that the bench works, and nothing else.")
+        lines.append("These are of tiny runs: they prove that the bench works, and nothing else.")
     return "\n".join(lines)

@@ -4,7 +4,8 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: tests/bench/run.sh [--quick] [--only NAME] [--json FILE] [--plot FILE] [--folder FOLDER] [--keep]
+usage: tests/bench/run.sh [--quick] [--only NAME] [--json FILE] [--plot FILE] [--folder FOLDER]
+                          [--keep]
 
   (nothing)        everything, as it counts: some twenty minutes on two processors
   --quick          everything, tiny: proves that the bench works, its figures mean nothing

@@ -13,6 +13,7 @@ from processes import BenchError, wait_until
 from world import World
 
 BRANCHES = (1, 2, 4, 8, 16, 32)
+OPEN = (1, 10, 100, 1000, 10000)  # and as many as are asked for
 ROUNDS_ALONE = 3  # where nothing is compared
 SIDE_CLIENTS = 8
 
@@ -208,7 +209,7 @@ def open_transactions(settings):
         world.load(vowd, participants, clients=64, count=2000)  # buffers that stay are there now
         wait_until(lambda: vowd.open() == 0, "the first ones end")
         base, found, total = vowd.rss_bytes(), {}, 0
-        for target in (n for n in (1, 10, 100, 1000, 10000, 100000) if n <= settings.open):
+        for target in sorted({n for n in OPEN if n < settings.open} | {settings.open}):
             more = target - total
             world.load(
                 vowd, participants, mode="hold", clients=min(64, more), count=more, timeout=3600000

@@ -7,6 +7,8 @@ import statistics
 import durability
 from processes import BenchError, Process, Server, Vowd, wait_until
 
+WINDOW_MAX_S = 60.0
+
 
 class Participant(Server):
     """A bench participant, with what is needed to start it again."""
@@ -118,20 +120,32 @@ class World:
         load = self.start_load(coordinator, participants, **options)
         return load.result(self.settings.load_deadline_s)
 
-    def measure(self, coordinator, participants, clients, window_s=None, **options):
-        """A run of the load generator, with what each process used during its window."""
-        settings = self.settings
-        window_ms = int(1000 * (window_s or settings.window_s))
-        options = {"warmup": int(1000 * settings.warmup_s), "duration": window_ms, **options}
-        load = self.start_load(coordinator, participants, clients=clients, **options)
+    def measure(self, coordinator, participants, clients, **options):
+        """A run of the load generator, with what each process used during its window. A window in
+        which nothing ended, on a slow machine, is made longer and measured again."""
+        window_s = self.settings.window_s
+        while True:
+            run = self._measure(coordinator, participants, clients, window_s, options)
+            if run["transactions"] > 0:
+                return run
+            window_s *= 4
+            if window_s > WINDOW_MAX_S:
+                raise BenchError(f"nothing was committed in {window_s / 4:.1f} s")
+
+    def _measure(self, coordinator, participants, clients, window_s, options):
+        deadline_s = self.settings.load_deadline_s
+        options = {
+            "warmup": int(1000 * self.settings.warmup_s),
+            "duration": int(1000 * window_s),
+            "clients": clients,
+            **options,
+        }
+        load = self.start_load(coordinator, participants, **options)
         load.expect("begin")
         before = sample(coordinator, participants, load)
-        load.expect("end", settings.load_deadline_s)
+        load.expect("end", deadline_s)
         after = sample(coordinator, participants, load)
-        figures = load.result(settings.load_deadline_s)
-        if figures["transactions"] == 0:
-            raise BenchError(f"nothing was committed in {window_ms} ms: {load.said()}")
-        return {**figures, **difference(before, after)}
+        return {**load.result(deadline_s), **difference(before, after)}
 
     # ---- the end ----
 
