@@ -75,7 +75,7 @@ def runs_of(part):
             for who in ("prototype", "vow"):
                 if who in runs:
                     yield f"{who}, {count} {unit if count != '1' else unit.rstrip('es')}", runs[who]
-    for key in ("empty", "old", "alive", "dead", "hung"):
+    for key in ("empty", "old", "purging", "alive", "dead", "hung"):
         if key in part:
             yield key, part[key]
 

@@ -192,11 +192,16 @@ def history(settings):
             lambda: world.measure(young, participants, 64),
             lambda: world.measure(old, participants, 64),
         )
+        old.stop()
+        old = world.vowd_again(old, retention_count=count)
+        wait_until(old.ready, "it is ready again")
+        purging = world.measure(old, participants, 64)
         return {
             "check": world.check(),
             "transactions": count,
             "empty": median_run([a for a, _ in pairs]),
             "old": median_run([b for _, b in pairs]),
+            "purging": purging,
             "figures": {"history_ratio_1m": ratio(pairs, per_second)},
         }
 
