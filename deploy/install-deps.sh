@@ -3,6 +3,7 @@
 #   build   to compile vowd, vowctl, libvow and the examples
 #   demo    what ./deploy/quickstart.sh needs beyond that
 #   test    what ./tests/run.sh needs beyond that
+#   bench   what ./tests/bench/run.sh needs beyond that
 # Asks dpkg first, so that a machine that has everything needs neither the network nor root.
 set -euo pipefail
 
@@ -16,8 +17,10 @@ packages_of() {
     test)
       echo libcmocka-dev libjansson-dev clang-format clang-tidy valgrind shellcheck sqlite3 \
         python3 python3-venv python3-pytest python3-yaml python3-jsonschema ;;
+    bench)
+      echo python3 ;;
     *)
-      echo "install-deps.sh: no set is named '$1'; there are: build, demo, test" >&2
+      echo "install-deps.sh: no set is named '$1'; there are: build, demo, test, bench" >&2
       return 1 ;;
   esac
 }
@@ -42,7 +45,7 @@ root_prefix() {
 
 main() {
   local set list package prefix wanted=() missing=()
-  [ $# -gt 0 ] || { echo "usage: install-deps.sh build|demo|test ..." >&2; return 2; }
+  [ $# -gt 0 ] || { echo "usage: install-deps.sh build|demo|test|bench ..." >&2; return 2; }
   for set in "$@"; do
     list=$(packages_of "$set")
     read -ra list <<<"$list"

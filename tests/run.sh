@@ -50,7 +50,7 @@ build_suite() {
   case "$1" in
     all)
       build all -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=address,undefined \
-        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE= -DVOW_TIDY=ON ;;
+        -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE= -DVOW_TIDY=ON -DVOW_BENCH=ON ;;
     tsan)
       build tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DVOW_SANITIZE=thread \
         -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE=tsan ;;

@@ -45,9 +45,10 @@ def tidy_one(root, build, source):
 
 
 def check_tidy(root, build, jobs):
-    """Every product source that this build compiles, in parallel."""
+    """Every source of the product, and of the bench, that this build compiles, in parallel."""
     commands = json.loads((build / "compile_commands.json").read_text())
     folders = [root / folder for folder in SOURCE_FOLDERS if folder != "tests"]
+    folders.append(root / "tests" / "bench")
     sources = sorted(
         {
             entry["file"]
