@@ -26,13 +26,22 @@ static void put_escape(struct vow_buf *buf, unsigned char c) {
   }
 }
 
+/* ASCII that stands for itself: nearly everything that is written. */
+static bool is_plain(unsigned char c) {
+  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
   size_t plain = 0; /* what is before i from here on can be copied as it is */
 
   vow_buf_append(buf, "\"", 1);
   for (size_t i = 0; i < bytes;) {
+    if (is_plain((unsigned char)text[i])) {
+      i++;
+      continue;
+    }
     size_t sequence = vow_utf8_sequence(text + i, bytes - i);
-    if (sequence > 0 && (unsigned char)text[i] >= 0x20 && text[i] != '"' && text[i] != '\\') {
+    if (sequence > 1) {
       i += sequence;
       continue;
     }
@@ -108,9 +117,16 @@ void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const char *json, size_
 }
 
 void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value) {
+  char text[20];
+  size_t at = sizeof text;
+
   if (w->buf->error != VOW_OK) return;
   put_prefix(w, key);
-  vow_buf_printf(w->buf, "%" PRIu64, value);
+  do {
+    text[--at] = (char)('0' + value % 10);
+    value /= 10;
+  } while (value > 0);
+  vow_buf_append(w->buf, text + at, sizeof text - at);
 }
 
 void vow_jsonw_int(struct vow_jsonw *w, const char *key, int64_t value) {
@@ -145,6 +161,10 @@ static void date_of_days(uint64_t days, unsigned *year, unsigned *month, unsigne
   *year = (unsigned)(year_of_era + era * 400) + (*month <= 2 ? 1 : 0);
 }
 
+static void put_digits(char *text, int digits, unsigned value) {
+  for (; digits > 0; value /= 10) text[--digits] = (char)('0' + value % 10);
+}
+
 void vow_jsonw_time(struct vow_jsonw *w, const char *key, uint64_t unix_ms) {
   static const uint64_t last_ms = UINT64_C(253402300799999); /* RFC 3339 ends with the year 9999 */
   unsigned year, month, day;
@@ -154,6 +174,13 @@ void vow_jsonw_time(struct vow_jsonw *w, const char *key, uint64_t unix_ms) {
   date_of_days(unix_ms / 86400000, &year, &month, &day);
   unsigned ms = (unsigned)(unix_ms % 86400000);
   put_prefix(w, key);
-  vow_buf_printf(w->buf, "\"%04u-%02u-%02uT%02u:%02u:%02u.%03uZ\"", year, month, day, ms / 3600000,
-                 ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+  char text[] = "\"0000-00-00T00:00:00.000Z\"";
+  put_digits(text + 1, 4, year);
+  put_digits(text + 6, 2, month);
+  put_digits(text + 9, 2, day);
+  put_digits(text + 12, 2, ms / 3600000);
+  put_digits(text + 15, 2, ms / 60000 % 60);
+  put_digits(text + 18, 2, ms / 1000 % 60);
+  put_digits(text + 21, 3, ms % 1000);
+  vow_buf_append(w->buf, text, sizeof text - 1);
 }
