@@ -208,6 +208,16 @@ void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *confi
 
 /* ---- queueing ---- */
 
+/* A branch that was settled by hand has not acknowledged, so its participant may still come back
+ * and ask. Were the commit purged by then, it would be told that it was presumably aborted. */
+static bool may_be_asked_for(const struct vow_txn *txn) {
+  if (txn->state != VOW_TXN_COMMITTED) return false; /* what is open is not purged */
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    if (txn->branches[i].resolved) return true;
+  }
+  return false;
+}
+
 static enum vow_error encode(struct log_entry *entry, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.log.txn;
   struct vow_jsonw w;
@@ -225,7 +235,7 @@ static enum vow_error encode(struct log_entry *entry, const struct vow_action *a
   entry->position = action->u.log.position;
   entry->state = (int)txn->state;
   entry->heuristic = (int)txn->heuristic;
-  entry->kept = txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten;
+  entry->kept = (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten) || may_be_asked_for(txn);
   entry->created_ms = txn->created_ms;
   entry->ended_ms = txn->ended_ms;
   return VOW_OK;

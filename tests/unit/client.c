@@ -244,6 +244,32 @@ static void without_an_answer_the_outcome_is_unknown(void **state) {
   assert_int_equal(vow_error_class(VOW_E_OUTCOME_UNKNOWN), VOW_CLASS_RETRY);
 }
 
+/* A coordinator that dies over a request on a kept connection has perhaps done it, although the
+ * connection that curl makes at once for a second try is refused. */
+static void a_kept_connection_hides_no_first_try(void **state) {
+  (void)state;
+  struct vow_transaction *begun = NULL;
+  SCRIPT({201, TRANSACTION, 0}, {-2, NULL, 0});
+  vow_client_set_timeout(client, 300);
+  assert_int_equal(vow_begin(client, 0, &begun), VOW_OK);
+  assert_int_equal(vow_commit(begun), VOW_E_OUTCOME_UNKNOWN);
+  assert_int_equal(client_server_asked(&server), 2);
+  assert_int_equal(server.connection_count, 1);
+  assert_int_equal(vow_commit(transaction), VOW_E_UNREACHABLE); /* this one was never sent */
+  vow_transaction_free(begun);
+}
+
+/* A transaction that was purged before its lost answer could be asked for may have committed: the
+ * request is not called wrong, now or later, and asking on is left to the caller. */
+static void what_was_purged_meanwhile_may_have_committed(void **state) {
+  (void)state;
+  SCRIPT({0, NULL, 0}, {404, PROBLEM("unknown-transaction", "it may have committed"), 0});
+  assert_int_equal(vow_commit(transaction), VOW_E_OUTCOME_UNKNOWN);
+  says("it may have committed");
+  assert_int_equal(client_server_asked(&server), 2);
+  assert_int_equal(vow_commit(transaction), VOW_E_OUTCOME_UNKNOWN);
+}
+
 /* A coordinator that asks for patience longer than the timeout is not waited for. */
 static void retry_after_is_respected(void **state) {
   (void)state;
@@ -398,6 +424,8 @@ int main(void) {
       TEST(commit_tells_why_not),
       TEST(a_lost_reply_is_asked_for_again),
       TEST(without_an_answer_the_outcome_is_unknown),
+      TEST(a_kept_connection_hides_no_first_try),
+      TEST(what_was_purged_meanwhile_may_have_committed),
       TEST(retry_after_is_respected),
       TEST(abort_has_three_ends),
       TEST(call_passes_the_answer_on),

@@ -73,7 +73,8 @@ VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const ch
 
 /* Blocks: until the outcome is known, at most the timeout. VOW_OK: committed, durably. ABORTED:
  * aborted; vow_transaction_error says why. HEURISTIC: a participant broke its promise; an operator
- * sees it, too. OUTCOME_UNKNOWN: ask again. */
+ * sees it, too. OUTCOME_UNKNOWN: ask again; if the sentence says that the coordinator no longer
+ * knows, its history was purged before it could be asked, and only the participants know. */
 VOW_PUBLIC enum vow_error vow_commit(struct vow_transaction *transaction) VOW_MUST_CHECK;
 /* VOW_OK: aborted, or will be as nothing else is possible. ILLEGAL_STATE: it is committed.
  * OUTCOME_UNKNOWN, UNREACHABLE: if nobody ever asks again it aborts at its timeout. */
