@@ -366,17 +366,14 @@ static void finish(struct transfer *t, CURLcode code) {
   char *content_type = NULL;
   long status = 0;
   struct vow_sender_answer answer = {.why = why, .content_type = "", .header = "", .body = ""};
-
   if (code == CURLE_OK) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &content_type);
     answer.status = (int)status;
     if (content_type != NULL) answer.content_type = content_type;
     struct curl_header *header = NULL;
-    if (t->ask_header != NULL &&
-        curl_easy_header(t->easy, t->ask_header, 0, CURLH_HEADER, -1, &header) == CURLHE_OK) {
-      answer.header = header->value;
-    }
+    (void)curl_easy_header(t->easy, t->ask_header, 0, CURLH_HEADER, -1, &header);
+    if (header != NULL) answer.header = header->value;
     if (t->answer.size > 0) answer.body = t->answer.data;
     answer.body_bytes = t->answer.size;
   } else {
