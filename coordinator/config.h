@@ -68,7 +68,7 @@
   X(NUMBER, limits_waiters, "64", 1, 100000, true, \
     "Clients that wait for the outcome of one transaction.") \
   X(NUMBER, limits_inflight_per_endpoint, "16", 1, 10000, true, \
-    "Requests under way to one participant at once.") \
+    "Requests under way to one participant at once. To one that takes batches there are fewer, but while it is slow.") \
   X(NUMBER, limits_metadata_bytes, "4096", 2, 65536, true, \
     "A transaction's metadata as compact JSON.") \
   X(NUMBER, limits_history, "200", 10, 10000, true, \

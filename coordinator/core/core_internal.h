@@ -268,6 +268,8 @@ void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint);
 /* A request of `epoch` came back, with the offer to take so many messages at once (0: none). */
 void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                             uint32_t batch_max);
+/* It did not take a batch: it gets none until it has been down and is back up. */
+void core_endpoint_refused_batch(struct core_endpoint *endpoint);
 void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                           const char *error);
 

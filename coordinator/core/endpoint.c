@@ -146,6 +146,11 @@ void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
   }
 }
 
+void core_endpoint_refused_batch(struct core_endpoint *endpoint) {
+  endpoint->batch_refused = true;
+  endpoint->batch_max = 1; /* at once: the answer may be of an older epoch, which offers nothing */
+}
+
 void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                             uint32_t batch_max) {
   if (epoch == endpoint->epoch) {

@@ -384,7 +384,7 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
     core_touch(core, task->txn);
     if (core_task_message(task, &due)) hear(core, task, &answer);
     if (kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
-    if (kind == VOW_REPLY_NOT_A_BATCH) endpoint->batch_refused = true;
+    if (kind == VOW_REPLY_NOT_A_BATCH) core_endpoint_refused_batch(endpoint);
   }
   if (down == NULL) {
     core_endpoint_answered(core, endpoint, request->epoch, event->u.reply.batch_max);

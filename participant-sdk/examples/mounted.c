@@ -23,7 +23,7 @@
 #include <vow/client.h>
 #include <vow/participant.h>
 
-#define BODY_BYTES_MAX 65536
+#define BODY_BYTES_MAX (512 * 1024) /* as much as a batch may have */
 #define ORDERS_MAX     1000
 
 static struct vow_participant *participant;
@@ -75,19 +75,23 @@ struct request {
   int too_large;
 };
 
+/* `batch_max` is what vow offers with each of its answers; 0: nothing. */
 static enum MHD_Result reply(struct MHD_Connection *connection, int status, const char *type,
-                             const char *body, size_t bytes) {
+                             const char *body, size_t bytes, unsigned batch_max) {
+  char offer[16];
   struct MHD_Response *response =
       MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
   if (!response) return MHD_NO;
-  MHD_add_response_header(response, "Content-Type", type);
+  if (type) MHD_add_response_header(response, "Content-Type", type);
+  snprintf(offer, sizeof offer, "%u", batch_max);
+  if (batch_max > 0) MHD_add_response_header(response, "Vow-Batch", offer);
   enum MHD_Result result = MHD_queue_response(connection, (unsigned)status, response);
   MHD_destroy_response(response);
   return result;
 }
 
 static enum MHD_Result say(struct MHD_Connection *connection, int status, const char *text) {
-  return reply(connection, status, "text/plain", text, strlen(text));
+  return reply(connection, status, "text/plain", text, strlen(text), 0);
 }
 
 static const char *header(struct MHD_Connection *connection, const char *name) {
@@ -107,8 +111,8 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, const char *
   };
   enum vow_error error = vow_participant_handle(participant, &asked, &answer);
   if (error) fprintf(stderr, "mounted: %s%s: %s\n", method, path, vow_error_text(error));
-  enum MHD_Result result =
-      reply(connection, answer.status, answer.content_type, answer.body, answer.body_bytes);
+  enum MHD_Result result = reply(connection, answer.status, answer.content_type, answer.body,
+                                 answer.body_bytes, answer.batch_max);
   vow_free(answer.body);
   return result;
 }
@@ -133,7 +137,7 @@ static enum MHD_Result list_orders(struct MHD_Connection *connection) {
   for (unsigned i = 0; i < order_count; i++) fprintf(list, "%s\n", orders[i]);
   pthread_mutex_unlock(&lock);
   fclose(list);
-  enum MHD_Result result = reply(connection, 200, "text/plain", text, bytes);
+  enum MHD_Result result = reply(connection, 200, "text/plain", text, bytes, 0);
   free(text);
   return result;
 }

@@ -533,6 +533,7 @@ static void play(uint64_t seed, unsigned troubles) {
   memset(&run, 0, sizeof(run));
   run.state = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
   run.w = world_new();
+  run.w->offer = (uint32_t)(seed % 3 * 3); /* batches, or none */
   run.w->long_run = true;
   run.troubles = (unsigned)draw(2 * SLOWNESS) & troubles;
   for (int step = 0; step < STEPS; step++) any_step();

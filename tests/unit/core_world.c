@@ -207,8 +207,9 @@ static void take_send(struct world *w, const struct vow_action *action) {
     if (message->one_phase) assert_true(commit_is_durable(w, txn->id, true));
     assert_true(message->type == VOW_MESSAGE_PREPARE ? message->timeout_ms > 0
                                                      : message->timeout_ms == 0);
-    world_line(w, "send %s t%u/%s%s", vow_message_type_name(message->type), number_of(w, txn->id),
-               message->branch->name, message->one_phase ? " one-phase" : "");
+    world_line(w, "%s %s t%u/%s%s", i == 0 ? "send" : "with", vow_message_type_name(message->type),
+               number_of(w, txn->id), message->branch->name,
+               message->one_phase ? " one-phase" : "");
   }
 }
 

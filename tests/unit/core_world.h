@@ -9,12 +9,14 @@
  *   yes(w, "b");               expect(w, "log! t1 committing");
  *   sync(w);                   expect(w, "answer #2 ok t1 committing", "send commit t1/a", …);
  *
- * "log!" is forced. Transactions are named t1, t2, … in the order in which they were begun, clients
- * #1, #2, … in the order in which they asked. "a b" are branches at http://a and http://b; "a+"
- * comes with a payload; "x@a+" is a branch x at http://a. The world fails the test by itself when
- * an action breaks a rule of core.h: a position that is not durable, a token answered twice, a
- * commit that is sent or told without a durable record, an id at or above the durable ceiling, a
- * watermark that passes something open.
+ * "log!" is forced. Where a participant offers batches (world.offer), the messages of one request
+ * are "send …" and then "with …"; the core hears of them when each has been answered. Transactions
+ * are named t1, t2, … in the order in which they were begun, clients #1, #2, … in the order in
+ * which they asked. "a b" are branches at http://a and http://b; "a+" comes with a payload; "x@a+"
+ * is a branch x at http://a. The world fails the test by itself when an action breaks a rule of
+ * core.h: a position that is not durable, a token answered twice, a commit that is sent or told
+ * without a durable record, an id at or above the durable ceiling, a watermark that passes
+ * something open.
  */
 #ifndef VOW_TEST_CORE_WORLD_H
 #define VOW_TEST_CORE_WORLD_H
@@ -44,6 +46,10 @@ struct world_send {
   uint32_t timeout_ms;
   bool one_phase;
   bool done;
+  /* its answer, which waits until the others of its request have theirs */
+  enum vow_reply_kind kind;
+  struct vow_message_reply answer;
+  bool lost;
 };
 
 struct world {
@@ -66,6 +72,7 @@ struct world {
   bool overruled[WORLD_TXNS_MAX];            /* an operator may have said otherwise */
   char trace[65536];
   size_t trace_bytes;
+  uint32_t offer;       /* messages that every participant takes at once; 0: it does not say */
   bool memory_is_short; /* allocations may fail: what fails is tried again, as a client would */
   bool long_run;        /* nobody reads the trace but after a failure: its newest part is kept */
 };
@@ -124,6 +131,8 @@ void refused(struct world *w, const char *branch);
 void unknown(struct world *w, const char *branch);
 void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
                  struct vow_message_reply message, bool lost);
+/* The same for all messages of the request that this branch is in. */
+void whole_batch(struct world *w, const char *branch, enum vow_reply_kind kind, bool lost);
 bool under_way(const struct world *w, const char *branch);
 
 /* Time passes, with a TICK at each deadline on the way. */

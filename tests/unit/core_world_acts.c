@@ -121,6 +121,8 @@ void cancel(struct world *w, uint64_t token) {
 
 /* ---- answers ---- */
 
+#define WORLD_BATCH_MAX 128
+
 static struct world_send *find_send(const struct world *w, const char *branch) {
   for (uint32_t i = 0; i < w->send_count; i++) {
     if (!w->sends[i].done && strcmp(w->sends[i].branch, branch) == 0) return &w->sends[i];
@@ -132,21 +134,46 @@ bool under_way(const struct world *w, const char *branch) {
   return find_send(w, branch) != NULL;
 }
 
-void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
-                 struct vow_message_reply message, bool lost) {
+/* All messages of a request are answered: the core hears of them. */
+static void reply_to_request(struct world *w, uint64_t request) {
   struct vow_event event = {.type = VOW_EVENT_REPLY};
+  uint32_t count = 0;
 
-  event.u.reply.request = send->request;
-  event.u.reply.count = 1;
-  event.u.reply.results = calloc(1, sizeof(*event.u.reply.results));
+  event.u.reply.request = request;
+  event.u.reply.batch_max = w->offer;
+  event.u.reply.results = calloc(WORLD_BATCH_MAX, sizeof(*event.u.reply.results));
   assert_non_null(event.u.reply.results);
-  event.u.reply.results[0].kind = kind;
-  event.u.reply.results[0].reply = message;
-  event.u.reply.results[0].not_delivered = lost;
-  if (kind != VOW_REPLY_ANSWERED) event.u.reply.results[0].error = "it failed";
-  send->done = true;
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    const struct world_send *send = &w->sends[i];
+    if (send->request != request) continue;
+    if (!send->done) break;
+    assert_true(count < WORLD_BATCH_MAX);
+    event.u.reply.results[count].kind = send->kind;
+    event.u.reply.results[count].reply = send->answer;
+    event.u.reply.results[count].not_delivered = send->lost;
+    if (send->kind != VOW_REPLY_ANSWERED) event.u.reply.results[count].error = "it failed";
+    count++;
+  }
+  event.u.reply.count = count;
   world_must(w, &event);
   free(event.u.reply.results);
+}
+
+static uint32_t missing(const struct world *w, uint64_t request) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    count += w->sends[i].request == request && !w->sends[i].done;
+  }
+  return count;
+}
+
+void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
+                 struct vow_message_reply message, bool lost) {
+  send->kind = kind;
+  send->answer = message;
+  send->lost = lost;
+  send->done = true;
+  if (missing(w, send->request) == 0) reply_to_request(w, send->request);
 }
 
 static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
@@ -155,6 +182,18 @@ static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
 
   if (send == NULL) fail_msg("nothing is under way to %s", branch);
   world_reply(w, send, kind, message, lost);
+}
+
+void whole_batch(struct world *w, const char *branch, enum vow_reply_kind kind, bool lost) {
+  const struct world_send *one = find_send(w, branch);
+
+  if (one == NULL) fail_msg("nothing is under way to %s", branch);
+  uint64_t request = one->request;
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    struct world_send *send = &w->sends[i];
+    if (send->request != request || send->done) continue;
+    world_reply(w, send, kind, (struct vow_message_reply){0}, lost);
+  }
 }
 
 void answer(struct world *w, const char *branch, enum vow_vote vote, enum vow_outcome outcome) {

@@ -7,12 +7,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "message.h"
+#include "batch.h"
 #include "url.h"
 
 void *__real_malloc(size_t bytes);
@@ -132,6 +133,46 @@ static bool decode_inquiry(void) {
   return error == VOW_OK;
 }
 
+/* Each message is read by itself; the second has a payload, as the first has. */
+static bool decode_batch(void) {
+  char text[1024], why[VOW_JSON_WHY_BYTES] = "";
+  const struct vow_json_node *messages = NULL;
+  struct vow_message message = {.branch = 99};
+  struct vow_json *document = NULL;
+
+  (void)snprintf(text, sizeof text,
+                 "{\"messages\":[{\"type\":\"prepare\",%s,{\"type\":\"prepare\",%s]}", TEXT + 1,
+                 TEXT + 1);
+  enum vow_error error = vow_batch_decode(text, strlen(text), &document, &messages, why);
+  if (error != VOW_OK) assert_null(document);
+  for (size_t i = 0; i < 2 && error == VOW_OK; i++) {
+    error = vow_batch_message_read(document, messages, i, &message, why);
+  }
+  if (error != VOW_OK) {
+    assert_int_equal(error, VOW_E_NO_MEMORY);
+    assert_true(strlen(why) > 5);
+  }
+  vow_json_free(document);
+  return error == VOW_OK;
+}
+
+static bool decode_batch_replies(void) {
+  static const char text[] =
+      "{\"replies\":[{\"status\":200,\"vote\":\"commit\"},{\"status\":500}]}";
+  const struct vow_json_node *replies = NULL;
+  struct vow_json *document = NULL;
+  char why[VOW_JSON_WHY_BYTES] = "";
+
+  enum vow_error error = vow_batch_replies_decode(text, strlen(text), 2, &document, &replies, why);
+  if (error != VOW_OK) {
+    assert_int_equal(error, VOW_E_NO_MEMORY);
+    assert_null(document);
+    assert_null(replies);
+  }
+  vow_json_free(document);
+  return error == VOW_OK;
+}
+
 static bool normalize_url(void) {
   char out[VOW_URL_BYTES_MAX + 1] = "before", why[100] = "";
 
@@ -181,6 +222,14 @@ static void decode_inquiry_without_memory(void **state) {
   (void)state;
   fail_each(decode_inquiry);
 }
+static void decode_batch_without_memory(void **state) {
+  (void)state;
+  fail_each(decode_batch);
+}
+static void decode_batch_replies_without_memory(void **state) {
+  (void)state;
+  fail_each(decode_batch_replies);
+}
 static void normalize_url_without_memory(void **state) {
   (void)state;
   fail_each(normalize_url);
@@ -197,6 +246,8 @@ int main(void) {
       cmocka_unit_test(decode_reply_without_memory),
       cmocka_unit_test(decode_problem_without_memory),
       cmocka_unit_test(decode_inquiry_without_memory),
+      cmocka_unit_test(decode_batch_without_memory),
+      cmocka_unit_test(decode_batch_replies_without_memory),
       cmocka_unit_test(normalize_url_without_memory),
       cmocka_unit_test(write_buffer_without_memory),
   };

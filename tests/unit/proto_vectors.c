@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "message.h"
+#include "batch.h"
 
 #define IDS_MAX 16
 
@@ -57,6 +57,67 @@ RUN_MESSAGE(prepare, VOW_MESSAGE_PREPARE)
 RUN_MESSAGE(commit, VOW_MESSAGE_COMMIT)
 RUN_MESSAGE(abort, VOW_MESSAGE_ABORT)
 RUN_MESSAGE(forget, VOW_MESSAGE_FORGET)
+
+/* All messages of a batch, which are read one by one. */
+static enum vow_error run_batch(const char *text, size_t bytes, struct vow_buf *again, char *why) {
+  static struct vow_message messages[VOW_BATCH_MESSAGES_MAX];
+  const struct vow_json_node *array = NULL;
+  struct vow_json *document = NULL;
+  struct vow_jsonw w;
+
+  enum vow_error error = vow_batch_decode(text, bytes, &document, &array, why);
+  if (error != VOW_OK) return error;
+  size_t count = vow_json_array_length(array);
+  vow_batch_begin(&w, again);
+  for (size_t i = 0; i < count && error == VOW_OK; i++) {
+    error = vow_batch_message_read(document, array, i, &messages[i], why);
+  }
+  for (size_t i = 0; i < count && error == VOW_OK; i++) {
+    vow_batch_message_write(&w, &messages[i], NULL);
+  }
+  if (error == VOW_OK) vow_batch_end(&w);
+  vow_json_free(document);
+  return error;
+}
+
+/* How many replies there are, for a coordinator that had sent as many messages. */
+static size_t count_replies(const char *text, size_t bytes) {
+  const struct vow_json_node *array = NULL;
+  char why[VOW_JSON_WHY_BYTES];
+  struct vow_json_object o;
+  struct vow_json *document = NULL;
+
+  if (vow_json_parse(&document, text, bytes, why) != VOW_OK) return 1;
+  vow_json_object_begin(&o, vow_json_root(document), NULL);
+  bool found = vow_json_get_array(&o, "replies", VOW_JSON_REQUIRED, SIZE_MAX, &array);
+  size_t count = found ? vow_json_array_length(array) : 1;
+  vow_json_free(document);
+  return count;
+}
+
+static enum vow_error run_batch_reply(const char *text, size_t bytes, struct vow_buf *again,
+                                      char *why) {
+  const struct vow_json_node *array = NULL;
+  struct vow_json *document = NULL;
+  struct vow_jsonw w;
+  size_t count = count_replies(text, bytes);
+
+  enum vow_error error = vow_batch_replies_decode(text, bytes, count, &document, &array, why);
+  if (error != VOW_OK) return error;
+  vow_batch_replies_begin(&w, again);
+  for (size_t i = 0; i < count && error == VOW_OK; i++) {
+    struct vow_batch_reply reply;
+    error = vow_batch_reply_read(array, i, VOW_MESSAGE_PREPARE, &reply, why);
+    if (error == VOW_OK && reply.status == 200) {
+      vow_batch_reply_write(&w, VOW_MESSAGE_PREPARE, &reply.reply);
+    } else if (error == VOW_OK) {
+      vow_batch_problem_write(&w, reply.problem, reply.detail);
+    }
+  }
+  if (error == VOW_OK) vow_batch_end(&w);
+  vow_json_free(document);
+  return error;
+}
 
 static enum vow_error run_inquiry(const char *text, size_t bytes, struct vow_buf *again,
                                   char *why) {
@@ -121,6 +182,8 @@ static const struct kind {
     {"commit-reply", run_commit_reply, true},
     {"abort-reply", run_abort_reply, true},
     {"forget-reply", run_forget_reply, true},
+    {"batch", run_batch, false},
+    {"batch-reply", run_batch_reply, true},
     {"inquiry", run_inquiry, false},
     {"inquiry-reply", run_inquiry_reply, true},
     {"outcome", run_outcome, true},
@@ -219,9 +282,13 @@ static void invalid_vectors(void **state) {
 /* A valid vector cut off anywhere is refused: there is no place where it would read as something
  * else. */
 static void cut_off_vectors_are_refused(void **state) {
-  static const char *const files[] = {
-      "prepare.payload-object.json", "prepare-reply.one-phase-committed.json",
-      "commit-reply.heuristic-abort.json", "inquiry-reply.each.json", "problem.full.json"};
+  static const char *const files[] = {"prepare.payload-object.json",
+                                      "prepare-reply.one-phase-committed.json",
+                                      "commit-reply.heuristic-abort.json",
+                                      "inquiry-reply.each.json",
+                                      "problem.full.json",
+                                      "batch.each.json",
+                                      "batch-reply.mixed.json"};
   (void)state;
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
     struct vow_buf text, cut;

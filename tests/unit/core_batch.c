@@ -1,0 +1,427 @@
+/*
+ * Batches: what queues up for an endpoint leaves as one request where the participant offers that,
+ * nothing waits for company, one slow request does not hold up the rest, and what goes wrong with a
+ * batch costs no message more than its time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+#define URL      "http://a"
+#define PATIENCE 10 /* CORE_PATIENCE_MS */
+#define SLOTS    2  /* CORE_SLOTS_MIN */
+
+static void set_slots_max(struct world *w, uint32_t max) {
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+  w->config.inflight_per_endpoint_max = max;
+  world_must(w, &event);
+}
+
+static int setup(void **state) {
+  struct world *w = world_new();
+  set_slots_max(w, 8);
+  w->offer = 16;
+  *state = w;
+  return 0;
+}
+
+static int teardown(void **state) {
+  world_free(*state);
+  return 0;
+}
+
+static struct vow_endpoint_view view(const struct world *w) {
+  struct vow_endpoint_view out;
+
+  for (uint32_t i = 0; vow_core_endpoint_at(w->core, i, w->now_ms, &out); i++) {
+    if (strcmp(out.url, URL) == 0) return out;
+  }
+  fail_msg("no endpoint %s", URL);
+  return out;
+}
+
+static void name(char out[16], uint32_t n) {
+  (void)snprintf(out, 16, "a%u", n);
+}
+
+/* Transaction n has one branch that matters, a<n>; the other votes no one day and keeps it from
+ * being delegated. */
+static void begin_from(struct world *w, uint32_t first, uint32_t last) {
+  char text[64];
+
+  for (uint32_t n = first; n <= last; n++) {
+    (void)snprintf(text, sizeof(text), "a%u@a+ z%u@z+", n, n);
+    begin_one_shot(w, text);
+  }
+}
+
+static void answer_yes(struct world *w, uint32_t first, uint32_t last) {
+  char branch[16];
+
+  for (uint32_t n = first; n <= last; n++) {
+    name(branch, n);
+    yes(w, branch);
+  }
+}
+
+/* The newest request to the endpoint: how many messages it has. */
+static uint32_t newest(const struct world *w) {
+  uint64_t request = 0;
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (strcmp(w->sends[i].url, URL) != 0) continue;
+    count = w->sends[i].request == request ? count + 1 : 1;
+    request = w->sends[i].request;
+  }
+  return count;
+}
+
+static uint32_t requests(const struct world *w) {
+  uint64_t request = 0;
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (strcmp(w->sends[i].url, URL) != 0) continue;
+    count += w->sends[i].request != request;
+    request = w->sends[i].request;
+  }
+  return count;
+}
+
+/* Transaction 1 has been voted on, so that the offer is known, and 2 and 3 fill the slots. */
+static void fill_slots(struct world *w) {
+  begin_from(w, 1, 1);
+  answer_yes(w, 1, 1);
+  begin_from(w, 2, 3);
+  assert_int_equal(view(w).inflight, SLOTS);
+  world_forget_trace(w);
+}
+
+/* Until a participant has offered it, messages go one by one, as many at once as the limit lets. */
+static void without_an_offer_messages_go_one_by_one(void **state) {
+  struct world *w = *state;
+
+  w->offer = 0;
+  begin_from(w, 1, 12);
+  assert_int_equal(view(w).inflight, 8);
+  answer_yes(w, 1, 4);
+  assert_int_equal(newest(w), 1);
+  assert_int_equal(requests(w), 12);
+}
+
+/* An idle endpoint gets single messages at once; what falls due while the slots are taken leaves as
+ * one when a slot is free. */
+static void what_queues_leaves_as_one(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  assert_int_equal(newest(w), 1);
+  begin_from(w, 4, 8);
+  assert_int_equal(view(w).inflight, SLOTS);
+  assert_int_equal(view(w).queued, 5);
+  world_forget_trace(w);
+  yes(w, "a2");
+  expect(w, "send prepare t4/a4", "with prepare t5/a5", "with prepare t6/a6", "with prepare t7/a7",
+         "with prepare t8/a8");
+  assert_int_equal(view(w).queued, 0);
+  begin_from(w, 9, 9);
+  yes(w, "a3");
+  assert_int_equal(newest(w), 1); /* as large as the endpoint is busy */
+}
+
+/* Messages of all kinds share a batch; each transaction is decided by itself. */
+static void results_are_mixed(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 8);
+  yes(w, "a2");
+  world_forget_trace(w);
+  yes(w, "a4");
+  no(w, "a5", "no money");
+  failed(w, "a6");
+  refused(w, "a7");
+  expect(w, ""); /* the last is missing */
+  unknown(w, "a8");
+  assert_true(view(w).up);
+  assert_string_equal(picture(w, 4), "preparing [a4 prepared, z4 preparing]");
+  assert_string_equal(picture(w, 5), "aborting [a5 aborted, z5 aborting]");
+  assert_string_equal(picture(w, 6), "preparing [a6 preparing, z6 preparing]");
+  assert_string_equal(picture(w, 7), "aborting [a7 aborting, z7 aborting]");
+  assert_string_equal(picture(w, 8), "aborting [a8 aborted, z8 aborting]");
+  world_forget_trace(w);
+  wait_ms(w, 200);
+  expect_some(w, "prepare t6/a6"); /* only the one that failed is asked again */
+  yes(w, "a6");
+  yes(w, "z4");
+  sync(w);
+  yes(w, "z6");
+  sync(w);
+  world_forget_trace(w);
+  wait_ms(w, PATIENCE);
+  expect(w, "send commit t4/a4", "with commit t6/a6");
+}
+
+/* No more messages than were offered, and none than 128. */
+static void the_offer_is_the_limit(void **state) {
+  struct world *w = *state;
+
+  w->offer = 3;
+  fill_slots(w);
+  begin_from(w, 4, 8);
+  yes(w, "a2");
+  assert_int_equal(newest(w), 3);
+  yes(w, "a3");
+  assert_int_equal(newest(w), 2);
+  w->offer = 100000;
+  answer_yes(w, 4, 6);
+  answer_yes(w, 7, 8);
+  begin_from(w, 9, 10);
+  begin_from(w, 11, 150);
+  answer_yes(w, 9, 9);
+  assert_int_equal(newest(w), 128);
+}
+
+static void begin_paying(struct world *w, const char *branch, size_t payload_bytes) {
+  char *payload = malloc(payload_bytes + 1);
+  struct vow_event_branch branches[2] = {
+      {.name = branch, .url = URL, .payload = payload, .payload_bytes = payload_bytes},
+      {.name = "z", .url = "http://z", .payload = "1", .payload_bytes = 1}};
+  struct vow_event event = {.type = VOW_EVENT_BEGIN, .token = ++w->token};
+
+  assert_non_null(payload);
+  memset(payload, '7', payload_bytes);
+  payload[payload_bytes] = '\0';
+  event.u.begin.branches = branches;
+  event.u.begin.branch_count = 2;
+  event.u.begin.commit = true;
+  world_must(w, &event);
+  free(payload);
+}
+
+/* Payloads fill a batch, too; one that is larger than a batch may be goes alone. */
+static void payloads_are_the_limit(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_paying(w, "p1", 64 * 1024);
+  begin_paying(w, "p2", 64 * 1024);
+  begin_paying(w, "p3", 1);
+  begin_paying(w, "p4", 129 * 1024);
+  begin_paying(w, "p5", 1);
+  yes(w, "a2");
+  assert_int_equal(newest(w), 2); /* p1, p2 */
+  yes(w, "a3");
+  assert_int_equal(newest(w), 1); /* p3, since p4 does not fit */
+  yes(w, "p3");
+  assert_int_equal(newest(w), 1); /* p4 */
+  yes(w, "p4");
+  assert_int_equal(newest(w), 1); /* p5 */
+  assert_int_equal(view(w).queued, 0);
+}
+
+/* While nothing comes back, one more request leaves every ten milliseconds, up to the limit; with
+ * each answer one slot is taken back. */
+static void slow_requests_hold_up_nobody(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 6);
+  wait_ms(w, PATIENCE - 1);
+  assert_int_equal(view(w).inflight, SLOTS);
+  wait_ms(w, 1);
+  assert_int_equal(view(w).inflight, SLOTS + 1);
+  assert_int_equal(newest(w), 3);
+  for (uint32_t n = 7; n <= 20; n++) {
+    begin_from(w, n, n);
+    wait_ms(w, PATIENCE);
+  }
+  assert_int_equal(view(w).inflight, 8);
+  assert_in_range(view(w).queued, 1, 20);
+  yes(w, "a2"); /* eight slots less one: seven are under way */
+  assert_int_equal(view(w).inflight, 7);
+  yes(w, "a3");
+  assert_int_equal(view(w).inflight, 6);
+  wait_ms(w, PATIENCE);
+  assert_int_equal(view(w).inflight, 7);
+  assert_int_equal(view(w).queued, 0);
+}
+
+/* The clock of patience is not left running when nothing waits. */
+static void nothing_ticks_when_nothing_waits(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 4);
+  yes(w, "a2");
+  yes(w, "a3");
+  assert_int_equal(view(w).queued, 0);
+  assert_true(vow_core_next_deadline(w->core) > w->now_ms + PATIENCE);
+}
+
+/* A batch that is lost takes the endpoint down once; its messages then go alone until they are
+ * answered, and the first is the probe. */
+static void a_lost_batch_is_taken_apart(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 6);
+  yes(w, "a2");
+  assert_int_equal(newest(w), 3);
+  yes(w, "a3");
+  whole_batch(w, "a4", VOW_REPLY_ENDPOINT_DOWN, false);
+  assert_false(view(w).up);
+  assert_int_equal(view(w).failures_in_row, 1);
+  begin_from(w, 7, 8);
+  wait_ms(w, 100);
+  assert_int_equal(view(w).inflight, 1);
+  assert_int_equal(newest(w), 1);
+  world_forget_trace(w);
+  yes(w, "a4");
+  expect(w, "send prepare t5/a5", "send prepare t6/a6");
+  yes(w, "a5");
+  expect(w, "send prepare t7/a7", "with prepare t8/a8");
+  yes(w, "a6");
+  yes(w, "a7");
+  yes(w, "a8");
+  yes(w, "z5");
+  yes(w, "z6");
+  sync(w);
+  assert_true(under_way(w, "a5") && under_way(w, "a6"));
+}
+
+/* What never left took nobody down by itself: its messages may share a batch again. */
+static void what_was_not_delivered_is_not_taken_apart(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 7);
+  yes(w, "a2");
+  yes(w, "a3");
+  assert_int_equal(newest(w), 4);
+  whole_batch(w, "a4", VOW_REPLY_ENDPOINT_DOWN, true);
+  wait_ms(w, 100);
+  world_forget_trace(w);
+  yes(w, "a4");
+  expect(w, "send prepare t5/a5", "with prepare t6/a6", "with prepare t7/a7");
+}
+
+/* A batch that is not understood says nothing about its messages: they go again, one by one, and
+ * whatever is offered, no batch follows before the endpoint has been down and is back. */
+static void a_refused_batch_goes_one_by_one(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 6);
+  yes(w, "a2");
+  whole_batch(w, "a4", VOW_REPLY_NOT_A_BATCH, false);
+  assert_true(view(w).up);
+  assert_int_equal(newest(w), 1);
+  assert_int_equal(view(w).inflight, 4); /* a3, a4, a5, a6 */
+  answer_yes(w, 3, 6);
+  begin_from(w, 7, 20);
+  answer_yes(w, 7, 8);
+  assert_int_equal(newest(w), 1);
+  assert_int_equal(view(w).inflight, 8);
+  answer_yes(w, 9, 13);
+  down(w, "a14"); /* down… */
+  answer_yes(w, 15, 20);
+  wait_ms(w, 100);
+  yes(w, "a14"); /* … and back up */
+  begin_from(w, 21, 25);
+  yes(w, "a21");
+  assert_int_equal(newest(w), 3);
+}
+
+/* A batch that left before an outage and comes back as not understood after it: no batch follows,
+ * even before the next answer. */
+static void a_refusal_from_before_an_outage_counts(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 5);
+  yes(w, "a2");
+  assert_int_equal(newest(w), 2);
+  down(w, "a3");
+  wait_ms(w, 100);
+  yes(w, "a3");
+  begin_from(w, 6, 9); /* one slot is free: a6 leaves, the others queue */
+  assert_int_equal(view(w).queued, 3);
+  whole_batch(w, "a4", VOW_REPLY_NOT_A_BATCH, false);
+  assert_int_equal(newest(w), 1);
+  assert_int_equal(view(w).queued, 0);
+}
+
+/* An answer without an offer takes it back at once. */
+static void an_answer_without_it_takes_the_offer_back(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 6);
+  w->offer = 0;
+  yes(w, "a2");
+  assert_int_equal(newest(w), 1);
+  assert_int_equal(view(w).inflight, 4);
+  w->offer = 16;
+  answer_yes(w, 3, 5);
+  begin_from(w, 7, 9);
+  assert_int_equal(view(w).inflight, SLOTS);
+  yes(w, "a6");
+  assert_int_equal(newest(w), 2);
+}
+
+/* A single message cannot be refused as a batch, and every message has its result. */
+static void a_reply_that_does_not_fit_is_a_mistake(void **state) {
+  struct world *w = *state;
+  struct vow_actions actions;
+  struct vow_event event = {.type = VOW_EVENT_REPLY, .u.reply.count = 1};
+
+  fill_slots(w);
+  event.u.reply.results = calloc(4, sizeof(*event.u.reply.results));
+  assert_non_null(event.u.reply.results);
+  event.u.reply.request = w->sends[w->send_count - 2].request;
+  assert_string_equal(w->sends[w->send_count - 2].branch, "a3");
+  event.u.reply.results[0].kind = VOW_REPLY_NOT_A_BATCH;
+  assert_int_equal(vow_core_step(w->core, &event, &actions), VOW_E_INVALID_ARGUMENT);
+  begin_from(w, 4, 6);
+  yes(w, "a2");
+  for (uint32_t count = 0; count <= 4; count++) {
+    if (count == 3) continue;
+    event.u.reply.request = w->sends[w->send_count - 1].request;
+    event.u.reply.count = count;
+    for (uint32_t i = 0; i < count; i++) event.u.reply.results[i].kind = VOW_REPLY_BRANCH_FAILED;
+    assert_int_equal(vow_core_step(w->core, &event, &actions), VOW_E_INVALID_ARGUMENT);
+  }
+  free(event.u.reply.results);
+  yes(w, "a4");
+  yes(w, "a5");
+  yes(w, "a6");
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(without_an_offer_messages_go_one_by_one),
+      TEST(what_queues_leaves_as_one),
+      TEST(results_are_mixed),
+      TEST(the_offer_is_the_limit),
+      TEST(payloads_are_the_limit),
+      TEST(slow_requests_hold_up_nobody),
+      TEST(nothing_ticks_when_nothing_waits),
+      TEST(a_lost_batch_is_taken_apart),
+      TEST(what_was_not_delivered_is_not_taken_apart),
+      TEST(a_refused_batch_goes_one_by_one),
+      TEST(a_refusal_from_before_an_outage_counts),
+      TEST(an_answer_without_it_takes_the_offer_back),
+      TEST(a_reply_that_does_not_fit_is_a_mistake),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
