@@ -187,7 +187,9 @@ def test_a_backup_is_a_log_that_can_be_checked(world, vowd, at, tmp_path):
     assert str(path) in at("backup", path).fine().out
     refused = at("backup", path).refused(ctl.REFUSED)
     assert "name another" in refused.err and "vowctl show" not in refused.err, refused
-    at("backup", tmp_path / "no" / "such" / "folder").refused(ctl.FAILED)
+    failed = at("backup", tmp_path / "no" / "such" / "folder").refused(ctl.FAILED)
+    assert "make its folder first" in failed.err and "log itself goes on" in failed.err, failed
+    assert "make its folder first" in vowd.process.text(), "the daemon's log says why, too"
     assert id in ctl.run("list", "--log", path).fine().out
     ctl.run("check", "--log", path).fine()
     assert at("backup", tmp_path / "json.log", "--json").fine().json["bytes"] > 0
