@@ -73,6 +73,7 @@ enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
   const char *advice;
   int error_number = log->db == NULL ? 0 : sqlite3_system_errno(log->db);
   enum vow_error error = classify(rc, error_number, &advice);
+  if (error == VOW_E_LOG_CORRUPT && log->read_only) advice = "nothing was changed";
   const char *reason =
       error_number == 0 ? "no system error" : strerror_r(error_number, text, sizeof text);
   log_explain(why, "the log %s: %s failed: %s (SQLite code %d, %s); %s", log->path, what,

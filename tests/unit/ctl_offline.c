@@ -295,6 +295,7 @@ static void a_damaged_row_is_found_named_and_stepped_over(void **state) {
   damage(world->log.path, id, '1');
   assert_int_equal(RUN(world, "check"), CTL_EXIT_LOG_DAMAGED);
   assert_non_null(strstr(world->out, "1 of 6 transactions are bad"));
+  assert_null(strstr(world->err, "vowctl check")); /* that is what was done just now */
   assert_int_equal(count_lines(strstr(world->out, "RECOVER WOULD")), 1 + 4);
   assert_int_equal(RUN(world, "check", "--json"), CTL_EXIT_LOG_DAMAGED);
   assert_non_null(strstr(world->out, "\"sound\":false"));

@@ -391,10 +391,11 @@ static void a_backup_over_a_file_or_to_a_relative_path_is_refused(void **state) 
     const char *path;
     enum vow_error error;
     const char *word;
-  } cases[] = {{f->path, VOW_E_INVALID_ARGUMENT, "exists"},
+  } cases[] = {{f->path, VOW_E_BACKUP_EXISTS, "name another"},
                {"copy", VOW_E_INVALID_ARGUMENT, "absolute"},
                {NULL, VOW_E_INVALID_ARGUMENT, "absolute"},
-               {nowhere, VOW_E_LOG_IO, "No such file"}};
+               {nowhere, VOW_E_BACKUP_IO, "No such file or directory; make its folder"},
+               {"/sys/copy", VOW_E_BACKUP_IO, "the daemon's user must be able to write there"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = cases[i].path}, &answer);
     assert_int_equal(answer.result.error, cases[i].error);
