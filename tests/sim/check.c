@@ -114,9 +114,8 @@ static void check_finished_below(struct sim *s, struct vow_id below) {
   }
 }
 
-void sim_check_send(struct sim *s, const struct vow_action *action) {
-  sim_check(s, action->u.send.count == 1, "contract", "more messages in one SEND than are known");
-  const struct vow_action_message *message = &action->u.send.messages[0];
+void sim_check_send(struct sim *s, const struct vow_action *action, uint32_t part) {
+  const struct vow_action_message *message = &action->u.send.messages[part];
   sim_see(s, message->txn);
   uint32_t index = sim_txn_of(s, message->txn->id);
   struct sim_txn *txn = &s->txns[index];

@@ -27,38 +27,60 @@ static uint32_t take_exchange(struct sim *s) {
   sim_fail(s, SIM_LIVENESS, "B1: more requests under way than a run may have");
 }
 
-static void send_one(struct sim *s, const struct vow_action *action) {
-  const struct vow_action_message *message = &action->u.send.messages[0];
-  uint32_t index = take_exchange(s);
-  struct sim_exchange *exchange = &s->exchanges[index];
-  uint32_t generation = exchange->generation + 1;
-  uint32_t txn = sim_txn_of(s, message->txn->id);
-  const struct sim_plan_branch *plan = sim_plan_branch(s, txn, message->branch->number);
-
-  *exchange = (struct sim_exchange){.open = true,
-                                    .generation = generation,
-                                    .life = s->c.life,
-                                    .request = action->u.send.request,
-                                    .participant = plan->participant,
-                                    .txn = txn};
-  exchange->message = (struct vow_message){.type = message->type,
-                                           .transaction = message->txn->id,
-                                           .branch = message->branch->number,
-                                           .finished_below = action->u.send.finished_below,
-                                           .coordinator = SIM_URL,
-                                           .timeout_ms = message->timeout_ms,
-                                           .one_phase = message->one_phase};
+static struct vow_message wire_message(struct sim *s, const struct vow_action *action,
+                                       const struct vow_action_message *message) {
+  struct vow_message wire = {.type = message->type,
+                             .transaction = message->txn->id,
+                             .branch = message->branch->number,
+                             .finished_below = action->u.send.finished_below,
+                             .coordinator = SIM_URL,
+                             .timeout_ms = message->timeout_ms,
+                             .one_phase = message->one_phase};
+  const struct sim_plan_branch *plan =
+      sim_plan_branch(s, sim_txn_of(s, message->txn->id), message->branch->number);
   if (message->type == VOW_MESSAGE_PREPARE && message->branch->payload != NULL) {
     sim_check(s, strcmp(message->branch->payload, plan->payload) == 0, "payload",
               "a prepare carries another branch's payload");
-    exchange->message.payload = plan->payload;
-    exchange->message.payload_bytes = strlen(plan->payload);
+    wire.payload = plan->payload;
+    wire.payload_bytes = strlen(plan->payload);
   }
-  if (s->mutant == SIM_MUTANT_WATERMARK) exchange->message.finished_below = s->newest_id;
-  sim_say(s, SIM_COORDINATOR, "send %s t%u/%u to p%u%s", vow_message_type_name(message->type), txn,
-          message->branch->number, plan->participant, message->one_phase ? " in one phase" : "");
+  if (s->mutant == SIM_MUTANT_WATERMARK) wire.finished_below = s->newest_id;
+  return wire;
+}
+
+static void add_message(struct sim *s, struct sim_exchange *exchange,
+                        const struct vow_action *action, uint32_t index) {
+  const struct vow_action_message *message = &action->u.send.messages[index];
+  uint32_t txn = sim_txn_of(s, message->txn->id);
+  uint32_t participant = sim_plan_branch(s, txn, message->branch->number)->participant;
+
+  if (index == 0) exchange->participant = participant;
+  sim_check(s, participant == exchange->participant, "contract",
+            "a batch has messages to several participants");
+  exchange->txns[index] = txn;
+  exchange->messages[index] = wire_message(s, action, message);
   s->txns[txn].branches[message->branch->number - 1].under_way = message->type;
-  sim_send_message(s, index);
+  sim_say(s, SIM_COORDINATOR, "%s %s t%u/%u to p%u%s", index == 0 ? "send" : "  with",
+          vow_message_type_name(message->type), txn, message->branch->number, participant,
+          message->one_phase ? " in one phase" : "");
+}
+
+static void send_all(struct sim *s, const struct vow_action *action) {
+  uint32_t slot = take_exchange(s);
+  struct sim_exchange *exchange = &s->exchanges[slot];
+
+  exchange->open = true;
+  exchange->delivered = false;
+  exchange->generation++;
+  exchange->life = s->c.life;
+  exchange->request = action->u.send.request;
+  exchange->count = action->u.send.count;
+  exchange->replied = 0;
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    sim_check_send(s, action, i);
+    add_message(s, exchange, action, i);
+  }
+  sim_send_message(s, slot);
 }
 
 /* False: the process died on the way. */
@@ -78,8 +100,9 @@ static bool carry_out(struct sim *s, const struct vow_actions *actions) {
         sim_c_append(s, action);
         break;
       case VOW_ACTION_SEND:
-        sim_check_send(s, action);
-        send_one(s, action);
+        sim_check(s, action->u.send.count >= 1 && action->u.send.count <= SIM_BATCH_MAX, "contract",
+                  "a SEND has %u messages, which nobody offered to take", action->u.send.count);
+        send_all(s, action);
         break;
       case VOW_ACTION_ANSWER:
         sim_c_answer(s, action);
@@ -122,55 +145,90 @@ void sim_c_tick(struct sim *s) {
 static const char *const errors[] = {[VOW_REPLY_ENDPOINT_DOWN] = "it cannot be reached",
                                      [VOW_REPLY_BRANCH_FAILED] = "it failed",
                                      [VOW_REPLY_REFUSED] = "it answers nonsense",
-                                     [VOW_REPLY_UNKNOWN_BRANCH] = "it does not know the branch"};
+                                     [VOW_REPLY_UNKNOWN_BRANCH] = "it does not know the branch",
+                                     [VOW_REPLY_NOT_A_BATCH] = "it does not take a batch"};
 
-static void probe_delegate(struct sim *s, const struct sim_exchange *exchange,
+static void probe_delegate(struct sim *s, uint32_t txn, enum vow_message_type type,
                            const struct sim_reply *reply) {
-  if (reply->kind != VOW_REPLY_ANSWERED || !s->txns[exchange->txn].one_phase) return;
-  if (exchange->message.type != VOW_MESSAGE_ABORT) return;
+  if (reply->kind != VOW_REPLY_ANSWERED || !s->txns[txn].one_phase) return;
+  if (type != VOW_MESSAGE_ABORT) return;
   sim_probe(s, reply->outcome == VOW_OUTCOME_COMMITTED ? SIM_PROBE_ASKED_COMMITTED
                                                        : SIM_PROBE_ASKED_ABORTED);
 }
 
-void sim_c_end_exchange(struct sim *s, struct sim_exchange *exchange,
-                        const struct sim_reply *from_network) {
-  struct sim_reply reply = *from_network;
-  struct vow_event event = {.type = VOW_EVENT_REPLY};
-  bool commit = exchange->message.type == VOW_MESSAGE_COMMIT;
+/* What the driver makes of the reply to one message. */
+static struct sim_reply read_reply(struct sim *s, const struct sim_exchange *exchange,
+                                   uint32_t index, struct sim_reply reply) {
+  const struct vow_message *message = &exchange->messages[index];
+  uint32_t txn = exchange->txns[index];
 
-  exchange->open = false;
-  if (exchange->life != s->c.life || s->c.core == NULL) return;
-  s->txns[exchange->txn].branches[exchange->message.branch - 1].under_way = 0;
-  if (commit && reply.kind == VOW_REPLY_UNKNOWN_BRANCH) {
+  if (message->type == VOW_MESSAGE_COMMIT && reply.kind == VOW_REPLY_UNKNOWN_BRANCH) {
     if (s->mutant == SIM_MUTANT_UNKNOWN_IS_OK) {
       reply = (struct sim_reply){.kind = VOW_REPLY_ANSWERED, .outcome = VOW_OUTCOME_COMMITTED};
     } else {
-      sim_check(s, s->txns[exchange->txn].meddled, "tombstones",
-                "commit of t%u/%u finds no branch at p%u", exchange->txn, exchange->message.branch,
-                exchange->participant);
+      sim_check(s, s->txns[txn].meddled, "tombstones", "commit of t%u/%u finds no branch at p%u",
+                txn, message->branch, exchange->participant);
     }
   }
-  bool faint = s->mutant == SIM_MUTANT_FAINT && exchange->message.type == VOW_MESSAGE_PREPARE;
+  bool faint = s->mutant == SIM_MUTANT_FAINT && message->type == VOW_MESSAGE_PREPARE;
   if (faint && sim_chance(s, 30)) reply = (struct sim_reply){.kind = VOW_REPLY_REFUSED};
-  probe_delegate(s, exchange, &reply);
-  sim_say(s, SIM_COORDINATOR, "hears of %s t%u/%u: %s",
-          vow_message_type_name(exchange->message.type), exchange->txn, exchange->message.branch,
+  probe_delegate(s, txn, message->type, &reply);
+  sim_say(s, SIM_COORDINATOR, "hears of %s t%u/%u: %s", vow_message_type_name(message->type), txn,
+          message->branch,
           reply.kind != VOW_REPLY_ANSWERED    ? errors[reply.kind]
           : reply.outcome != VOW_OUTCOME_NONE ? vow_outcome_name(reply.outcome)
           : reply.vote != VOW_VOTE_NONE       ? vow_vote_name(reply.vote)
                                               : "done");
+  return reply;
+}
+
+/* The reply to one message, out of that to the request. */
+static struct sim_reply pick_reply(const struct sim *s, const struct sim_exchange *exchange,
+                                   uint32_t index, const struct sim_reply *whole) {
+  if (whole->kind != 0) return *whole;
+  if (s->mutant == SIM_MUTANT_BATCH_ORDER) index = exchange->count - 1 - index;
+  struct sim_reply reply = exchange->answer[index];
+  /* That the endpoint is down for one message of a batch concerns only that one. */
+  if (reply.kind == VOW_REPLY_ENDPOINT_DOWN) reply.kind = VOW_REPLY_BRANCH_FAILED;
+  return reply;
+}
+
+static void probe_batch(struct sim *s, const struct sim_exchange *exchange,
+                        const struct sim_reply *whole) {
+  uint32_t well = 0;
+  if (exchange->count < 2) return;
+  if (whole->kind == VOW_REPLY_ENDPOINT_DOWN) sim_probe(s, SIM_PROBE_BATCH_LOST);
+  if (whole->kind == VOW_REPLY_NOT_A_BATCH) sim_probe(s, SIM_PROBE_NOT_A_BATCH);
+  if (whole->kind != 0) return;
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    well += exchange->answer[i].kind == VOW_REPLY_ANSWERED;
+  }
+  sim_probe(s, SIM_PROBE_BATCH);
+  if (well > 0 && well < exchange->count) sim_probe(s, SIM_PROBE_BATCH_MIXED);
+}
+
+void sim_c_end_exchange(struct sim *s, struct sim_exchange *exchange,
+                        const struct sim_reply *whole) {
+  __typeof__(*((struct vow_event *)0)->u.reply.results) results[SIM_BATCH_MAX];
+  struct vow_event event = {.type = VOW_EVENT_REPLY};
+
+  exchange->open = false;
+  if (exchange->life != s->c.life || s->c.core == NULL) return;
+  probe_batch(s, exchange, whole);
+  memset(results, 0, sizeof results);
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    struct sim_reply reply = read_reply(s, exchange, i, pick_reply(s, exchange, i, whole));
+    s->txns[exchange->txns[i]].branches[exchange->messages[i].branch - 1].under_way = 0;
+    results[i].kind = reply.kind;
+    results[i].reply = (struct vow_message_reply){.vote = reply.vote, .outcome = reply.outcome};
+    results[i].not_delivered = reply.not_delivered;
+    if (reply.kind != VOW_REPLY_ANSWERED) results[i].error = errors[reply.kind];
+  }
   event.u.reply.request = exchange->request;
-  event.u.reply.count = 1;
-  event.u.reply.results = calloc(1, sizeof *event.u.reply.results);
-  if (event.u.reply.results == NULL) abort();
-  event.u.reply.results[0].kind = reply.kind;
-  event.u.reply.results[0].reply =
-      (struct vow_message_reply){.vote = reply.vote, .outcome = reply.outcome};
-  event.u.reply.results[0].not_delivered = reply.not_delivered;
-  if (reply.kind != VOW_REPLY_ANSWERED) event.u.reply.results[0].error = errors[reply.kind];
-  void *results = event.u.reply.results;
+  event.u.reply.count = exchange->count;
+  event.u.reply.batch_max = whole->batch_max;
+  event.u.reply.results = (void *)results;
   sim_c_step(s, &event);
-  free(results);
 }
 
 void sim_c_reply(struct sim *s, const struct sim_event *event) {

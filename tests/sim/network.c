@@ -3,6 +3,8 @@
  * is, costs its sender the timeout; one that meets no listener fails at once. A node that is cut
  * off keeps sending into the void.
  */
+#include <string.h>
+
 #include "sim.h"
 
 #define MESSAGE_TIMEOUT_MS 800
@@ -67,6 +69,11 @@ void sim_message_arrives(struct sim *s, const struct sim_event *event) {
     return;
   }
   exchange->delivered = true;
+  if (exchange->count > 1 && sim_fault(s, SIM_FAULT_GARBAGE, 60)) { /* it knows of no batches */
+    struct sim_event *refusal = towards(s, event->index, SIM_REPLY_ARRIVES, SIM_COORDINATOR, 1);
+    refusal->reply = (struct sim_reply){.kind = VOW_REPLY_NOT_A_BATCH, .batch_max = p->batch_max};
+    return;
+  }
   /* A copy exists only of what was delivered: who refused a connection has nothing. */
   if (sim_fault(s, SIM_FAULT_TWICE, 80)) {
     (void)towards(s, event->index, SIM_MESSAGE_ARRIVES, event->node, sim_draw(s, 4000));
@@ -74,10 +81,37 @@ void sim_message_arrives(struct sim *s, const struct sim_event *event) {
   sim_p_message(s, p, event);
 }
 
+/* The answer to a batch leaves when each of its messages has its reply, and for the newest copy
+ * alone: a copy that overtakes another takes its answer's place. */
+static bool complete_batch(struct sim_exchange *exchange, const struct sim_request *request,
+                           const struct sim_reply *reply) {
+  if (request->delivery != exchange->delivery) return false;
+  exchange->replies[request->part] = *reply;
+  exchange->replied |= UINT32_C(1) << request->part;
+  if (exchange->replied != (UINT32_C(1) << exchange->count) - 1) return false;
+  memcpy(exchange->answer, exchange->replies, sizeof exchange->answer);
+  return true;
+}
+
+static enum vow_reply_kind garbage(struct sim *s) {
+  return sim_chance(s, 500) ? VOW_REPLY_REFUSED : VOW_REPLY_BRANCH_FAILED;
+}
+
+/* All of the answer cannot be read, or one reply in it. */
+static void spoil_batch(struct sim *s, struct sim_exchange *exchange, struct sim_reply *whole) {
+  if (sim_chance(s, 300)) {
+    whole->kind = VOW_REPLY_NOT_A_BATCH;
+  } else {
+    exchange->answer[sim_draw(s, exchange->count)] = (struct sim_reply){.kind = garbage(s)};
+  }
+}
+
 void sim_send_reply(struct sim *s, const struct sim_request *request,
                     const struct sim_reply *reply) {
-  const struct sim_exchange *exchange = &s->exchanges[request->exchange];
+  struct sim_exchange *exchange = &s->exchanges[request->exchange];
   if (exchange->generation != request->generation) return;
+  bool batch = exchange->count > 1;
+  if (batch && !complete_batch(exchange, request, reply)) return;
   int from = SIM_PARTICIPANT + (int)exchange->participant;
   if (is_cut(s, from, SIM_COORDINATOR) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
     sim_say(s, from, "  (reply lost)");
@@ -85,11 +119,15 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
   }
   struct sim_event *event =
       towards(s, request->exchange, SIM_REPLY_ARRIVES, SIM_COORDINATOR, delay_ms(s));
-  event->reply = *reply;
+  event->reply = batch ? (struct sim_reply){0} : *reply;
   if (sim_fault(s, SIM_FAULT_GARBAGE, 60)) {
-    event->reply = (struct sim_reply){.kind = sim_chance(s, 500) ? VOW_REPLY_REFUSED
-                                                                 : VOW_REPLY_BRANCH_FAILED};
+    if (batch) {
+      spoil_batch(s, exchange, &event->reply);
+    } else {
+      event->reply = (struct sim_reply){.kind = garbage(s)};
+    }
   }
+  event->reply.batch_max = s->p[exchange->participant].batch_max;
 }
 
 /* ---- calls to the coordinator ---- */

@@ -222,18 +222,21 @@ static void probe_message(struct sim *s, const struct sim_participant *p,
   }
 }
 
-void sim_p_message(struct sim *s, struct sim_participant *p, const struct sim_event *event) {
+static void take_message(struct sim *s, struct sim_participant *p, const struct sim_event *event,
+                         uint32_t part) {
   const struct sim_exchange *exchange = &s->exchanges[event->index];
-  const struct vow_message *message = &exchange->message;
+  const struct vow_message *message = &exchange->messages[part];
   struct vow_pevent step = {.type = VOW_PEVENT_MESSAGE};
   struct sim_request request = {.open = true,
                                 .exchange = event->index,
                                 .generation = event->a,
-                                .txn = exchange->txn,
+                                .delivery = exchange->delivery,
+                                .part = part,
+                                .txn = exchange->txns[part],
                                 .branch = message->branch,
                                 .type = message->type};
 
-  sim_say(s, node_of(p), "gets %s t%u/%u", vow_message_type_name(message->type), exchange->txn,
+  sim_say(s, node_of(p), "gets %s t%u/%u", vow_message_type_name(message->type), request.txn,
           message->branch);
   if (p->broken) {
     sim_send_reply(s, &request, &(struct sim_reply){.kind = VOW_REPLY_BRANCH_FAILED});
@@ -244,6 +247,16 @@ void sim_p_message(struct sim *s, struct sim_participant *p, const struct sim_ev
   step.u.message.message = message;
   if (sim_fault(s, SIM_FAULT_FULL_P, 20)) step.u.message.full = "the disk is nearly full";
   sim_p_step(s, p, &step, NULL);
+}
+
+/* A batch is taken message by message, before anything else happens. */
+void sim_p_message(struct sim *s, struct sim_participant *p, const struct sim_event *event) {
+  struct sim_exchange *exchange = &s->exchanges[event->index];
+  uint32_t life = p->life;
+
+  exchange->delivery++;
+  exchange->replied = 0;
+  for (uint32_t i = 0; i < exchange->count && p->life == life; i++) take_message(s, p, event, i);
 }
 
 void sim_p_operate(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch,

@@ -32,6 +32,7 @@
 #define SIM_EVENTS_MAX       4096
 #define SIM_EXCHANGES_MAX    1024
 #define SIM_CALLS_MAX        256
+#define SIM_BATCH_MAX        8
 #define SIM_ASKED_MAX        16 /* ids of one inquiry */
 #define SIM_URL              "http://coordinator"
 
@@ -64,12 +65,14 @@ enum sim_event_kind {
   SIM_EVENT_KINDS
 };
 
-/* What a participant answered, or what the network made of it. */
+/* What a participant answered, or what the network made of it. Of a batch: kind 0, each message has
+ * its own; or what is true of all of them. */
 struct sim_reply {
   enum vow_reply_kind kind;
   enum vow_vote vote;
   enum vow_outcome outcome;
   bool not_delivered;
+  uint32_t batch_max; /* offered with it */
 };
 
 /* What the coordinator's API answered. */
@@ -185,8 +188,12 @@ struct sim_exchange {
   uint32_t life;
   uint64_t request;
   uint32_t participant;
-  uint32_t txn; /* ledger */
-  struct vow_message message;
+  uint32_t count;               /* of messages; more than one is a batch */
+  uint32_t txns[SIM_BATCH_MAX]; /* ledger */
+  struct vow_message messages[SIM_BATCH_MAX];
+  /* a batch: what its newest copy has been answered so far, and the newest whole answer */
+  uint32_t delivery, replied;
+  struct sim_reply replies[SIM_BATCH_MAX], answer[SIM_BATCH_MAX];
 };
 
 struct sim_coordinator {
@@ -251,6 +258,7 @@ struct sim_jobs {
 struct sim_request { /* a message that the engine has taken and not answered */
   bool open;
   uint32_t exchange, generation;
+  uint32_t delivery, part; /* of a batch */
   uint32_t txn, branch;
   enum vow_message_type type; /* 0: an operator's */
 };
@@ -260,7 +268,8 @@ struct sim_participant {
   struct vow_pcore *core; /* NULL: down */
   struct vow_pconfig config;
   uint32_t number, life;
-  bool broken; /* its log failed: it answers errors until it is restarted */
+  uint32_t batch_max; /* messages it takes at once; 0: it offers nothing */
+  bool broken;        /* its log failed: it answers errors until it is restarted */
   uint64_t tick_ms;
   uint32_t asking; /* serial of the inquiry under way */
   struct sim_request requests[SIM_REQUESTS_MAX];
@@ -412,7 +421,8 @@ void sim_see(struct sim *s, const struct vow_txn *image);
 const struct sim_plan_branch *sim_plan_branch(const struct sim *s, uint32_t txn, uint32_t branch);
 void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const char *whom);
 void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome);
-void sim_check_send(struct sim *s, const struct vow_action *action);
+/* The message at `part` of a SEND, before it counts as under way. */
+void sim_check_send(struct sim *s, const struct vow_action *action, uint32_t part);
 void sim_check_decision(struct sim *s, const struct vow_txn *image);
 void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
                                  const struct sim_request *request,

@@ -64,6 +64,10 @@ enum {
   X(READ_ONLY,        "read-only",           "a branch voted read-only") \
   X(ALL_YES,          "fair-weather",        "a run without any fault") \
   X(GROUP,            "group-commit",        "four records or more shared a sync") \
+  X(BATCH,            "batch",               "a batch with several messages was answered") \
+  X(BATCH_MIXED,      "batch-mixed",         "in one batch some messages were answered well and some not") \
+  X(BATCH_LOST,       "batch-lost",          "a batch got no answer") \
+  X(NOT_A_BATCH,      "not-a-batch",         "a batch was not understood, and its messages went again") \
   X(HEURISTIC,        "heuristic",           "a heuristic outcome was recorded") \
   X(FORGOTTEN,        "forgotten",           "a heuristic outcome was forgotten")
 
@@ -83,7 +87,8 @@ enum {
   X(TWICE,            "commit-twice",        "a commit callback runs again after it has succeeded") \
   X(KEY_LOST,         "key-not-kept",        "the abort of a keyed transaction is not recorded") \
   X(FAINT,            "faint-hearted",       "a good vote is taken for nonsense now and then") \
-  X(DEAF,             "inquiry-deaf",        "a participant never hears what it asked for")
+  X(DEAF,             "inquiry-deaf",        "a participant never hears what it asked for") \
+  X(BATCH_ORDER,      "batch-order",         "the replies of a batch are taken for each other's")
 /* clang-format on */
 
 enum sim_fault {

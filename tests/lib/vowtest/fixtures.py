@@ -21,13 +21,13 @@ class World:
         self.vowds.append(vowd)
         return vowd.start() if start else vowd
 
-    def toy(self, name=None):
-        toy = Toy(name or f"toy{len(self.toys) + 1}").start()
+    def toy(self, name=None, batch_max=0):
+        toy = Toy(name or f"toy{len(self.toys) + 1}", batch_max).start()
         self.toys.append(toy)
         return toy
 
-    def two_toys(self):
-        return self.toy(), self.toy()
+    def two_toys(self, batch_max=0):
+        return self.toy(batch_max=batch_max), self.toy(batch_max=batch_max)
 
     def bank(self, name, **options):
         bank = Bank(self.folder / name, name, **options)

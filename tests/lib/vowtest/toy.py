@@ -58,13 +58,18 @@ class Exchange:
     def reply(self, status, body=b"", content_type="application/json"):
         if isinstance(body, dict):
             if status == 200:
-                self.toy.note_vote(self.message, body)
+                self.note_votes(body)
             body = json.dumps(body).encode()
         self.handler.send_response(status)
         self.handler.send_header("Content-Type", content_type)
         self.handler.send_header("Content-Length", str(len(body)))
+        if self.toy.batch_max:
+            self.handler.send_header("Vow-Batch", str(self.toy.batch_max))
         self.handler.end_headers()
         self.handler.wfile.write(body)
+
+    def note_votes(self, body):
+        self.toy.note_vote(self.message, body)
 
     def raw(self, data):
         self.handler.wfile.write(data)
@@ -72,6 +77,43 @@ class Exchange:
 
     def close(self):
         self.handler.close_connection = True
+
+
+class Part(Exchange):
+    """One message of a batch; its reply leaves with the others. Only what answers fits here."""
+
+    def __init__(self, toy, message):
+        super().__init__(toy, None, message)
+        self.result = 500, {"type": "urn:vow:internal", "title": "no answer", "status": 500}
+
+    def reply(self, status, body=b"", content_type="application/json"):
+        self.result = status, body if isinstance(body, dict) else {}
+
+    def close(self):
+        pass
+
+
+class Batch(Exchange):
+    """A request with several messages. Each is dealt with as its own script says; the script for
+    "batch" is for the whole."""
+
+    def __init__(self, toy, handler, messages):
+        super().__init__(toy, handler, None)
+        self.messages = messages
+
+    def execute(self, vote=None):
+        replies = []
+        for message in self.messages:
+            part = Part(self.toy, message)
+            self.toy.behaviour(message.type)(part)
+            status, body = part.result
+            replies.append({**body, "status": status})
+        return 200, {"replies": replies}
+
+    def note_votes(self, body):
+        for message, reply in zip(self.messages, body.get("replies", [])):
+            if reply["status"] == 200:
+                self.toy.note_vote(message, reply)
 
 
 # ---- behaviours: functions of an exchange, for Toy.script ----
@@ -173,8 +215,10 @@ def obey(exchange):
 
 
 class Toy:
-    def __init__(self, name="toy"):
+    def __init__(self, name="toy", batch_max=0):
         self.name = name
+        self.batch_max = batch_max  # messages it takes at once; 0: it offers nothing
+        self.batches = []  # how many messages each batch had
         self.port = 0
         self.lock = threading.RLock()
         self.messages = []
@@ -288,6 +332,20 @@ class Toy:
             if branch:
                 self.blame_by_history(message, branch, blame)
 
+    def record_batch(self, size, bodies):
+        """Takes note of a batch as a whole."""
+        with self.lock:
+            self.batches.append(len(bodies))
+            blame = lambda text: self.violations.append(f"batch of {len(bodies)}: {text}")
+            if not 2 <= len(bodies) <= self.batch_max:
+                blame(f"{self.batch_max} messages were offered")
+            if size > 512 * 1024:
+                blame(f"{size} bytes")
+            if len({body["coordinator"] for body in bodies}) != 1:
+                blame("several coordinators")
+            if len({(body["transaction"], body["branch"]) for body in bodies}) != len(bodies):
+                blame("a branch twice")
+
     @staticmethod
     def blame_by_history(message, branch, blame):
         if message.type == "prepare":
@@ -393,14 +451,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         toy = self.server.toy
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        size = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(size))
         type = self.path.rpartition("/")[2]
         headers = {name.lower(): value for name, value in self.headers.items()}
-        message = Message(
-            type, body["transaction"], body["branch"], body, headers, time.monotonic()
-        )
-        toy.record(message)
-        exchange = Exchange(toy, self, message)
-        behaviour = toy.behaviour(type)
-        behaviour(exchange)
+        if type == "batch":
+            toy.record_batch(size, body["messages"])
+            messages = [self.of_batch(part, headers) for part in body["messages"]]
+            exchange = Batch(toy, self, messages)
+        else:
+            messages = [self.message(type, body, headers)]
+            exchange = Exchange(toy, self, messages[0])
+        for message in messages:
+            toy.record(message)
+        toy.behaviour(type)(exchange)
         self.wfile.flush()
+
+    @staticmethod
+    def message(type, body, headers):
+        return Message(type, body["transaction"], body["branch"], body, headers, time.monotonic())
+
+    def of_batch(self, part, headers):
+        """The message as it would be alone."""
+        body = {name: value for name, value in part.items() if name not in ("type", "traceparent")}
+        if "traceparent" in part:
+            headers = {**headers, "traceparent": part["traceparent"]}
+        return self.message(part["type"], body, headers)
