@@ -178,10 +178,8 @@ def test_after_an_outage_batches_are_tried_again(world):
     a.unscript()
     a.stop()
     answer = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
-    wait_until(
-        lambda: "down" in [p["state"] for p in vowd.client.get("/v1/participants").json["participants"]],
-        "a is seen to be down",
-    )
+    participants = lambda: vowd.client.get("/v1/participants").json["participants"]
+    wait_until(lambda: "down" in [one["state"] for one in participants()], "a is seen to be down")
     a.start()
     vowd.wait_state(answer.json["id"], "committed")
     a.batches.clear()
