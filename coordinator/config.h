@@ -29,14 +29,16 @@
     "address that it listens on.") \
   X(NUMBER, transaction_timeout_ms, "60000", 1, 86400000, true, \
     "A transaction that names no timeout of its own aborts when it is not decided after this time.") \
-  X(NUMBER, prepare_timeout_ms, "30000", 1, 86400000, true, \
-    "Votes are awaited this long after commit was asked; then the transaction aborts.") \
+  X(NUMBER, prepare_timeout_ms, "20000", 1, 86400000, true, \
+    "Votes are awaited this long after commit was asked; then the transaction aborts. Keep it below " \
+    "wait_timeout_ms: a client that waits is then told that it aborted, and why.") \
   X(NUMBER, request_timeout_ms, "10000", 1, 3600000, true, \
     "One message to a participant is answered within this time or counts as failed.") \
   X(NUMBER, connect_timeout_ms, "3000", 1, 3600000, false, \
     "A connection to a participant is made within this time or counts as failed.") \
   X(NUMBER, wait_timeout_ms, "30000", 1, 3600000, true, \
-    "A client that waits for an outcome is answered 202 after this time; the transaction goes on.") \
+    "A client that waits for an outcome is answered 202 after this time; the transaction goes on. " \
+    "Clients should wait longer than this.") \
   X(NUMBER, idle_timeout_ms, "60000", 1000, 3600000, false, \
     "A client's connection on which nothing happens is closed after this time.") \
   X(NUMBER, drain_timeout_ms, "10000", 0, 3600000, true, \

@@ -122,9 +122,32 @@ void vow_api_submit(struct vow_api_call *call, struct vow_event *event,
   }
 }
 
+/* Lists go on without the rows, so nobody else would say it. */
+static void note_damaged(struct vow_api *api, const struct vow_log_result *result) {
+  if (result->error != VOW_E_LOG_CORRUPT && result->rows_bad == 0) return;
+  if (!vow_logger_allow(&api->damaged, 5, vow_api_wall_ms())) return;
+  if (!vow_logger_begin(api->logger, VOW_LEVEL_ERROR, "damaged-row",
+                        "a row of the log is damaged and not shown; the runbook says what to do")) {
+    return;
+  }
+  vow_logger_text(api->logger, "why", result->why);
+  if (result->rows_bad > 1) vow_logger_uint(api->logger, "rows", result->rows_bad);
+  if (api->damaged.suppressed > 0)
+    vow_logger_uint(api->logger, "unwritten", api->damaged.suppressed);
+  api->damaged.suppressed = 0;
+  vow_logger_end(api->logger);
+}
+
+static void on_read(void *context, const struct vow_log_result *result) {
+  struct vow_api_call *call = context;
+  note_damaged(call->api, result);
+  call->read(call, result);
+}
+
 void vow_api_query(struct vow_api_call *call, struct vow_log_query *query,
                    void (*done)(void *call, const struct vow_log_result *result)) {
-  query->done = done;
+  call->read = done;
+  query->done = on_read;
   query->context = call;
   enum vow_error error = vow_log_query(vow_driver_log(call->api->driver), query);
   if (error == VOW_E_OVERLOADED) {

@@ -243,7 +243,14 @@ static void on_backup(void *context, const struct vow_log_result *result) {
     vow_api_answer(call, 200);
     return;
   }
-  vow_api_problem(call, result->error == VOW_OK ? VOW_E_LOG_IO : result->error, result->why);
+  enum vow_error error = result->error == VOW_OK ? VOW_E_BACKUP_IO : result->error;
+  const char *why = result->error == VOW_OK ? "it was written, and is not there now" : result->why;
+  if (vow_logger_begin(call->api->logger, VOW_LEVEL_WARN, "backup-failed", "no backup was made")) {
+    vow_logger_text(call->api->logger, "path", path);
+    vow_logger_text(call->api->logger, "why", why);
+    vow_logger_end(call->api->logger);
+  }
+  vow_api_problem(call, error, why);
 }
 
 /* False: the call was answered. */
@@ -260,7 +267,7 @@ static bool read_backup(struct vow_api_call *call) {
   if (!vow_api_end_body(call, &object)) return false;
   assert(path != NULL); /* it is required */
   if (lstat(path, &st) == 0) {
-    vow_api_problem(call, VOW_E_ILLEGAL_STATE,
+    vow_api_problem(call, VOW_E_BACKUP_EXISTS,
                     "there is something at this path, and it is never overwritten; name another");
     return false;
   }

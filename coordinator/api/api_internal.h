@@ -34,7 +34,7 @@ struct vow_api {
   struct vow_buf out;      /* scratch: the body of the answer that is being written */
   struct vow_jsonw writer; /* into `out` */
   uint64_t answers[6];     /* by the first digit of the status */
-  struct vow_logger_rate refused;
+  struct vow_logger_rate refused, damaged;
 };
 
 struct vow_api_route;
@@ -52,6 +52,7 @@ struct vow_api_call {
   struct vow_json *document; /* owned: the body */
   void *more;                /* owned by `free_more`: what the route keeps */
   void (*free_more)(void *more);
+  void (*read)(void *call, const struct vow_log_result *result);       /* of vow_api_query */
   void (*found)(struct vow_api_call *call, const struct vow_txn *txn); /* of vow_api_find */
   struct vow_id purged_to; /* of vow_api_find: where the kept history begins */
 };
@@ -71,7 +72,8 @@ void vow_api_call_free(struct vow_api_call *call);
 void vow_api_submit(struct vow_api_call *call, struct vow_event *event,
                     void (*done)(void *call, const struct vow_action *answer));
 /* Asks the log; `done` gets the call as context. It must end the call, also when the client is gone
- * (then with vow_api_call_free). */
+ * (then with vow_api_call_free). Damaged rows go into the daemon's log, whatever comes of the call.
+ */
 void vow_api_query(struct vow_api_call *call, struct vow_log_query *query,
                    void (*done)(void *call, const struct vow_log_result *result));
 /* Finds call->id in the core or else in the log and calls `then`: with NULL when neither knows it.

@@ -185,6 +185,7 @@ static void answer_page(struct vow_api_call *call, const struct vow_log_result *
   while (merge_step(&m, w)) continue;
   vow_jsonw_end(w);
   if (m.more) vow_jsonw_id(w, "next_cursor", m.floor);
+  if (ended->rows_bad > 0) vow_jsonw_uint(w, "damaged", ended->rows_bad);
   vow_jsonw_end(w);
   vow_api_answer(call, 200);
 }

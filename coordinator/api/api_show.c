@@ -116,7 +116,8 @@ static enum vow_inquiry_answer answer_of(const struct vow_txn *txn) {
 }
 
 /* What may be said of one that neither has. A commit is kept until every branch has acknowledged
- * it, so whoever is in doubt and asks is in doubt of an abort. */
+ * it, and for ever if one was settled by hand instead, so whoever is in doubt and asks is in doubt
+ * of an abort. */
 static void presume(const struct vow_api *api, struct vow_inquiry_result *result) {
   bool ours = vow_api_is_of_this_log(api, result->transaction);
   result->answer = ours ? VOW_INQUIRY_ABORTED : VOW_INQUIRY_UNKNOWN;

@@ -183,7 +183,12 @@ struct operation {
 
 static void on_operated(void *context, const struct vow_action *action) {
   struct vow_api_call *call = context;
-  if (!refused(call, action)) vow_api_transaction(call, 200, action->u.answer.txn);
+  if (refused(call, action)) return;
+  if (action->u.answer.pending) {
+    vow_api_problem(call, VOW_E_OVERLOADED, "it waits for its record to reach the disk; ask again");
+  } else {
+    vow_api_transaction(call, 200, action->u.answer.txn);
+  }
 }
 
 static void note_operation(struct vow_api_call *call, const struct operation *operation) {

@@ -223,6 +223,8 @@ struct core_txn *core_find(const struct vow_core *core, struct vow_id id);
 struct core_txn *core_txn_alloc(void);
 /* Makes room for branches and their tasks. False, and nothing changed, when memory is short. */
 bool core_txn_reserve_branches(struct core_txn *txn, uint32_t count) VOW_MUST_CHECK;
+/* Gives back its endpoints; it needs them no more. */
+void core_txn_leave_endpoints(struct vow_core *core, struct core_txn *txn);
 /* Gives back its endpoints and frees it. It is in no tree and has no waiter. */
 void core_txn_free(struct vow_core *core, struct core_txn *txn);
 struct vow_branch *core_branch(const struct core_task *task);

@@ -215,6 +215,7 @@ static void drop(struct vow_core *core, struct core_txn *txn) {
     core_tree_remove(&core->by_key, txn->image.idempotency_key, &txn->by_key);
   }
   core_timer_clear(&core->timers, &txn->timer);
+  core_txn_leave_endpoints(core, txn); /* now: the next step may be long in coming */
   core_list_insert_before(&core->dead, &txn->place);
 }
 

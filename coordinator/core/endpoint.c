@@ -71,8 +71,6 @@ static void drop_oldest_idle(struct vow_core *core) {
 
   core_list_remove(&endpoint->place);
   core->idle_count--;
-  core->counts.endpoints_down -= endpoint->down;
-  core_timer_clear(&core->timers, &endpoint->timer);
   core_tree_remove(&core->by_url, endpoint->url, &endpoint->by_url);
   core_endpoint_free(endpoint);
 }
@@ -80,6 +78,14 @@ static void drop_oldest_idle(struct vow_core *core) {
 void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint) {
   if (--endpoint->branches > 0) return;
   CORE_ASSERT(endpoint->inflight == 0 && endpoint->queued == 0);
+  /* Nothing will probe it any more, so "down" would stay for ever, and nobody waits for it. */
+  core->counts.endpoints_down -= endpoint->down;
+  core_timer_clear(&core->timers, &endpoint->timer);
+  endpoint->down = false;
+  endpoint->probing = false;
+  endpoint->failures_in_row = 0;
+  free(endpoint->last_error);
+  endpoint->last_error = NULL;
   core_list_remove(&endpoint->place);
   core_list_insert_before(&core->idle, &endpoint->place);
   core->idle_count++;

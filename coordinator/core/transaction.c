@@ -29,10 +29,16 @@ bool core_txn_reserve_branches(struct core_txn *txn, uint32_t count) {
   return true;
 }
 
-void core_txn_free(struct vow_core *core, struct core_txn *txn) {
+void core_txn_leave_endpoints(struct vow_core *core, struct core_txn *txn) {
   for (uint32_t i = 0; i < txn->image.branch_count; i++) {
-    core_endpoint_release(core, txn->tasks[i].endpoint);
+    struct core_task *task = &txn->tasks[i];
+    if (task->endpoint != NULL) core_endpoint_release(core, task->endpoint);
+    task->endpoint = NULL;
   }
+}
+
+void core_txn_free(struct vow_core *core, struct core_txn *txn) {
+  core_txn_leave_endpoints(core, txn);
   vow_txn_fini(&txn->image);
   free(txn->tasks);
   free(txn);

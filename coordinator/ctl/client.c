@@ -182,6 +182,10 @@ static const char *advice(const struct ctl_args *args, enum vow_error error) {
       return "Try again in a moment.";
     case VOW_E_OUTCOME_UNKNOWN:
       return "Ask again with `vowctl show ID`.";
+    case VOW_E_BACKUP_EXISTS:
+      return "`vowctl check --log` tells whether what is there is a good backup.";
+    case VOW_E_BACKUP_IO:
+      return "Nothing is left of it, and the log itself goes on.";
     case VOW_E_LOG_FULL:
       return "Free space on the disk of the transaction log.";
     case VOW_E_ABORTED:

@@ -19,6 +19,7 @@ enum ctl_exit ctl_exit_of(enum vow_error error) {
     case VOW_E_ILLEGAL_STATE:
     case VOW_E_NAME_CONFLICT:
     case VOW_E_CONFLICT:
+    case VOW_E_BACKUP_EXISTS:
       return CTL_EXIT_REFUSED;
     case VOW_E_ABORTED:
       return CTL_EXIT_ABORTED;

@@ -117,9 +117,20 @@ enum vow_error ctl_page_read(const struct vow_json_node *root, const struct vow_
   return ctl_read_end(&o, why);
 }
 
+/* How many rows of a page the daemon left out because they are damaged. */
+static uint64_t page_damaged(const struct vow_json_node *root) {
+  struct vow_json_object o;
+  uint64_t damaged = 0;
+  vow_json_object_begin(&o, root, "");
+  vow_json_object_ignore_unknown(&o);
+  vow_json_get_uint(&o, "damaged", VOW_JSON_OPTIONAL, 0, UINT64_MAX, &damaged);
+  return vow_json_object_end(&o) == VOW_OK ? damaged : 0;
+}
+
 /* Fetches one page and adds it; `cursor` moves on to the next, "" when there is none. */
 static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_args *args,
-                                 struct ctl_lister *lister, char cursor[CURSOR_BYTES]) {
+                                 struct ctl_lister *lister, char cursor[CURSOR_BYTES],
+                                 uint64_t *damaged) {
   char why[VOW_JSON_WHY_BYTES];
   const struct vow_json_node *items = NULL;
   const char *next_cursor = NULL;
@@ -142,6 +153,7 @@ static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_arg
   } else if (error != VOW_OK) {
     code = ctl_fail(CTL_EXIT_FAILED, "Ask for fewer with --limit.", "the list is too large.");
   }
+  *damaged += page_damaged(vow_json_root(reply.json));
   snprintf(cursor, CURSOR_BYTES, "%s", next_cursor == NULL ? "" : next_cursor);
 out:
   ctl_reply_fini(&reply);
@@ -154,14 +166,20 @@ static enum ctl_exit list_online(const struct ctl_args *args) {
   struct ctl_client client;
   struct ctl_lister lister;
   bool more = true;
+  uint64_t damaged = 0;
   ctl_lister_init(&lister, args, false);
   enum ctl_exit code = ctl_client_open(&client, args);
   while (code == CTL_EXIT_OK && more) {
-    code = online_page(&client, args, &lister, cursor);
+    code = online_page(&client, args, &lister, cursor, &damaged);
     /* A page may be empty and still not the last: the daemon bounds its search. */
     more = code == CTL_EXIT_OK && cursor[0] != '\0' && ctl_lister_page(&lister);
   }
   if (code == CTL_EXIT_OK) ctl_lister_end(&lister, cursor[0] == '\0' ? NULL : cursor);
+  if (code == CTL_EXIT_OK && damaged > 0) {
+    code = ctl_fail(CTL_EXIT_LOG_DAMAGED,
+                    "The daemon's own log names them (damaged-row); the runbook says what to do.",
+                    "left out, since their rows in the log are damaged: %" PRIu64 ".", damaged);
+  }
   ctl_lister_fini(&lister);
   ctl_client_close(&client);
   return code;

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <wchar.h>
 
+#include "utf8.h"
+
 struct unit {
   const char *name;
   uint64_t ms;
@@ -117,60 +119,8 @@ uint64_t ctl_now_ms(void) {
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Decodes one character; returns its bytes, or 0 when what stands there is not UTF-8. Overlong
- * forms, surrogates and values past U+10FFFF are not UTF-8. */
-static size_t decode(const char *text, uint32_t *out) {
-  const unsigned char *p = (const unsigned char *)text;
-  static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t bytes = p[0] < 0x80       ? 1
-                 : p[0] >> 5 == 6  ? 2
-                 : p[0] >> 4 == 14 ? 3
-                 : p[0] >> 3 == 30 ? 4
-                                   : 0;
-  if (bytes == 0) return 0;
-  uint32_t value = bytes == 1 ? p[0] : p[0] & (0xffU >> (bytes + 1));
-  for (size_t i = 1; i < bytes; i++) {
-    if (p[i] >> 6 != 2) return 0;
-    value = value << 6 | (p[i] & 0x3fU);
-  }
-  if (value < smallest[bytes] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) return 0;
-  *out = value;
-  return bytes;
-}
-
-/* Characters that move the cursor, or make a line look different from what it says. */
-static bool dangerous(uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-         (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
-         (c >= 0xe0000 && c <= 0xe0fff);
-}
-
-static void append_escaped(struct vow_buf *buf, uint32_t c) {
-  if (c == '\n') {
-    vow_buf_puts(buf, "\\n");
-  } else if (c == '\t') {
-    vow_buf_puts(buf, "\\t");
-  } else if (c == '\r') {
-    vow_buf_puts(buf, "\\r");
-  } else {
-    vow_buf_printf(buf, c < 0x80 ? "\\x%02x" : "\\u{%04x}", (unsigned)c);
-  }
-}
-
 void ctl_safe_append(struct vow_buf *buf, const char *text) {
-  while (*text != '\0') {
-    uint32_t c;
-    size_t bytes = decode(text, &c);
-    if (bytes == 0) {
-      vow_buf_printf(buf, "\\x%02x", (unsigned)(unsigned char)*text);
-      bytes = 1;
-    } else if (dangerous(c)) {
-      append_escaped(buf, c);
-    } else {
-      vow_buf_append(buf, text, bytes);
-    }
-    text += bytes;
-  }
+  vow_utf8_append_safe(buf, text, "");
 }
 
 /* Columns of one character: 0 where it combines with the one before. */
@@ -183,7 +133,7 @@ size_t ctl_width(const char *text) {
   size_t width = 0;
   while (*text != '\0') {
     uint32_t c;
-    size_t bytes = decode(text, &c);
+    size_t bytes = vow_utf8_decode(text, &c);
     width += bytes == 0 ? 1 : columns(c);
     text += bytes == 0 ? 1 : bytes;
   }
@@ -194,7 +144,7 @@ size_t ctl_prefix_bytes(const char *text, size_t width) {
   size_t at = 0;
   while (text[at] != '\0') {
     uint32_t c;
-    size_t bytes = decode(text + at, &c);
+    size_t bytes = vow_utf8_decode(text + at, &c);
     size_t wide = bytes == 0 ? 1 : columns(c);
     if (wide > width) break;
     width -= wide;

@@ -73,6 +73,7 @@ enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
   const char *advice;
   int error_number = log->db == NULL ? 0 : sqlite3_system_errno(log->db);
   enum vow_error error = classify(rc, error_number, &advice);
+  if (error == VOW_E_LOG_CORRUPT && log->read_only) advice = "nothing was changed";
   const char *reason =
       error_number == 0 ? "no system error" : strerror_r(error_number, text, sizeof text);
   log_explain(why, "the log %s: %s failed: %s (SQLite code %d, %s); %s", log->path, what,
@@ -208,6 +209,16 @@ void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *confi
 
 /* ---- queueing ---- */
 
+/* A branch that was settled by hand has not acknowledged, so its participant may still come back
+ * and ask. Were the commit purged by then, it would be told that it was presumably aborted. */
+static bool may_be_asked_for(const struct vow_txn *txn) {
+  if (txn->state != VOW_TXN_COMMITTED) return false; /* what is open is not purged */
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    if (txn->branches[i].resolved) return true;
+  }
+  return false;
+}
+
 static enum vow_error encode(struct log_entry *entry, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.log.txn;
   struct vow_jsonw w;
@@ -225,7 +236,7 @@ static enum vow_error encode(struct log_entry *entry, const struct vow_action *a
   entry->position = action->u.log.position;
   entry->state = (int)txn->state;
   entry->heuristic = (int)txn->heuristic;
-  entry->kept = txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten;
+  entry->kept = (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten) || may_be_asked_for(txn);
   entry->created_ms = txn->created_ms;
   entry->ended_ms = txn->ended_ms;
   return VOW_OK;

@@ -34,20 +34,36 @@ struct log_backup {
   char why[VOW_LOG_WHY_BYTES];
 };
 
+/* What the operator can do about it; it ends a sentence. */
+static const char *advice(int error_number) {
+  switch (error_number) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "; the daemon's user must be able to write there, as it is in the folder of its log";
+    case ENOENT:
+    case ENOTDIR:
+      return "; make its folder first";
+    case ENOSPC:
+    case EDQUOT:
+      return "; make room there, or name another disk";
+    default:
+      return "";
+  }
+}
+
 static enum vow_error explain_errno(struct log_backup *backup, const char *what, int error_number) {
   char text[128];
-  log_explain(backup->why, "the backup %s: cannot %s: %s", backup->query->q.path, what,
-              strerror_r(error_number, text, sizeof text));
-  bool full = error_number == ENOSPC || error_number == EDQUOT;
-  return full ? VOW_E_LOG_FULL : VOW_E_LOG_IO;
+  log_explain(backup->why, "the backup %s: cannot %s: %s%s", backup->query->q.path, what,
+              strerror_r(error_number, text, sizeof text), advice(error_number));
+  return error_number == EEXIST ? VOW_E_BACKUP_EXISTS : VOW_E_BACKUP_IO;
 }
 
 static enum vow_error explain_sqlite(struct log_backup *backup, const char *what, int rc) {
-  log_explain(backup->why, "the backup %s: cannot %s: %s", backup->query->q.path, what,
-              sqlite3_errstr(rc));
-  if ((rc & 0xff) == SQLITE_FULL) return VOW_E_LOG_FULL;
-  if ((rc & 0xff) == SQLITE_CORRUPT) return VOW_E_LOG_CORRUPT;
-  return VOW_E_LOG_IO;
+  bool full = (rc & 0xff) == SQLITE_FULL;
+  log_explain(backup->why, "the backup %s: cannot %s: %s%s", backup->query->q.path, what,
+              sqlite3_errstr(rc), full ? advice(ENOSPC) : "");
+  return (rc & 0xff) == SQLITE_CORRUPT ? VOW_E_LOG_CORRUPT : VOW_E_BACKUP_IO;
 }
 
 /* ---- sealing: on a thread of its own ---- */
@@ -80,7 +96,7 @@ static enum vow_error verify_copy(struct log_backup *backup) {
   vow_log_close(copy);
   if (error != VOW_OK)
     log_explain(backup->why, "the backup %s is not good: %.300s", backup->query->q.path, why);
-  return error;
+  return error == VOW_E_LOG_IO || error == VOW_E_LOG_FULL ? VOW_E_BACKUP_IO : error;
 }
 
 static enum vow_error give_name(struct log_backup *backup) {
@@ -129,8 +145,9 @@ static enum vow_error check_path(struct log_backup *backup) {
     return VOW_E_INVALID_ARGUMENT;
   }
   if (lstat(path, &st) == 0) {
-    log_explain(backup->why, "%s exists already; name a file that does not", path);
-    return VOW_E_INVALID_ARGUMENT;
+    log_explain(backup->why, "there is something at %s, and it is never overwritten; name another",
+                path);
+    return VOW_E_BACKUP_EXISTS;
   }
   if (snprintf(backup->name, sizeof backup->name, "%s.partial-XXXXXX", path) >=
       (int)sizeof backup->name) {

@@ -13,10 +13,10 @@
 static enum vow_error damaged(struct vow_log *log, const char *what, char why[VOW_LOG_WHY_BYTES]) {
   char copy[VOW_LOG_WHY_BYTES];
   log_explain(copy, "%s", what);
-  log_explain(why,
-              "the log %s is damaged: %.300s; nothing was changed: run `vowctl check` on it, then "
-              "restore it from a backup",
-              log->path, copy);
+  /* Who reads a log that it may not write to is `vowctl check`, or looks over a backup. */
+  const char *advice =
+      log->read_only ? "" : ": run `vowctl check` on it, then restore it from a backup";
+  log_explain(why, "the log %s is damaged: %.300s; nothing was changed%s", log->path, copy, advice);
   return VOW_E_LOG_CORRUPT;
 }
 

@@ -43,7 +43,7 @@ struct log_entry {
   struct vow_id id;
   uint64_t position;
   int state, heuristic;
-  bool kept; /* waits for an operator: never purged */
+  bool kept; /* waits for an operator, or for a participant that may ask: never purged */
   uint64_t created_ms, ended_ms;
   char *key;             /* owned; or NULL */
   struct vow_buf record; /* owned */

@@ -8,7 +8,8 @@
  */
 #include "io/log_internal.h"
 
-/* `kept`: a heuristic outcome that no operator has forgotten yet is never purged. The order of the
+/* `kept`: never purged, as an operator has not yet forgotten its heuristic outcome or a participant
+ * whose branch was settled by hand may still ask for its commit. The order of the
  * columns is enum log_column. Ended rows stand apart, so that recovery reads and checks a table
  * that holds the open ones only, whatever the history has grown to (rule 7). */
 #define COLUMNS                                                                            \

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "utf8.h"
+
 #define RATE_WINDOW_MS 10000
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
@@ -27,19 +29,6 @@ static uint64_t wall_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* A control character or a byte that is not ASCII's could move a terminal's cursor or fake a line;
- * the rest of UTF-8 is let through. */
-static void put_escaped(struct vow_buf *line, const char *text) {
-  for (const char *c = text; *c != '\0'; c++) {
-    unsigned char byte = (unsigned char)*c;
-    if (byte < 0x20 || byte == 0x7f) {
-      vow_buf_printf(line, "\\x%02x", byte);
-    } else {
-      vow_buf_append(line, c, 1);
-    }
-  }
 }
 
 static void put_time(struct vow_buf *line, uint64_t unix_ms) {
@@ -67,7 +56,7 @@ static void begin(struct vow_logger *logger, enum vow_logger_level level, const 
   }
   put_time(&logger->line, wall_ms());
   vow_buf_printf(&logger->line, " %-5s ", level_names[level]);
-  put_escaped(&logger->line, message);
+  vow_utf8_append_safe(&logger->line, message, "");
 }
 
 bool vow_logger_begin(struct vow_logger *logger, enum vow_logger_level level, const char *event,
@@ -88,9 +77,9 @@ void vow_logger_text(struct vow_logger *logger, const char *key, const char *val
     vow_jsonw_string(&logger->json, key, cut);
     return;
   }
-  bool quote = cut[0] == '\0' || strpbrk(cut, " \"=") != NULL;
+  bool quote = cut[0] == '\0' || strpbrk(cut, " \"=\\") != NULL;
   vow_buf_printf(&logger->line, quote ? " %s=\"" : " %s=", key);
-  put_escaped(&logger->line, cut);
+  vow_utf8_append_safe(&logger->line, cut, "\"\\");
   if (quote) vow_buf_puts(&logger->line, "\"");
 }
 

@@ -54,10 +54,6 @@ struct watch {
   bool ours; /* see invariant 2 */
 };
 
-struct watch_slot {
-  struct watch *watch; /* owned; or NULL */
-};
-
 struct vow_sender {
   uv_loop_t *loop;
   CURLM *multi;
@@ -66,7 +62,7 @@ struct vow_sender {
   uv_timer_t timer;
   struct curl_slist *common;      /* headers of every request; owned */
   struct curl_slist *common_body; /* and of those with a body */
-  struct watch_slot *watches;     /* owned; by descriptor */
+  struct watch **watches;         /* owned, and so is each; by descriptor; or NULL */
   size_t watch_count;
   struct transfer *active, *free;
   unsigned free_count;
@@ -360,20 +356,23 @@ static void count(struct vow_sender_counts *counts, const struct vow_sender_answ
   if (answer->error == VOW_E_PROTOCOL) counts->garbage++;
 }
 
+static const char *header_of(CURL *easy, const char *name) {
+  struct curl_header *found = NULL;
+  if (name == NULL) return "";
+  return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK ? found->value : "";
+}
+
 static void finish(struct transfer *t, CURLcode code) {
   struct vow_sender *sender = t->sender;
   char why[VOW_SENDER_WHY_BYTES] = "";
-  char *content_type = NULL;
   long status = 0;
   struct vow_sender_answer answer = {.why = why, .content_type = "", .header = "", .body = ""};
+
   if (code == CURLE_OK) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &content_type);
     answer.status = (int)status;
-    if (content_type != NULL) answer.content_type = content_type;
-    struct curl_header *header = NULL;
-    (void)curl_easy_header(t->easy, t->ask_header, 0, CURLH_HEADER, -1, &header);
-    if (header != NULL) answer.header = header->value;
+    answer.content_type = header_of(t->easy, "Content-Type");
+    answer.header = header_of(t->easy, t->ask_header);
     if (t->answer.size > 0) answer.body = t->answer.data;
     answer.body_bytes = t->answer.size;
   } else {
@@ -456,24 +455,25 @@ static void on_watch_closed(uv_handle_t *handle) {
 }
 
 static struct watch *watch_of(struct vow_sender *sender, curl_socket_t fd) {
-  return (size_t)fd < sender->watch_count ? sender->watches[fd].watch : NULL;
+  return (size_t)fd < sender->watch_count ? sender->watches[fd] : NULL;
 }
 
 static void watch_close(struct watch *watch) {
-  watch->sender->watches[watch->fd].watch = NULL;
+  watch->sender->watches[watch->fd] = NULL;
   uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
 }
 
 static struct watch *watch_new(struct vow_sender *sender, curl_socket_t fd, bool ours) {
   if ((size_t)fd >= sender->watch_count) {
     size_t grown_count = (size_t)fd * 2 + 64;
-    struct watch_slot *grown = realloc(sender->watches, grown_count * sizeof *grown);
+    struct watch **grown = realloc(sender->watches, grown_count * sizeof(struct watch *));
     if (grown == NULL) return NULL;
-    memset(grown + sender->watch_count, 0, (grown_count - sender->watch_count) * sizeof *grown);
+    memset(grown + sender->watch_count, 0,
+           (grown_count - sender->watch_count) * sizeof(struct watch *));
     sender->watches = grown;
     sender->watch_count = grown_count;
   }
-  struct watch *old = sender->watches[fd].watch;
+  struct watch *old = sender->watches[fd];
   if (old != NULL) watch_close(old); /* of a socket that is gone */
   struct watch *watch = calloc(1, sizeof *watch);
   if (watch == NULL) return NULL;
@@ -485,7 +485,7 @@ static struct watch *watch_new(struct vow_sender *sender, curl_socket_t fd, bool
   watch->sender = sender;
   watch->fd = fd;
   watch->ours = ours;
-  sender->watches[fd].watch = watch;
+  sender->watches[fd] = watch;
   sender->handles_open++;
   return watch;
 }
@@ -590,7 +590,7 @@ void vow_sender_close(struct vow_sender *sender) {
   }
   curl_multi_cleanup(sender->multi); /* closes kept connections, and with them their watches */
   for (size_t fd = 0; fd < sender->watch_count; fd++) {
-    if (sender->watches[fd].watch != NULL) watch_close(sender->watches[fd].watch);
+    if (sender->watches[fd] != NULL) watch_close(sender->watches[fd]);
   }
   uv_close((uv_handle_t *)&sender->timer, on_timer_closed);
 }

@@ -10,11 +10,10 @@
 #include "client_internal.h"
 #include "id.h"
 
-#define DEFAULT_TIMEOUT_MS 30000
-#define BODY_BYTES_MAX     ((size_t)16 << 20)
-#define NAME_BYTES         40
-#define KEY_BYTES_MAX      255
-#define URL_BYTES          (VOW_URL_BYTES_MAX + 64) /* the coordinator's, and a path of ours */
+#define BODY_BYTES_MAX ((size_t)16 << 20)
+#define NAME_BYTES     40
+#define KEY_BYTES_MAX  255
+#define URL_BYTES      (VOW_URL_BYTES_MAX + 64) /* the coordinator's, and a path of ours */
 
 struct vow_transaction {
   struct vow_client *client;
@@ -27,21 +26,31 @@ struct vow_transaction {
 
 static _Thread_local char last_why[VOW_CLIENT_WHY_BYTES];
 
+/* Notes why, for the transaction (if there is one) and for the thread. */
+static enum vow_error said(struct vow_transaction *transaction, enum vow_error error,
+                           const char *why) {
+  snprintf(last_why, sizeof last_why, "%s",
+           error == VOW_OK ? "" : (why && *why ? why : vow_error_text(error)));
+  if (transaction) snprintf(transaction->why, sizeof transaction->why, "%s", last_why);
+  return error;
+}
+
 /* ---- client ---- */
 
 enum vow_error vow_client_open(struct vow_client **out, const char *url) {
+  char why[VOW_CLIENT_WHY_BYTES] = "";
   struct vow_client *client = calloc(1, sizeof *client);
-  if (!client) return VOW_E_NO_MEMORY;
+  if (!client) return said(NULL, VOW_E_NO_MEMORY, NULL);
   enum vow_error error =
-      url ? vow_url_normalize(url, client->url, last_why, sizeof last_why) : VOW_E_INVALID_URL;
+      url ? vow_url_normalize(url, client->url, why, sizeof why) : VOW_E_INVALID_URL;
   if (!error && pthread_mutex_init(&client->lock, NULL) != 0) error = VOW_E_NO_MEMORY;
   if (error) {
     free(client);
-    return error;
+    return said(NULL, error, why);
   }
-  atomic_init(&client->timeout_ms, DEFAULT_TIMEOUT_MS);
+  atomic_init(&client->timeout_ms, VOW_CLIENT_TIMEOUT_MS);
   *out = client;
-  return VOW_OK;
+  return said(NULL, VOW_OK, NULL);
 }
 
 void vow_client_close(struct vow_client *client) {
@@ -52,7 +61,7 @@ void vow_client_close(struct vow_client *client) {
 }
 
 void vow_client_set_timeout(struct vow_client *client, uint32_t timeout_ms) {
-  atomic_store(&client->timeout_ms, timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS);
+  atomic_store(&client->timeout_ms, timeout_ms ? timeout_ms : VOW_CLIENT_TIMEOUT_MS);
 }
 
 const char *vow_client_error(void) {
@@ -84,15 +93,6 @@ const char *vow_transaction_error(const struct vow_transaction *transaction) {
   return transaction->why;
 }
 
-/* Notes why, for the transaction (if there is one) and for the thread. */
-static enum vow_error said(struct vow_transaction *transaction, enum vow_error error,
-                           const char *why) {
-  snprintf(last_why, sizeof last_why, "%s",
-           error == VOW_OK ? "" : (why && *why ? why : vow_error_text(error)));
-  if (transaction) snprintf(transaction->why, sizeof transaction->why, "%s", last_why);
-  return error;
-}
-
 enum vow_error vow_join(struct vow_client *client, const char *id, struct vow_transaction **out) {
   struct vow_id parsed;
   if (!id || !vow_id_parse(id, &parsed)) return said(NULL, VOW_E_INVALID_ID, NULL);
@@ -100,7 +100,7 @@ enum vow_error vow_join(struct vow_client *client, const char *id, struct vow_tr
   if (!transaction) return said(NULL, VOW_E_NO_MEMORY, NULL);
   vow_id_format(parsed, transaction->id);
   *out = transaction;
-  return VOW_OK;
+  return said(transaction, VOW_OK, NULL);
 }
 
 /* ---- reading answers ---- */
@@ -318,20 +318,24 @@ static enum vow_error write_one_shot(struct vow_buf *body, uint32_t timeout_ms,
   return body->error;
 }
 
-/* "Idempotency-Key: …" with the caller's key, or a fresh one. */
-static enum vow_error write_key(const char *key, char *header, size_t header_bytes) {
-  uint64_t random[2];
-  if (key) {
-    size_t length = strnlen(key, KEY_BYTES_MAX + 1);
-    bool visible = length > 0 && length <= KEY_BYTES_MAX;
-    for (size_t i = 0; visible && i < length; i++) visible = key[i] > ' ' && key[i] <= '~';
-    if (!visible) return VOW_E_INVALID_ARGUMENT;
-    snprintf(header, header_bytes, "Idempotency-Key: %s", key);
-    return VOW_OK;
+/* "Idempotency-Key: …". There is always one, and it is the caller's: with a key that only this call
+ * knew, repeating the call after a lost answer would be another transaction. */
+static enum vow_error write_key(const char *key, char *header, size_t header_bytes,
+                                const char **why) {
+  if (!key || !*key) {
+    *why =
+        "give a key of your own, such as an order number: with it a lost answer can be asked for "
+        "again";
+    return VOW_E_INVALID_ARGUMENT;
   }
-  if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return VOW_E_INTERNAL;
-  snprintf(header, header_bytes, "Idempotency-Key: %016llx%016llx", (unsigned long long)random[0],
-           (unsigned long long)random[1]);
+  size_t length = strnlen(key, KEY_BYTES_MAX + 1);
+  bool visible = length <= KEY_BYTES_MAX;
+  for (size_t i = 0; visible && i < length; i++) visible = key[i] > ' ' && key[i] <= '~';
+  if (!visible) {
+    *why = "the key must be 1 to 255 visible ASCII characters";
+    return VOW_E_INVALID_ARGUMENT;
+  }
+  snprintf(header, header_bytes, "Idempotency-Key: %s", key);
   return VOW_OK;
 }
 
@@ -364,8 +368,9 @@ static enum vow_error one_shot(struct vow_client *client, const char *key, struc
   const char *const headers[] = {header, NULL};
   bool asked = false;
   struct vow_client_answer answer;
-  enum vow_error error = write_key(key, header, sizeof header);
-  if (error) return said(NULL, error, "the key must be 1 to 255 visible ASCII characters");
+  const char *why = NULL;
+  enum vow_error error = write_key(key, header, sizeof header, &why);
+  if (error) return said(NULL, error, why);
   snprintf(url, sizeof url, "%s/v1/transactions", client->url);
   struct vow_client_call call = {.method = "POST",
                                  .url = url,

@@ -142,10 +142,23 @@ static void not_known(struct vow_client_answer *answer) {
   snprintf(answer->why, sizeof answer->why, "the outcome is not known yet, ask again: %.400s", why);
 }
 
+/* What may have committed is not a wrong request because the coordinator has purged it since. */
+static void gone(struct vow_client_answer *answer) {
+  char why[VOW_CLIENT_WHY_BYTES];
+  snprintf(why, sizeof why, "%s", answer->why);
+  answer->error = VOW_E_OUTCOME_UNKNOWN;
+  snprintf(answer->why, sizeof answer->why, "the coordinator no longer knows the outcome: %.400s",
+           why);
+}
+
 void vow_client_ask(struct vow_client *client, const struct vow_client_call *call,
                     uint64_t deadline_ms, bool *asked, struct vow_client_answer *answer) {
   for (uint64_t pause = PAUSE_MIN_MS;; pause = pause < PAUSE_MAX_MS ? 2 * pause : PAUSE_MAX_MS) {
     vow_client_request(client, call, deadline_ms, false, answer);
+    if (*asked && answer->error == VOW_E_UNKNOWN_TRANSACTION) {
+      gone(answer);
+      return;
+    }
     *asked |= answer->lost || answer->status == 202;
     if (is_final(answer, *asked)) {
       *asked = false;

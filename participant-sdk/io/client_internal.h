@@ -58,7 +58,8 @@ void vow_client_request(struct vow_client *client, const struct vow_client_call 
 /* Asks for an outcome until there is one, at most until the deadline; the call must be safe to
  * repeat. *asked says whether an earlier try may have reached the coordinator, and is kept for the
  * next. What was certainly never sent, or was refused, is answered at once. answer->error is VOW_OK
- * only with the coordinator's final answer; OUTCOME_UNKNOWN when there is none. */
+ * only with the coordinator's final answer; OUTCOME_UNKNOWN when there is none, or when it has
+ * purged what an earlier try may have committed. */
 void vow_client_ask(struct vow_client *client, const struct vow_client_call *call,
                     uint64_t deadline_ms, bool *asked, struct vow_client_answer *answer);
 

@@ -135,46 +135,37 @@ static CURLcode perform(struct vow_http *http) {
   return result;
 }
 
-static enum vow_error error_of(CURLcode code, bool *maybe_sent) {
+static enum vow_error error_of(CURLcode code) {
   switch (code) {
     case CURLE_OK:
-      *maybe_sent = true;
       return VOW_OK;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-      *maybe_sent = false;
       return VOW_E_INVALID_URL;
     case CURLE_OUT_OF_MEMORY:
-      *maybe_sent = true;
       return VOW_E_NO_MEMORY;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
-      *maybe_sent = false;
-      return VOW_E_UNREACHABLE;
-    case CURLE_OPERATION_TIMEDOUT:
-    case CURLE_ABORTED_BY_CALLBACK:
-      *maybe_sent = true;
-      return VOW_E_TIMEOUT;
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
-      *maybe_sent = true;
       return VOW_E_UNREACHABLE;
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_ABORTED_BY_CALLBACK:
+      return VOW_E_TIMEOUT;
     default:
-      *maybe_sent = true;
       return VOW_E_PROTOCOL;
   }
 }
 
-/* A timeout before the connection stood has sent nothing either. */
-static bool was_connected(struct vow_http *http) {
-  curl_off_t connect_us = 0;
-  curl_easy_getinfo(http->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
-  long connects = 0;
-  curl_easy_getinfo(http->easy, CURLINFO_NUM_CONNECTS, &connects);
-  return connects == 0 || connect_us > 0;
+/* Whether a byte of the request left. Curl tries again on a fresh connection when a kept one turns
+ * out dead, and the first try may have been read; so it is not the kind of the failure that counts
+ * but the bytes of all tries. */
+static bool anything_left(struct vow_http *http) {
+  long bytes = 0;
+  return curl_easy_getinfo(http->easy, CURLINFO_REQUEST_SIZE, &bytes) != CURLE_OK || bytes != 0;
 }
 
 static void read_answer(struct vow_http *http, struct vow_http_answer *answer) {
@@ -211,8 +202,8 @@ enum vow_error vow_http_call(struct vow_http *http, const struct vow_http_call *
     goto out;
   }
   code = perform(http);
-  error = error_of(code, &sent);
-  if (code == CURLE_OPERATION_TIMEDOUT && !was_connected(http)) sent = false;
+  error = error_of(code);
+  sent = code == CURLE_OK || anything_left(http);
   if (http->body.error == VOW_E_NO_MEMORY) error = VOW_E_NO_MEMORY;
   if (error == VOW_OK) read_answer(http, answer);
 out:

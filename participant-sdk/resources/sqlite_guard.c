@@ -3,9 +3,14 @@
  * a prepared branch has locked. They know nothing but SQL, so they also work for programs that have
  * never heard of vow; only connections with triggers switched off escape them.
  *
- *   insert  after, since only then the rowid that SQLite chose is known; a REPLACE that took a
- * locked row away is seen by the key it took over update  before: the row itself, and, where a key
- * changes, both the key it leaves and the one it takes delete  before: the row itself
+ * - insert, after: since only then the rowid that SQLite chose is known. A REPLACE that took a
+ *   locked row away is seen by the key it took over.
+ * - update, before: the row itself, and, where a key changes, both the key it leaves and the one it
+ *   takes.
+ * - delete, before: the row itself.
+ * - place, before an insert, and only where the rowid is not the primary key: a REPLACE may name
+ * the rowid of a locked row, take it away and leave all its keys alone. (The rowid is -1 where
+ * SQLite is to choose it: no row is found then.)
  *
  * They also refuse NULL in a primary key, which a session would overlook.
  *
@@ -52,6 +57,15 @@ static void changed(sqlite3_str *sql, const struct vow_sqlite_table *table,
   }
 }
 
+/* Another row has the rowid that this one is given, and is locked. A REPLACE would delete it
+ * without its keys being touched. */
+static void rowid_condition(sqlite3_str *sql, const struct vow_sqlite_table *table) {
+  sqlite3_str_appendf(sql, "EXISTS(SELECT 1 FROM \"%w\" AS x WHERE x.%s = NEW.%s AND ", table->name,
+                      table->rowid, table->rowid);
+  exists(sql, table, &table->keys[0], "x", "");
+  sqlite3_str_appendall(sql, ")");
+}
+
 static void insert_condition(sqlite3_str *sql, const struct vow_sqlite_table *table) {
   for (int i = 0; i < table->key_count; i++) {
     sqlite3_str_appendall(sql, i ? " OR " : "");
@@ -74,6 +88,10 @@ static void update_condition(sqlite3_str *sql, const struct vow_sqlite_table *ta
     exists(sql, table, &table->keys[i], "NEW", "");
     sqlite3_str_appendall(sql, "))");
   }
+  if (!table->rowid) return;
+  sqlite3_str_appendf(sql, " OR (NEW.%s IS NOT OLD.%s AND ", table->rowid, table->rowid);
+  rowid_condition(sql, table);
+  sqlite3_str_appendall(sql, ")");
 }
 
 static void null_condition(sqlite3_str *sql, const struct vow_sqlite_table *table,
@@ -85,9 +103,15 @@ static void null_condition(sqlite3_str *sql, const struct vow_sqlite_table *tabl
   }
 }
 
-enum kind { INSERT, UPDATE, DELETE };
-static const char *const kind_names[] = {"insert", "update", "delete"};
-static const char *const kind_times[] = {"AFTER INSERT", "BEFORE UPDATE", "BEFORE DELETE"};
+enum kind { INSERT, UPDATE, DELETE, PLACE };
+static const char *const kind_names[] = {"insert", "update", "delete", "place"};
+static const char *const kind_times[] = {"AFTER INSERT", "BEFORE UPDATE", "BEFORE DELETE",
+                                         "BEFORE INSERT"};
+
+/* Where the primary key is the rowid, or there is none, the other guards see it all. */
+static enum kind last_kind(const struct vow_sqlite_table *table) {
+  return table->rowid ? PLACE : DELETE;
+}
 
 /* The whole trigger, exactly as sqlite_schema will keep it; NULL: out of memory. */
 static char *trigger_text(const struct vow_sqlite_table *table, enum kind kind) {
@@ -100,8 +124,9 @@ static char *trigger_text(const struct vow_sqlite_table *table, enum kind kind) 
   if (kind == INSERT) insert_condition(sql, table);
   if (kind == UPDATE) update_condition(sql, table);
   if (kind == DELETE) exists(sql, table, &table->keys[0], "OLD", "");
+  if (kind == PLACE) rowid_condition(sql, table);
   sqlite3_str_appendall(sql, ";");
-  if (table->nullable && kind != DELETE) {
+  if (table->nullable && (kind == INSERT || kind == UPDATE)) {
     sqlite3_str_appendall(sql, " SELECT RAISE(ABORT, 'vow: NULL in a primary key') WHERE ");
     null_condition(sql, table, "NEW.");
     sqlite3_str_appendall(sql, ";");
@@ -241,13 +266,13 @@ enum vow_error vow_sqlite_guard_table(struct vow_sqlite *sq, struct vow_sqlite_t
   if (table->guarded) return VOW_OK;
   if (table->refusal) return vow_sqlite_fail(sq, VOW_E_CANNOT_CAPTURE, "%s", table->refusal);
   enum vow_error error = VOW_OK;
-  for (int kind = INSERT; !error && kind <= DELETE; kind++) {
+  for (int kind = INSERT; !error && kind <= (int)last_kind(table); kind++) {
     error = put(sq, table, kind, true, &missing);
   }
   if (!error && missing) {
     error = vow_sqlite_guard_check_nulls(sq, table);
     if (!error) error = index_locks(sq, table);
-    for (int kind = INSERT; !error && kind <= DELETE; kind++) {
+    for (int kind = INSERT; !error && kind <= (int)last_kind(table); kind++) {
       error = put(sq, table, kind, false, &missing);
     }
     if (!error) error = remember(sq);

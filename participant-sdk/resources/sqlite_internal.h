@@ -80,6 +80,8 @@ struct vow_sqlite_table {
   int column_count;
   bool nullable; /* SQLite would allow a NULL in the primary key */
   bool autoincrement;
+  const char
+      *rowid; /* the name of a rowid that is no column; NULL: there is none, or it has none */
   bool is_parent;
   bool has_partial_key;
   bool guarded; /* the triggers were seen in place */

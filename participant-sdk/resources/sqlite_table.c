@@ -171,6 +171,22 @@ static enum vow_error check_declared_collations(struct vow_sqlite *sq,
   return VOW_OK;
 }
 
+static int column_named(const struct vow_sqlite_table *table, const char *name) {
+  for (int i = 0; i < table->column_count; i++) {
+    if (sqlite3_stricmp(table->columns[i], name) == 0) return i;
+  }
+  return -1;
+}
+
+/* Each name of the rowid may be a column's as well, and then means that. */
+static const char *rowid_name(const struct vow_sqlite_table *table) {
+  static const char *const names[] = {"rowid", "_rowid_", "oid"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (column_named(table, names[i]) < 0) return names[i];
+  }
+  return NULL;
+}
+
 /* The primary key is a row's identity; a rowid alias has no index, and is never NULL. */
 static enum vow_error load_keys(struct vow_sqlite *sq, struct vow_sqlite_table *table,
                                 bool without_rowid) {
@@ -199,6 +215,7 @@ static enum vow_error load_keys(struct vow_sqlite *sq, struct vow_sqlite_table *
   sqlite3_finalize(statement);
   if (error) return error;
   if (!primary_index || without_rowid) table->nullable = false;
+  if (primary_index && !without_rowid) table->rowid = rowid_name(table);
   if (!primary_index) {
     table->keys[0].collations[0] = strdup("BINARY");
     if (!table->keys[0].collations[0]) return no_memory(sq);
@@ -213,13 +230,6 @@ static enum vow_error load_keys(struct vow_sqlite *sq, struct vow_sqlite_table *
 }
 
 /* ---- foreign keys ---- */
-
-static int column_named(const struct vow_sqlite_table *table, const char *name) {
-  for (int i = 0; i < table->column_count; i++) {
-    if (sqlite3_stricmp(table->columns[i], name) == 0) return i;
-  }
-  return -1;
-}
 
 /* Marks the columns that others refer to: their rows may not be deleted, nor those columns change.
  */

@@ -174,8 +174,15 @@ def test_a_participant_that_is_not_there_is_waited_for(world):
 def test_a_host_that_does_not_exist_aborts_and_says_so(world):
     vowd, good = world.vowd(prepare_timeout_ms=600), world.toy()
     nowhere = "http://vow-no-such-host.invalid:1/x"
-    answer = vowd.client.one_shot([good.url, {"url": nowhere, "name": "nowhere"}])
+    answer = vowd.client.one_shot([good.url, {"url": nowhere, "name": "nowhere", "payload": 1}])
     assert_aborted(answer, "nowhere")
+
+    def idle():
+        participants = vowd.client.get("/v1/participants").json["participants"]
+        return next(one["state"] for one in participants if one["url"] == nowhere) == "idle"
+
+    wait_until(idle, "nobody waits for it any more, so it is not down for ever")
+    assert vowd.client.get("/v1/status").json["endpoints"]["down"] == 0
 
 
 def test_one_dead_participant_costs_one_probe_at_a_time(world):

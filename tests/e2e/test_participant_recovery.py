@@ -127,3 +127,26 @@ def test_promises_outlive_both_sides(town):
     ids = [one["id"] for one in vowd.client.list(state="committed")]
     assert len(ids) == 1
     check_books(banks, {ids[0]: (200, 10)})
+
+
+@pytest.mark.parametrize("outcome", ["committed", "aborted"])
+def test_a_participant_that_was_given_up_is_told_the_commit_however_late(world, outcome):
+    """A branch settled by hand has not acknowledged: its commit outlives the history, also after a
+    heuristic outcome was forgotten."""
+    vowd = world.vowd(retention_age_ms=0, retry_max_ms=200)
+    banks = [world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in ("left", "right")]
+    banks[1].restart(failpoint="commit.received=kill")
+    id = vowd.client.one_shot(transfer_branches(banks, 10)).json["id"]
+    wait_killed(banks[1])
+    assert vowd.client.resolve(id, outcome, "it will not come back", branch=2).status == 200
+    wait_until(lambda: vowd.client.state(id) == "committed", "all branches have ended")
+    if outcome == "aborted":
+        assert vowd.client.forget(id, "booked by hand").status == 200
+    for _ in range(3):
+        there_and_back = [{**b, "url": banks[0].url} for b in transfer_branches(banks, 1)]
+        there_and_back[1]["payload"]["account"] = 2
+        assert vowd.client.one_shot(there_and_back).status == 200
+    wait_until(lambda: [one["id"] for one in vowd.client.list()] == [id], "the others are purged")
+    assert vowd.client.outcome(id) == "committed"
+    banks[1].start()
+    check_books(banks, {id: (200, 10)})

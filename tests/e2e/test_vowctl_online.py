@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -187,10 +188,34 @@ def test_a_backup_is_a_log_that_can_be_checked(world, vowd, at, tmp_path):
     assert str(path) in at("backup", path).fine().out
     refused = at("backup", path).refused(ctl.REFUSED)
     assert "name another" in refused.err and "vowctl show" not in refused.err, refused
-    at("backup", tmp_path / "no" / "such" / "folder").refused(ctl.FAILED)
+    failed = at("backup", tmp_path / "no" / "such" / "folder").refused(ctl.FAILED)
+    assert "make its folder first" in failed.err and "log itself goes on" in failed.err, failed
+    assert "make its folder first" in vowd.process.text(), "the daemon's log says why, too"
     assert id in ctl.run("list", "--log", path).fine().out
     ctl.run("check", "--log", path).fine()
     assert at("backup", tmp_path / "json.log", "--json").fine().json["bytes"] > 0
+
+
+def test_damaged_history_is_counted_and_named_not_left_out_silently(world, vowd, at):
+    whole, damaged = committed(world, vowd), committed(world, vowd)
+    vowd.wait_state(damaged, "committed")
+    vowd.stop()
+    with sqlite3.connect(vowd.log) as database:
+        changed = database.execute(
+            "UPDATE ended_txn SET record = replace(record, 'committed', 'committeD')"
+            " WHERE id = ?",
+            (bytes.fromhex(damaged.replace("-", "")),),
+        ).rowcount
+    database.close()
+    assert changed == 1
+    vowd.start()
+    page = vowd.client.get("/v1/transactions").json
+    assert page["damaged"] == 1 and [one["id"] for one in page["transactions"]] == [whole]
+    listed = at("list")
+    assert listed.code == ctl.DAMAGED and whole in listed.out and "damaged: 1" in listed.err, listed
+    assert damaged in at("show", damaged).refused(ctl.DAMAGED).err
+    line = next(line for line in vowd.process.text().splitlines() if "row of the log" in line)
+    assert damaged in line and " error " in line, "the daemon's log names it"
 
 
 # ---- asking first ----

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fault_vfs.h"
+
 static int setup(void **state) {
   *state = api_world_new(NULL);
   return 0;
@@ -215,6 +217,35 @@ static void waiting_has_limits(void **state) {
   api_world_free(w);
 }
 
+static void operators_are_told_what_is_durable(void **state) {
+  /* An act by hand whose record cannot reach the disk is not answered as done, and is done once the
+   * disk has room. */
+  (void)state;
+  const char *flags[] = {"--wait-timeout-ms=300", NULL};
+  fault_vfs_install();
+  struct api_world *w = api_world_new(flags);
+  struct api_answer answer;
+  char body[512], id[128], path[160];
+  const char *act = "{\"outcome\":\"committed\",\"branch\":1,\"reason\":\"by hand\"}";
+  w->hold_commit = true;
+  api_ask(w, &answer, "POST", "/v1/transactions", api_one_shot(w, body));
+  assert_int_equal(answer.status, 200);
+  snprintf(path, sizeof path, "/v1/transactions/%s/resolve", api_member(&answer, "id", id));
+  api_answer_free(&answer);
+  fault_vfs_set(FAULT_FULL);
+  expect(w, "POST", path, act, 503, "urn:vow:overloaded");
+  fault_vfs_set(FAULT_NONE);
+  int status = 0;
+  for (int tries = 0; tries < 50 && status != 200; tries++) {
+    api_ask(w, &answer, "POST", path, act);
+    status = answer.status;
+    api_answer_free(&answer);
+  }
+  assert_int_equal(status, 200);
+  api_world_release(w);
+  api_world_free(w);
+}
+
 static void draining(void **state) {
   /* A daemon that drains refuses new transactions and ends the open ones. */
   struct api_world *w = *state;
@@ -273,6 +304,7 @@ int main(void) {
       T(draining),
       T(outcomes_of_all_kinds),
       cmocka_unit_test(waiting_has_limits),
+      cmocka_unit_test(operators_are_told_what_is_durable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,8 @@ static void *serve(void *context) {
     if (n < SCRIPT_MAX) memcpy(server->requests[n], text, sizeof text);
     pthread_mutex_unlock(&server->lock);
     if (line.status > 0) more = answer(connection->socket, &line);
-    if (line.status == 0) more = false;
+    if (line.status == -2) shutdown(server->listener, SHUT_RDWR);
+    if (line.status == 0 || line.status == -2) more = false;
   }
   shutdown(connection->socket, SHUT_RDWR);
   free(connection);

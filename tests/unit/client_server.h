@@ -14,7 +14,8 @@
 #define REQUEST_MAX 8192
 
 struct script_line {
-  int status; /* 0: read the request and cut the connection; -1: read it and never answer */
+  int status; /* 0: read the request and cut the connection; -1: read it and never answer; -2: read
+                 it, cut the connection and refuse all others, as a process does that is killed */
   const char *body;
   uint32_t retry_after_s;
 };

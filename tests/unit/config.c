@@ -17,6 +17,7 @@
 
 #include "config_internal.h"
 #include "io/logger.h"
+#include "vow/client.h"
 
 #define ARGUMENTS_MAX 16
 
@@ -108,6 +109,17 @@ static void precedence(void **state) {
   assert_int_equal(config.retry_max_ms, 20000);
   assert_int_equal(config.wait_timeout_ms, 30000);
   assert_non_null(config.file);
+  vow_config_fini(&config);
+}
+
+static void default_timeouts_end_in_their_order(void **state) {
+  /* A participant that hangs is given up before the waiting client is answered "not yet", and that
+   * comes before the client gives up: so it is told "aborted", and not "unknown". */
+  (void)state;
+  struct vow_config config;
+  load_ok(FLAGS(NULL), &config);
+  assert_true(config.prepare_timeout_ms < config.wait_timeout_ms);
+  assert_true(config.wait_timeout_ms < VOW_CLIENT_TIMEOUT_MS);
   vow_config_fini(&config);
 }
 
@@ -307,7 +319,7 @@ static void reload(void **state) {
   assert_string_equal(vow_config_participant_url(&config, "a"), "http://a");
   assert_string_equal(vow_buf_text(&ignored),
                       "listen from \"127.0.0.1:7800\" to \"127.0.0.1:1\"\n");
-  assert_non_null(strstr(vow_buf_text(&changed), "prepare_timeout_ms from \"30000\" to \"7\"\n"));
+  assert_non_null(strstr(vow_buf_text(&changed), "prepare_timeout_ms from \"20000\" to \"7\"\n"));
   assert_non_null(strstr(vow_buf_text(&changed), "log_level from \"info\" to \"error\"\n"));
   assert_non_null(strstr(vow_buf_text(&changed), "participant from 0 to 1 entries\n"));
 
@@ -325,6 +337,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
       cmocka_unit_test(precedence),
+      cmocka_unit_test(default_timeouts_end_in_their_order),
       cmocka_unit_test(file_by_variable),
       cmocka_unit_test(wrong_values),
       cmocka_unit_test(wrong_flags),

@@ -227,7 +227,7 @@ static void wait_purged(struct fixture *f, uint64_t rows) {
   assert_int_equal(counts(f).purged, rows);
 }
 
-static void old_rows_are_purged_and_open_or_unforgotten_ones_never(void **state) {
+static void old_rows_are_purged_and_what_somebody_waits_for_never(void **state) {
   struct fixture *f = *state;
   uint64_t now = fixture_now_ms();
   f->config.purge_step = 10;
@@ -235,7 +235,10 @@ static void old_rows_are_purged_and_open_or_unforgotten_ones_never(void **state)
   for (uint32_t n = 1; n <= 100; n++) {
     struct vow_txn txn = nth_txn(n, VOW_TXN_COMMITTED, n <= 60 ? now - 2 * HOUR_MS : now);
     if (n == 5 || n == 6) txn.heuristic = VOW_HEURISTIC_MIXED;
-    if (n == 6) txn.forgotten = true;
+    if (n == 6 || n == 7) txn.forgotten = true;
+    if (n == 7) txn.heuristic = VOW_HEURISTIC_MIXED;
+    if (n >= 7 && n <= 9) txn.branches[1].resolved = true; /* its participant may come back */
+    if (n == 9) txn.state = VOW_TXN_ABORTED;
     append(f, &txn, false);
     vow_txn_fini(&txn);
   }
@@ -243,12 +246,15 @@ static void old_rows_are_purged_and_open_or_unforgotten_ones_never(void **state)
   wait_durable(f, f->position);
   f->config.retention_age_ms = HOUR_MS;
   vow_log_reconfigure(f->log, &f->config);
-  wait_purged(f, 59);
+  wait_purged(f, 57);
   assert_int_equal(find_state(f, 5), VOW_TXN_COMMITTED);
   assert_int_equal(find_state(f, 6), 0);
+  assert_int_equal(find_state(f, 7), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 8), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 9), 0);
   assert_int_equal(find_state(f, 61), VOW_TXN_COMMITTED);
   assert_int_equal(find_state(f, 101), VOW_TXN_COMMITTING);
-  assert_int_equal(count_listed(f, (struct vow_log_query){.heuristic = -1}), 41);
+  assert_int_equal(count_listed(f, (struct vow_log_query){.heuristic = -1}), 43);
 }
 
 static void the_oldest_ends_beyond_the_count_are_purged(void **state) {
@@ -385,10 +391,11 @@ static void a_backup_over_a_file_or_to_a_relative_path_is_refused(void **state) 
     const char *path;
     enum vow_error error;
     const char *word;
-  } cases[] = {{f->path, VOW_E_INVALID_ARGUMENT, "exists"},
+  } cases[] = {{f->path, VOW_E_BACKUP_EXISTS, "name another"},
                {"copy", VOW_E_INVALID_ARGUMENT, "absolute"},
                {NULL, VOW_E_INVALID_ARGUMENT, "absolute"},
-               {nowhere, VOW_E_LOG_IO, "No such file"}};
+               {nowhere, VOW_E_BACKUP_IO, "No such file or directory; make its folder"},
+               {"/sys/copy", VOW_E_BACKUP_IO, "the daemon's user must be able to write there"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = cases[i].path}, &answer);
     assert_int_equal(answer.result.error, cases[i].error);
@@ -451,7 +458,7 @@ int main(void) {
       TEST(every_ended_row_is_listed_once_while_rows_are_added),
       TEST(filters_pick_what_they_say),
       TEST(a_page_looks_at_a_bounded_number_of_rows),
-      TEST(old_rows_are_purged_and_open_or_unforgotten_ones_never),
+      TEST(old_rows_are_purged_and_what_somebody_waits_for_never),
       TEST(the_oldest_ends_beyond_the_count_are_purged),
       TEST(the_highest_purged_commit_is_remembered),
       TEST(purging_goes_on_under_load),

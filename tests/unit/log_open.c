@@ -417,16 +417,23 @@ static void a_second_daemon_is_refused_and_told_by_whom(void **state) {
 
 static void a_second_opener_in_the_same_process_is_refused(void **state) {
   struct fixture *f = *state;
-  fixture_open(f);
   struct fixture second = *f;
-  second.log = NULL;
-  expect_refused(&second, VOW_E_LOG_LOCKED, "in use");
-  struct other unlucky = {.pid = fork()}; /* and the first one's lock has survived the attempt */
+  char byte = 0;
+  int go[2];
+  assert_int_equal(pipe(go), 0);
+  /* The other process begins before there is a thread whose locks it would inherit. */
+  struct other unlucky = {.pid = fork()};
   if (unlucky.pid == 0) {
     char why[VOW_LOG_WHY_BYTES];
     struct vow_log *log;
+    if (read(go[0], &byte, 1) != 1) _exit(2);
     _exit(vow_log_open(&log, &second.config, why) == VOW_E_LOG_LOCKED ? 0 : 1);
   }
+  fixture_open(f);
+  expect_refused(&second, VOW_E_LOG_LOCKED, "in use");
+  assert_int_equal(write(go[1], "x", 1), 1); /* and the first one's lock has survived the attempt */
+  close(go[0]);
+  close(go[1]);
   int status;
   assert_int_equal(waitpid(unlucky.pid, &status, 0), unlucky.pid);
   assert_int_equal(status, 0);

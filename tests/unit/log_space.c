@@ -166,8 +166,9 @@ static void a_backup_to_a_full_disk_fails_and_the_log_goes_on(void **state) {
   fixture_open(f);
   for (uint32_t n = 1; n <= 1000; n++) append_nth(f, n, VOW_TXN_COMMITTING, 0, false);
   ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = path}, &answer);
-  assert_int_equal(answer.result.error, VOW_E_LOG_FULL);
+  assert_int_equal(answer.result.error, VOW_E_BACKUP_IO);
   assert_non_null(strstr(answer.why, path));
+  assert_non_null(strstr(answer.why, "make room there"));
   answer_fini(&answer);
   assert_int_equal(rmdir(path), -1);
   assert_int_equal(errno, ENOENT);

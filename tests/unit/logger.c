@@ -61,11 +61,32 @@ static void text_lines(void **state) {
   const char *line = written(c);
   assert_int_equal(line[4], '-');
   assert_int_equal(line[23], 'Z');
-  assert_non_null(
-      strstr(line, "Z warn  down: a\\x0ab\\x1b url=http://a why=\"connection refused by "));
+  assert_non_null(strstr(
+      line, "Z warn  down: a\\nb\\x1b url=http://a why=\"connection refused by \\\"a\\\"\" "));
   assert_non_null(strstr(line, " n=7 transaction=0"));
   assert_null(strstr(line, "none"));
   assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void values_cannot_be_forged(void **state) {
+  /* What a participant or a client wrote stays inside its quotes, and does nothing to a terminal.
+   */
+  struct capture *c = *state;
+  assert_true(vow_logger_begin(&c->logger, VOW_LEVEL_WARN, "endpoint-down", "x%s",
+                               "\xc2\x9b"
+                               "2J"));
+  vow_logger_text(&c->logger, "why", "no\" level=error transaction=\"7");
+  vow_logger_text(&c->logger, "path", "a\\");
+  vow_logger_text(&c->logger, "bidi",
+                  "\xe2\x80\xae"
+                  "drawkcab");
+  vow_logger_text(&c->logger, "raw", "\xff\n");
+  vow_logger_text(&c->logger, "name", "Z\xc3\xbcrich");
+  vow_logger_end(&c->logger);
+  assert_non_null(
+      strstr(written(c),
+             " warn  x\\u{009b}2J why=\"no\\\" level=error transaction=\\\"7\""
+             " path=\"a\\\\\" bidi=\\u{202e}drawkcab raw=\\xff\\n name=Z\xc3\xbcrich\n"));
 }
 
 static void json_lines(void **state) {
@@ -121,7 +142,7 @@ static void rate(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-  const struct CMUnitTest tests[] = {T(text_lines), T(json_lines), T(levels), T(long_texts_are_cut),
-                                     T(rate)};
+  const struct CMUnitTest tests[] = {T(text_lines), T(values_cannot_be_forged), T(json_lines),
+                                     T(levels),     T(long_texts_are_cut),      T(rate)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,37 @@ static void a_locked_row_is_kept_from_every_writer(void **state) {
   world_free(w);
 }
 
+/* Where the rowid is not the primary key, a row can be replaced by it with no key in common. */
+static void a_locked_row_is_not_replaced_by_its_rowid(void **state) {
+  (void)state;
+  static const char *const attempts[] = {
+      "REPLACE INTO t(rowid, k, v) VALUES(1, 'z', 99)",
+      "UPDATE OR REPLACE t SET rowid = 1 WHERE k = 'b'",
+      "REPLACE INTO named(oid, k, rowid) VALUES(1, 'z', 99)",
+      "UPDATE OR REPLACE named SET _rowid_ = 1 WHERE k = 'b'",
+  };
+  struct world *w = world_new(
+      "CREATE TABLE t(k TEXT PRIMARY KEY, v); INSERT INTO t VALUES('a', 1), ('b', 2);"
+      "CREATE TABLE named(k TEXT PRIMARY KEY, rowid); INSERT INTO named VALUES('a', 1), ('b', 2);"
+      "CREATE TABLE without(k TEXT PRIMARY KEY, v) WITHOUT ROWID;"
+      "CREATE TABLE taken(k TEXT PRIMARY KEY, RowId, oid, _rowid_);");
+  prepared(w, 1,
+           "UPDATE t SET v = 5 WHERE k = 'a'; UPDATE named SET rowid = 5 WHERE k = 'a';"
+           "INSERT INTO without VALUES('a', 1); INSERT INTO taken VALUES('a', 1, 1, 1)");
+  for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
+    sql_fails(w->other, attempts[i], LOCKED);
+    refused(w, 2, attempts[i], LOCKED);
+  }
+  sql(w->other, "REPLACE INTO t(rowid, k, v) VALUES(2, 'z', 99); INSERT INTO t VALUES('y', 0)");
+  sql(w->other, "UPDATE OR REPLACE t SET rowid = 7 WHERE k = 'z'");
+  sql(w->other, "INSERT INTO named VALUES('c', 1); UPDATE named SET rowid = 1 WHERE k = 'b'");
+  committed(w, 1);
+  expect(w->other, "SELECT k, v FROM t ORDER BY k", "a|5\ny|0\nz|99");
+  expect(w->other, "SELECT k, rowid FROM named ORDER BY k", "a|5\nb|1\nc|1");
+  at_rest(w);
+  world_free(w);
+}
+
 /* Keys that a prepared branch will take, or will free, can be taken by nobody. */
 static void keys_that_come_and_go_are_kept_free(void **state) {
   (void)state;
@@ -398,6 +429,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(branches_of_one_batch_conflict_as_well),
       cmocka_unit_test(a_rolled_back_batch_is_forgotten),
       cmocka_unit_test(a_locked_row_is_kept_from_every_writer),
+      cmocka_unit_test(a_locked_row_is_not_replaced_by_its_rowid),
       cmocka_unit_test(keys_that_come_and_go_are_kept_free),
       cmocka_unit_test(another_process_is_kept_away),
       cmocka_unit_test(a_writers_own_triggers_are_stopped),

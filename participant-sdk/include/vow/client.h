@@ -31,7 +31,11 @@ struct vow_transaction;
  */
 VOW_PUBLIC enum vow_error vow_client_open(struct vow_client **out, const char *url) VOW_MUST_CHECK;
 VOW_PUBLIC void vow_client_close(struct vow_client *client); /* NULL is fine */
-/* Of each request from here on; default 30000. */
+/* Of each request from here on; 0: the default of 45 s, which is longer than vowd waits for votes
+ * (prepare_timeout_ms, 20 s) and for an outcome (wait_timeout_ms, 30 s) unless it is told
+ * otherwise. With less, a participant that hangs makes an outcome "unknown" that is about to be
+ * "aborted". */
+#define VOW_CLIENT_TIMEOUT_MS 45000
 VOW_PUBLIC void vow_client_set_timeout(struct vow_client *client, uint32_t timeout_ms);
 
 /* Begins a transaction; it aborts by itself after timeout_ms (0: the coordinator's default). Owns:
@@ -73,7 +77,8 @@ VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const ch
 
 /* Blocks: until the outcome is known, at most the timeout. VOW_OK: committed, durably. ABORTED:
  * aborted; vow_transaction_error says why. HEURISTIC: a participant broke its promise; an operator
- * sees it, too. OUTCOME_UNKNOWN: ask again. */
+ * sees it, too. OUTCOME_UNKNOWN: ask again; if the sentence says that the coordinator no longer
+ * knows, its history was purged before it could be asked, and only the participants know. */
 VOW_PUBLIC enum vow_error vow_commit(struct vow_transaction *transaction) VOW_MUST_CHECK;
 /* VOW_OK: aborted, or will be as nothing else is possible. ILLEGAL_STATE: it is committed.
  * OUTCOME_UNKNOWN, UNREACHABLE: if nobody ever asks again it aborts at its timeout. */
@@ -85,10 +90,14 @@ struct vow_branch_spec {
   const char *name;    /* or NULL */
   const char *payload; /* JSON or NULL */
 };
-/* `key` makes it safe to repeat (Idempotency-Key): after OUTCOME_UNKNOWN, UNREACHABLE or TIMEOUT
- * call again with the same key and the same branches. NULL: a fresh one is made. Errors as
- * vow_commit and vow_enlist. *out (may be NULL) is as of vow_begin when the transaction is known,
- * else NULL. */
+/* `key` (1 to 255 visible ASCII characters) is one of yours that no other transaction has, such as
+ * an order number; NULL or "" is INVALID_ARGUMENT. It makes the call safe to repeat
+ * (Idempotency-Key): after OUTCOME_UNKNOWN, UNREACHABLE or TIMEOUT call again with the same key and
+ * the same branches, also after your program has crashed, and it stays one transaction. The
+ * coordinator knows the key for as long as it keeps the transaction in its history (7 days, unless
+ * retention_age_ms or retention_count say otherwise); later the same key begins a new one. Errors
+ * as vow_commit and vow_enlist. *out (may be NULL) is as of vow_begin when the transaction is
+ * known, else NULL. */
 VOW_PUBLIC enum vow_error vow_one_shot(struct vow_client *client, const char *key,
                                        uint32_t timeout_ms, const struct vow_branch_spec *branches,
                                        size_t branch_count,

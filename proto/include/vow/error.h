@@ -70,7 +70,9 @@ extern "C" {
   X(36, CONFIG,                 USAGE, 500, "invalid-configuration",  "the configuration is not valid") \
   X(37, ADDRESS_IN_USE,         FATAL, 500, "address-in-use",         "the address is in use by another process") \
   X(38, DATABASE,               FATAL, 500, "database-error",         "the database reports an error") \
-  X(39, FORBIDDEN,              USAGE, 403, "forbidden",              "this coordinator is not one that may coordinate here")
+  X(39, FORBIDDEN,              USAGE, 403, "forbidden",              "this coordinator is not one that may coordinate here") \
+  X(40, BACKUP_EXISTS,          USAGE, 409, "backup-exists",          "there is something at the backup's path already") \
+  X(41, BACKUP_IO,              USAGE, 500, "backup-failed",          "the backup cannot be written there")
 /* clang-format on */
 
 enum vow_error {
