@@ -110,6 +110,25 @@ static void what_is_wrong_is_said_in_problems(void **state) {
   expect_in(out, "Retry-After: 1\r\n");
 }
 
+/* A batch comes over the network as a message does, and every answer offers to take them. */
+static void batches_are_offered_and_taken(void **state) {
+  struct fixture *f = *state;
+  char out[2048], one[512], body[1200];
+  f->options.batch_max = 20;
+  fixture_open(f);
+  serve(f);
+  exchange(f, "GET", "/in-doubt", NULL, out, sizeof out);
+  expect_in(out, "Vow-Batch: 20\r\n");
+  exchange(f, "POST", "/nowhere", "{}", out, sizeof out);
+  expect_in(out, "Vow-Batch: 20\r\n");
+  fixture_message(f, one, sizeof one, "prepare", 1, NO_WATERMARK, "");
+  (void)snprintf(body, sizeof body, "{\"messages\":[{\"type\":\"prepare\",%s,{}]}", one + 1);
+  exchange(f, "POST", "/batch", body, out, sizeof out);
+  expect_in(out, "HTTP/1.1 200 ");
+  expect_in(out, "Vow-Batch: 20\r\n");
+  expect_in(out, "{\"replies\":[{\"status\":200,\"vote\":\"commit\"},{\"type\":");
+}
+
 static void a_body_past_the_limit_is_cut_off(void **state) {
   struct fixture *f = *state;
   char out[2048];
@@ -333,6 +352,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       test(a_transaction_goes_over_the_network),
       test(what_is_wrong_is_said_in_problems),
+      test(batches_are_offered_and_taken),
       test(a_body_past_the_limit_is_cut_off),
       test(half_a_request_holds_up_nobody),
       test(a_callback_that_blocks_holds_up_nobody_else),

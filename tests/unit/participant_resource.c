@@ -204,6 +204,29 @@ static void killed_at(const char *failpoint, void (*scenario)(struct fixture *))
 #endif
 }
 
+/* All work and all votes of a batch are in one transaction of the database, with one sync. */
+static void a_batch_costs_one_sync(void **state) {
+  char body[4096], one[512];
+  (void)state;
+  open_participant();
+  for (int turn = 0; turn < 2; turn++) {
+    const char *type = turn == 0 ? "prepare" : "commit";
+    size_t bytes = (size_t)snprintf(body, sizeof body, "{\"messages\":[");
+    for (unsigned n = 1; n <= 8; n++) {
+      fixture_message(world.f, one, sizeof one, type, n, NO_WATERMARK, "");
+      bytes += (size_t)snprintf(body + bytes, sizeof body - bytes, "%s{\"type\":\"%s\",%s",
+                                n == 1 ? "" : ",", type, one + 1);
+    }
+    (void)snprintf(body + bytes, sizeof body - bytes, "]}");
+    uint64_t before = syncs();
+    expect_part(send_raw(world.f, "POST", "/batch", "application/json", body), 200,
+                turn == 0 ? "{\"replies\":[{\"status\":200,\"vote\":\"commit\"}"
+                          : "{\"replies\":[{\"status\":200,\"outcome\":\"committed\"}");
+    assert_int_equal(syncs() - before, 1);
+  }
+  assert_int_equal(world.f->app->prepares, 8);
+}
+
 static void prepare(struct fixture *f) {
   (void)send_message(f, "prepare", 1, "");
 }
@@ -512,6 +535,7 @@ int main(void) {
       test(a_database_that_is_missing_is_not_made),
       test(what_cannot_be_recorded_is_undone),
       test(branches_that_come_together_share_a_transaction),
+      test(a_batch_costs_one_sync),
       test_rollback(work_and_vote_are_one_transaction),
       test_rollback(a_busy_database_is_no_failure),
       test_rollback(killed_in_a_commit_it_is_done_once),
