@@ -81,6 +81,7 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
   /* Nothing will probe it any more, so "down" would stay for ever, and nobody waits for it. */
   core->counts.endpoints_down -= endpoint->down;
   core_timer_clear(&core->timers, &endpoint->timer);
+  if (endpoint->down) endpoint->batch_refused = false; /* as when a probe is answered */
   endpoint->down = false;
   endpoint->probing = false;
   endpoint->failures_in_row = 0;

@@ -360,6 +360,37 @@ static void a_refusal_from_before_an_outage_counts(void **state) {
   assert_int_equal(view(w).queued, 0);
 }
 
+/* With its last branch an outage is forgotten, and with the outage that a batch was refused. */
+static void an_idle_endpoint_may_be_another_when_it_comes_back(void **state) {
+  struct world *w = *state;
+
+  begin_from(w, 1, 3);
+  read_only(w, "a1");
+  begin_from(w, 4, 5);
+  read_only(w, "a2");
+  whole_batch(w, "a4", VOW_REPLY_NOT_A_BATCH, false);
+  read_only(w, "a3");
+  read_only(w, "a4");
+  read_only(w, "a5");
+  for (uint32_t n = 1; n <= 5; n++) {
+    char branch[16];
+    (void)snprintf(branch, sizeof branch, "z%u", n);
+    no(w, branch, NULL);
+  }
+  sync(w);
+  begin_from(w, 6, 6);
+  not_delivered(w, "a6");
+  no(w, "z6", NULL);
+  sync(w);
+  assert_int_equal(view(w).branches, 0);
+
+  begin_from(w, 7, 9);
+  read_only(w, "a7");
+  begin_from(w, 10, 12);
+  read_only(w, "a8");
+  assert_int_equal(newest(w), 3);
+}
+
 /* An answer without an offer takes it back at once. */
 static void an_answer_without_it_takes_the_offer_back(void **state) {
   struct world *w = *state;
@@ -420,6 +451,7 @@ int main(void) {
       TEST(what_was_not_delivered_is_not_taken_apart),
       TEST(a_refused_batch_goes_one_by_one),
       TEST(a_refusal_from_before_an_outage_counts),
+      TEST(an_idle_endpoint_may_be_another_when_it_comes_back),
       TEST(an_answer_without_it_takes_the_offer_back),
       TEST(a_reply_that_does_not_fit_is_a_mistake),
   };
