@@ -24,6 +24,7 @@ void ctl_work_fini(struct ctl_work *work);
 struct ctl_result {
   struct vow_txn txn; /* owned; as it was seen last */
   bool ended;         /* it is over in the log, or waits for an operator only */
+  bool lost; /* ended so: what is left are branches whose participants do not know their commit */
 };
 
 struct ctl_report {

@@ -12,7 +12,7 @@
 #include "text.h"
 #include "view.h"
 
-enum group { GROUP_ENDED, GROUP_LEFT, GROUP_HEURISTIC, GROUP_COUNT };
+enum group { GROUP_ENDED, GROUP_LEFT, GROUP_LOST, GROUP_HEURISTIC, GROUP_COUNT };
 
 void ctl_report_fini(struct ctl_report *report) {
   for (size_t i = 0; i < report->count; i++) vow_txn_fini(&report->results[i].txn);
@@ -34,6 +34,7 @@ enum ctl_exit ctl_report_of(struct ctl_work *work, struct ctl_report *report) {
 
 static enum group group_of(const struct ctl_result *result) {
   if (!result->ended) return GROUP_LEFT;
+  if (result->lost) return GROUP_LOST;
   bool waits = result->txn.heuristic != VOW_HEURISTIC_NONE && !result->txn.forgotten;
   return waits ? GROUP_HEURISTIC : GROUP_ENDED;
 }
@@ -78,6 +79,7 @@ static void print_json(const struct ctl_args *args, const struct ctl_report *rep
   vow_jsonw_bool(&w, "timed_out", report->timed_out);
   group_json(&w, "ended", report, GROUP_ENDED);
   group_json(&w, "left", report, GROUP_LEFT);
+  group_json(&w, "unknown", report, GROUP_LOST);
   group_json(&w, "heuristic", report, GROUP_HEURISTIC);
   vow_jsonw_end(&w);
   vow_buf_puts(&out, "\n");
@@ -129,6 +131,10 @@ static void print_text(const struct ctl_report *report, const struct counts *cou
   if (counts->groups[GROUP_LEFT] > 0) {
     group_table(&out, &terminal, report, GROUP_LEFT, "Left, with the last error of each:");
   }
+  if (counts->groups[GROUP_LOST] > 0) {
+    group_table(&out, &terminal, report, GROUP_LOST,
+                "Committed, but a participant does not know its branch:");
+  }
   if (counts->groups[GROUP_HEURISTIC] > 0) {
     group_table(&out, &terminal, report, GROUP_HEURISTIC, "Waiting for an operator:");
   }
@@ -136,9 +142,9 @@ static void print_text(const struct ctl_report *report, const struct counts *cou
   vow_buf_printf(&out,
                  "%zu of %zu transactions ended (%zu committed, %zu aborted) in %s; %zu left, %zu "
                  "wait for an operator\n",
-                 report->count - counts->groups[GROUP_LEFT], report->count, counts->committed,
-                 counts->aborted, took, counts->groups[GROUP_LEFT],
-                 counts->groups[GROUP_HEURISTIC]);
+                 counts->groups[GROUP_ENDED] + counts->groups[GROUP_HEURISTIC], report->count,
+                 counts->committed, counts->aborted, took, counts->groups[GROUP_LEFT],
+                 counts->groups[GROUP_LOST] + counts->groups[GROUP_HEURISTIC]);
   ctl_put(&out);
   vow_buf_fini(&out);
 }
@@ -159,6 +165,13 @@ enum ctl_exit ctl_report_print(const struct ctl_args *args, const struct ctl_rep
                     : report->timed_out ? "the time is over"
                                         : "it stopped",
                     counts.groups[GROUP_LEFT]);
+  }
+  if (counts.groups[GROUP_LOST] > 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION,
+                    "Find out what became of the work, put the data right, start vowd, then settle "
+                    "each with `vowctl resolve ID --branch N`.",
+                    "%zu committed transactions have a branch that its participant does not know.",
+                    counts.groups[GROUP_LOST]);
   }
   if (counts.groups[GROUP_HEURISTIC] > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION,

@@ -181,6 +181,22 @@ static bool over(const struct vow_txn *txn) {
   return txn->ended_ms != 0 || (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten);
 }
 
+/* Has every branch that is left been told to commit in this run, by a participant that does not
+ * know it? Then only an operator can help. `before` is the image that was read from the log. */
+static bool is_lost(const struct vow_txn *txn, const struct vow_txn *before) {
+  uint32_t unknown = 0;
+  if (txn->state != VOW_TXN_COMMITTING) return false;
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    enum vow_message_type message;
+    const struct vow_branch *branch = &txn->branches[i];
+    if (!ctl_plan_message(txn, branch, &message)) continue;
+    if (branch->state != VOW_BRANCH_UNKNOWN) return false;
+    if (branch->attempts <= before->branches[i].attempts) return false;
+    unknown++;
+  }
+  return unknown > 0;
+}
+
 static void look(struct run *run) {
   const struct vow_core *core = vow_driver_core(run->driver);
   if (vow_core_loading(core)) return;
@@ -194,6 +210,10 @@ static void look(struct run *run) {
       run->ended++;
     } else if (over(txn)) {
       end_result(run, result, txn);
+    } else if (is_lost(txn, &result->txn)) {
+      keep_image(result, txn);
+      result->ended = result->lost = true;
+      run->ended++;
     }
   }
 }
@@ -221,6 +241,12 @@ static void on_signal(uv_signal_t *handle, int number) {
 /* Patience is the core's business: pauses between tries stay short, since somebody waits here.
  * Limits that only concern new transactions do not matter. History is kept: only a daemon purges.
  */
+/* Short enough that who does not answer is known, and shown, before the time is over. */
+static uint32_t request_timeout_ms(uint64_t timeout_ms) {
+  uint64_t third = timeout_ms / 3;
+  return third > 10000 ? 10000 : third > 0 ? (uint32_t)third : 1;
+}
+
 static struct vow_driver_config config_of(struct run *run) {
   return (struct vow_driver_config){
       .core = {.transaction_timeout_ms = 60000,
@@ -249,7 +275,7 @@ static struct vow_driver_config config_of(struct run *run) {
                  .connect_timeout_ms = 3000,
                  .user_agent = "vowctl/" VOW_VERSION},
       .advertise_url = run->advertise_url,
-      .request_timeout_ms = 10000,
+      .request_timeout_ms = request_timeout_ms(run->args->number[CTL_OPT_TIMEOUT]),
       .note = on_note,
       .failed = on_failed,
       .context = run,

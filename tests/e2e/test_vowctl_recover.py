@@ -124,9 +124,29 @@ def test_heuristic_outcomes_are_reported_and_want_attention(world):
 def test_a_branch_that_does_not_know_its_commit_is_left_and_told(world):
     vowd, ids, _, b = killed(world, 1)
     b.script("commit", toy.problem(404, "unknown-branch"))
-    result = ctl.run("recover", "--log", vowd.log, "--timeout", "1s", "--yes")
+    asked = b.count("commit")
+    result = recover(vowd)
     assert result.code == ctl.ATTENTION, result
     assert "does not know the branch" in result.err and "hazard" in result.out
+    assert "0 of 1 transactions ended" in result.out and "0 left, 1 wait" in result.out
+    assert "vowctl resolve" in result.err, "it says what only an operator can do"
+    assert b.count("commit") == asked + 1, "it was asked once, and not until the time was over"
+    report = recover(vowd, "--json")
+    assert [one["id"] for one in report.json["unknown"]] == ids
+    vowd.start()
+    settled = vowd.client.post(
+        f"/v1/transactions/{ids[0]}/resolve",
+        {"outcome": "committed", "branch": 2, "reason": "booked by hand"},
+    )
+    assert settled.status == 200, settled
+
+
+def test_who_does_not_answer_is_named_when_the_time_is_over(world):
+    vowd, _, _, b = killed(world, 1)
+    b.script("commit", toy.hang)
+    result = ctl.run("recover", "--log", vowd.log, "--timeout", "2s", "--yes")
+    assert result.code == ctl.ATTENTION, result
+    assert "no answer from" in result.out, "the note names it"
 
 
 def test_two_recoveries_exclude_each_other_and_ctrl_c_ends_one(world):
