@@ -213,6 +213,16 @@ static uint32_t grown(const struct core_txn *txn) {
   return capacity + (capacity < 2 ? 1 : capacity / 2);
 }
 
+/* Why `asked` is not the branch that has its name already; NULL: it is. */
+static const char *differs(const struct vow_branch *same, const struct vow_event_branch *asked) {
+  if (asked->name == NULL) return "the name of a branch without one is its number: it is taken";
+  if (strcmp(same->url, asked->url) != 0) return "the branch of this name has another URL";
+  bool payload_equal =
+      same->payload_bytes == asked->payload_bytes &&
+      (same->payload_bytes == 0 || memcmp(same->payload, asked->payload, same->payload_bytes) == 0);
+  return payload_equal ? NULL : "the branch of this name has another payload, which is kept";
+}
+
 enum vow_error core_enlist(struct vow_core *core, const struct vow_event *event) {
   const struct vow_event_branch *asked = &event->u.enlist;
   struct core_txn *txn = core_find(core, event->id);
@@ -222,9 +232,8 @@ enum vow_error core_enlist(struct vow_core *core, const struct vow_event *event)
   const struct vow_branch *same = find_name(&txn->image, asked->name);
   enum vow_error error = check_enlist(core, txn, &detail);
   if (same != NULL && (error == VOW_OK || error == VOW_E_LIMIT_EXCEEDED)) {
-    bool equal = asked->name != NULL && strcmp(same->url, asked->url) == 0;
-    error = equal ? VOW_OK : VOW_E_NAME_CONFLICT;
-    detail = NULL;
+    detail = differs(same, asked);
+    error = detail == NULL ? VOW_OK : VOW_E_NAME_CONFLICT;
   }
   if (error != VOW_OK) return refuse(core, event->token, error, detail, txn);
   if (same == NULL) {

@@ -218,6 +218,9 @@ def test_enlisting_twice_is_enlisting_once(world):
     assert vowd.client.enlist(id, a.url, name="one")["branch"] == first["branch"]
     other = vowd.client.post(f"/v1/transactions/{id}/branches", {"url": b.url, "name": "one"})
     assert other.status == 409 and other.problem == "name-conflict"
+    more = {"url": a.url, "name": "one", "payload": 2}
+    other = vowd.client.post(f"/v1/transactions/{id}/branches", more)
+    assert other.status == 409 and "payload" in other.json["detail"], "no work is dropped silently"
     assert len(vowd.client.show(id)["branches"]) == 1
 
 

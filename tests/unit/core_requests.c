@@ -157,10 +157,14 @@ static void enlisting_twice_is_enlisting_once(void **state) {
   enlist(w, T1, "b");
   enlist(w, T1, "a");
   enlist(w, T1, "b@elsewhere");
+  enlist(w, T1, "b+");
   enlist(w, T1, "_@b");
   expect(w, "answer #1 ok t1 active created", "answer #2 ok t1 active branch 2 created",
          "answer #3 ok t1 active branch 2", "answer #4 ok t1 active branch 1",
-         "answer #5 name-conflict t1 active", "answer #6 ok t1 active branch 3 created");
+         "answer #5 name-conflict t1 active: the branch of this name has another URL",
+         "answer #6 name-conflict t1 active: the branch of this name has another payload, which is "
+         "kept",
+         "answer #7 ok t1 active branch 3 created");
   assert_string_equal(world_find(w, T1)->branches[2].name, "3");
 }
 
@@ -170,7 +174,9 @@ static void a_number_may_be_taken(void **state) {
 
   begin(w, "2@x");
   enlist(w, T1, "_@x");
-  expect(w, "answer #1 ok t1 active created", "answer #2 name-conflict t1 active");
+  expect(w, "answer #1 ok t1 active created",
+         "answer #2 name-conflict t1 active: the name of a branch without one is its number: it is "
+         "taken");
 }
 
 static void enlisting_has_a_limit(void **state) {

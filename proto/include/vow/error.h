@@ -48,7 +48,7 @@ extern "C" {
   X(14, UNKNOWN_BRANCH,         FATAL, 404, "unknown-branch",         "no such branch is known here") \
   X(15, UNKNOWN_PARTICIPANT,    USAGE, 404, "unknown-participant",    "no participant of this name is configured") \
   X(16, ILLEGAL_STATE,          USAGE, 409, "illegal-state",          "the transaction's state does not allow this") \
-  X(17, NAME_CONFLICT,          USAGE, 409, "name-conflict",          "the name is already used by another URL") \
+  X(17, NAME_CONFLICT,          USAGE, 409, "name-conflict",          "the name is already used by another branch") \
   X(18, KEY_CONFLICT,           USAGE, 422, "idempotency-key-reused", "the Idempotency-Key was used with another request") \
   X(19, ABORTED,                ABORT, 409, "transaction-aborted",    "the transaction is aborted") \
   X(20, HEURISTIC,              FATAL, 409, "heuristic-outcome",      "a participant ended its branch against the decision") \
