@@ -48,9 +48,9 @@
   X(NUMBER, retry_max_ms, "30000", 1, 3600000, true, \
     "The longest such pause.") \
   X(NUMBER, retention_age_ms, "604800000", 0, 31536000000000, true, \
-    "Ended transactions are kept as history for this long (7 days).") \
+    "Ended transactions are kept as history for this long (7 days). An idempotency key counts only while its transaction is kept: afterwards the same request is a new one.") \
   X(NUMBER, retention_count, "1000000", 0, 1000000000000, true, \
-    "And at most this many of them.") \
+    "And at most this many of them: at 1000 transactions a second, the last quarter of an hour, and their keys.") \
   X(NUMBER, disk_reserve_bytes, "67108864", 0, 1099511627776, true, \
     "New transactions are refused when the log's disk has less room than this, so that open ones can end.") \
   X(NUMBER, limits_body_bytes, "1048576", 1024, 67108864, false, \

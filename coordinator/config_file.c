@@ -27,6 +27,20 @@ static void fail(struct file_reader *reader, const char *what) {
 }
 
 /* Hands libinih one line. Its buffer has `bytes`; what does not fit is an error, not two lines. */
+/* What the library would take for something else than it looks like; NULL: nothing. */
+static const char *misread(const char *line) {
+  size_t indent = strspn(line, " \t");
+  bool empty = line[indent] == '\0' || line[indent] == '\n' || line[indent] == '\r';
+  if (empty || line[indent] == '#') return NULL;
+  if (indent > 0) return "indented, and would go on with the line before; begin it with its key";
+  if (strstr(line, " ;") != NULL || strstr(line, "\t;") != NULL) {
+    return "cut off at its \";\", where a comment would begin; write comments on lines of their "
+           "own, "
+           "beginning with #, and set such a value by its flag or its VOW_ variable";
+  }
+  return NULL;
+}
+
 static char *next_line(char *buffer, int bytes, void *context) {
   struct file_reader *reader = context;
   if (reader->error != VOW_OK || fgets(buffer, bytes, reader->file) == NULL) return NULL;
@@ -40,7 +54,10 @@ static char *next_line(char *buffer, int bytes, void *context) {
     fail(reader, what);
     return NULL;
   }
-  return buffer;
+  const char *wrong = misread(buffer);
+  if (wrong == NULL) return buffer;
+  fail(reader, wrong);
+  return NULL;
 }
 
 /* A key that stands twice is an error unless it is `participant`: one of the two would be ignored.

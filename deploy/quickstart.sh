@@ -230,7 +230,7 @@ main() {
     say "Left running, in $work"
     note "stop it: kill ${pid[*]}; rm -r $work"
   else
-    note "(with everything still running: ./deploy/quickstart.sh --keep)"
+    note "(all has been stopped: after ./deploy/quickstart.sh --keep such lines work)"
   fi
 }
 

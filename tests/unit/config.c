@@ -174,7 +174,9 @@ static void wrong_files(void **state) {
   FAILS(FILE_TEXT("[server]\nlisten = 127.0.0.1:1\n"), "line 2", "section");
   FAILS(FILE_TEXT("\nlisten\n"), "line 2", "key = value");
   FAILS(FILE_TEXT("log = a\nlog = b\n"), "line 2", "log is set a second time", "first in line 1");
-  FAILS(FILE_TEXT("log = a\n  b\n"), "line 2", "second time");
+  FAILS(FILE_TEXT("log = a ; b.log\n"), "line 1", "cut off at its \";\"", "VOW_");
+  FAILS(FILE_TEXT("log = a\n  log_level = debug\n"), "line 2", "indented");
+  FAILS(FILE_TEXT("log = a\n  b\n"), "line 2", "indented");
   FAILS(FILE_TEXT(longline), "line 1", "longer than");
   FAILS(FLAGS("--config", "/nonexistent/vowd.conf"), "/nonexistent/vowd.conf");
 }
