@@ -102,20 +102,28 @@ static enum vow_error check_begin(const struct vow_core *core, const struct vow_
   const struct vow_core_config *config = &core->config;
 
   if (event->u.begin.timeout_ms > config->transaction_timeout_max_ms) {
-    *detail = "timeout_ms is larger than the coordinator allows";
+    *detail = "timeout_ms is larger than limits_transaction_timeout_ms";
     return VOW_E_LIMIT_EXCEEDED;
   }
   if (event->u.begin.branch_count > config->branches_max) {
-    *detail = "a transaction may not have that many branches";
+    *detail = "a transaction may not have more branches than limits_branches";
     return VOW_E_LIMIT_EXCEEDED;
   }
   if (!core->begun || (core->loading && event->u.begin.idempotency_key != NULL)) {
     return VOW_E_LOADING;
   }
-  if (core->draining) return VOW_E_DRAINING;
-  if (core->log_space_low) return VOW_E_LOG_FULL;
+  if (core->draining) {
+    *detail = "it is being stopped and takes no new transactions; try again when it is back";
+    return VOW_E_DRAINING;
+  }
+  if (core->log_space_low) {
+    *detail =
+        "the log's disk has less room than disk_reserve_bytes, which is kept for transactions "
+        "that are open; make room on it";
+    return VOW_E_LOG_FULL;
+  }
   if (core_tree_count(&core->by_id) + core->held_count >= config->transactions_max) {
-    *detail = "as many transactions as the coordinator allows are open";
+    *detail = "as many transactions as limits_transactions allows are open";
     return VOW_E_OVERLOADED;
   }
   return VOW_OK;
@@ -150,16 +158,20 @@ static enum vow_error begin_new(struct vow_core *core, const struct vow_event *e
 static enum vow_error begin_again(struct vow_core *core, const struct vow_event *event,
                                   struct core_txn *txn, struct core_waiter *waiter) {
   enum vow_error error = VOW_OK;
+  const char *detail = NULL;
 
   if (memcmp(txn->image.request_hash, event->u.begin.request_hash,
              sizeof(txn->image.request_hash)) != 0) {
     error = VOW_E_KEY_CONFLICT;
+    detail =
+        "the key was used with a request whose body is different; use a new key for a new request";
   } else if (txn->waiting >= core->config.waiters_max) {
     error = VOW_E_OVERLOADED;
+    detail = "as many clients as limits_waiters allows wait for this transaction";
   }
   if (error != VOW_OK) {
     free(waiter);
-    return refuse(core, event->token, error, NULL, NULL);
+    return refuse(core, event->token, error, detail, NULL);
   }
   core_waiter_attach(core, txn, waiter);
   return VOW_OK;
@@ -201,7 +213,7 @@ static enum vow_error check_enlist(const struct vow_core *core, const struct cor
     return VOW_E_ILLEGAL_STATE;
   }
   if (txn->image.branch_count >= core->config.branches_max) {
-    *detail = "a transaction may not have that many branches";
+    *detail = "a transaction may not have more branches than limits_branches";
     return VOW_E_LIMIT_EXCEEDED;
   }
   return VOW_OK;

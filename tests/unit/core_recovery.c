@@ -227,7 +227,9 @@ static void a_key_holds_across_a_crash(void **state) {
   event =
       (struct vow_event){.u.begin = {.idempotency_key = "k", .request_hash = {1}, .commit = true}};
   begin_with(w, &event, "a+");
-  expect(w, "answer #3 idempotency-key-reused");
+  expect(w,
+         "answer #3 idempotency-key-reused: the key was used with a request whose body is "
+         "different; use a new key for a new request");
 }
 
 /* Recovery waits in the endpoints' queues. */

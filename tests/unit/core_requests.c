@@ -81,13 +81,14 @@ static void begin_has_limits(void **state) {
   struct vow_event event = {.u.begin.timeout_ms = 600001};
 
   begin_with(w, &event, "a");
-  expect(w, "answer #1 limit-exceeded: timeout_ms is larger than the coordinator allows");
+  expect(w, "answer #1 limit-exceeded: timeout_ms is larger than limits_transaction_timeout_ms");
   begin(w, "a b c d e f g h i");
-  expect(w, "answer #2 limit-exceeded: a transaction may not have that many branches");
+  expect(w,
+         "answer #2 limit-exceeded: a transaction may not have more branches than limits_branches");
   for (int i = 0; i < 200; i++) begin(w, "");
   world_forget_trace(w);
   begin(w, "");
-  expect(w, "answer #203 overloaded: as many transactions as the coordinator allows are open");
+  expect(w, "answer #203 overloaded: as many transactions as limits_transactions allows are open");
   abort_txn(w, T1);
   sync(w);
   world_forget_trace(w);
@@ -105,7 +106,9 @@ static void begins_are_refused_first(void **state) {
   begin(w, "a b");
   world_must(w, &low);
   begin(w, "");
-  expect(w, "answer #1 ok t1 active created", "answer #2 log-full");
+  expect(w, "answer #1 ok t1 active created",
+         "answer #2 log-full: the log's disk has less room than disk_reserve_bytes, which is kept "
+         "for transactions that are open; make room on it");
   low.u.log_space_low = false;
   world_must(w, &low);
   begin(w, "");
@@ -114,8 +117,11 @@ static void begins_are_refused_first(void **state) {
   begin(w, "");
   enlist(w, T1, "c");
   commit(w, T1);
-  expect(w, "answer #4 draining", "answer #5 ok t1 active branch 3 created", "send prepare t1/a",
-         "send prepare t1/b", "send prepare t1/c");
+  expect(w,
+         "answer #4 draining: it is being stopped and takes no new transactions; try again when it "
+         "is back",
+         "answer #5 ok t1 active branch 3 created", "send prepare t1/a", "send prepare t1/b",
+         "send prepare t1/c");
 }
 
 /* Before the log is read nothing is begun; while it is read, nothing under a key; then everything.
@@ -187,7 +193,8 @@ static void enlisting_has_a_limit(void **state) {
   enlist(w, T1, "i");
   enlist(w, T1, "h");
   expect(w, "answer #1 ok t1 active created", "answer #2 ok t1 active branch 8 created",
-         "answer #3 limit-exceeded t1 active: a transaction may not have that many branches",
+         "answer #3 limit-exceeded t1 active: a transaction may not have more branches than "
+         "limits_branches",
          "answer #4 ok t1 active branch 8");
 }
 
@@ -245,7 +252,9 @@ static void a_key_names_one_transaction(void **state) {
   begin_keyed(w, "k", 1, "a+ b+");
   begin_keyed(w, "k", 2, "a+");
   begin_keyed(w, "other", 1, "c+ d+");
-  expect(w, "send prepare t1/a", "send prepare t1/b", "answer #3 idempotency-key-reused",
+  expect(w, "send prepare t1/a", "send prepare t1/b",
+         "answer #3 idempotency-key-reused: the key was used with a request whose body is "
+         "different; use a new key for a new request",
          "send prepare t2/c", "send prepare t2/d");
   yes(w, "a");
   yes(w, "b");
@@ -281,7 +290,9 @@ static void waiters_of_a_key_have_a_limit(void **state) {
   struct world *w = *state;
 
   for (int i = 0; i < 5; i++) begin_keyed(w, "k", 1, "a+ b+");
-  expect(w, "send prepare t1/a", "send prepare t1/b", "answer #5 overloaded");
+  expect(
+      w, "send prepare t1/a", "send prepare t1/b",
+      "answer #5 overloaded: as many clients as limits_waiters allows wait for this transaction");
 }
 
 /* C8: whatever a key was answered is durable first. */
