@@ -205,12 +205,24 @@ static void note_operation(struct vow_api_call *call, const struct operation *op
   vow_logger_end(logger);
 }
 
-/* Of a transaction that has ended nothing can be resolved or, unless it was before, forgotten. */
+/* Was it done already? Then asking for it again is answered alike: the first answer may have been
+ * 503 or lost. */
+static bool is_done(const struct operation *operation, const struct vow_txn *txn) {
+  if (operation->type == VOW_EVENT_FORGET) return txn->forgotten;
+  bool committed = operation->outcome == VOW_OUTCOME_COMMITTED;
+  if (operation->branch == 0) return committed == (txn->state == VOW_TXN_COMMITTED);
+  const struct vow_branch *branch = &txn->branches[operation->branch - 1];
+  bool branch_committed =
+      branch->outcome == VOW_OUTCOME_COMMITTED || branch->outcome == VOW_OUTCOME_HEURISTIC_COMMIT;
+  return branch->resolved && committed == branch_committed;
+}
+
+/* Of a transaction that has ended nothing more can be resolved or forgotten. */
 static void operate_on_ended(struct vow_api_call *call, const struct operation *operation,
                              const struct vow_txn *txn) {
   if (operation->branch > txn->branch_count) {
     vow_api_problem(call, VOW_E_UNKNOWN_BRANCH, "the transaction has no branch of this number");
-  } else if (operation->type == VOW_EVENT_FORGET && txn->forgotten) {
+  } else if (is_done(operation, txn)) {
     vow_api_transaction(call, 200, txn);
   } else {
     char detail[128];

@@ -27,8 +27,8 @@
 #define CORE_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 
 #define CORE_BATCH_PAYLOAD_MAX  (128u * 1024) /* of a batch, which fits VOW_BATCH_BYTES_MAX then */
-#define CORE_SLOTS_MIN          2 /* requests under way to an endpoint that takes batches quickly */
-#define CORE_PATIENCE_MS        10   /* under way for so long, they let one more leave */
+#define CORE_SLOTS              2    /* requests under way to who takes batches, the slow apart */
+#define CORE_PATIENCE_MS        10   /* under way for so long, a request is slow */
 #define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch, kept for display */
 #define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */
 #define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
@@ -43,20 +43,24 @@ enum core_timer_owner {
 
 /* ---- a participant's URL ---- */
 
+struct core_request;
+
 struct core_endpoint {
   struct core_tree_node by_url;
-  struct core_list place;  /* in core.ready while it may send, in core.idle without branches */
-  struct core_list queue;  /* tasks with a message to send, first come first served */
-  struct core_timer timer; /* down: armed until it is to be probed; up: while more could be sent
-                              than the slots let through, until there is one more of them */
-  char *url;               /* owned */
-  char *last_error;        /* owned; of the failure that took it down */
-  uint64_t epoch;          /* failures counted; a request remembers the epoch it left in */
+  struct core_list place;     /* in core.ready while it may send, in core.idle without branches */
+  struct core_list queue;     /* tasks with a message to send, first come first served */
+  struct core_list under_way; /* requests, the oldest first */
+  struct core_timer timer;    /* down: armed until it is to be probed; up: while messages wait for a
+                                 slot, until the next request under way has taken long */
+  char *url;                  /* owned */
+  char *last_error;           /* owned; of the failure that took it down */
+  uint64_t epoch;             /* failures counted; a request remembers the epoch it left in */
   uint64_t failures_in_row;
   uint32_t branches; /* of transactions in the core */
   uint32_t queued;
   uint32_t inflight;
-  uint32_t slots;     /* that many requests may be under way while it takes batches */
+  uint32_t slow;      /* of the requests under way, those that have taken long already */
+  uint32_t messages;  /* in the requests under way */
   uint32_t batch_max; /* messages that it takes at once; at least 1 */
   bool batch_refused; /* it did not take one: its offers do not count until it comes back up */
   bool down;
@@ -149,7 +153,10 @@ struct core_txn {
 
 struct core_request {
   struct core_tree_node by_number;
+  struct core_list link; /* of endpoint.under_way */
   uint64_t number;
+  uint64_t sent_ms;
+  bool slow;
   struct core_endpoint *endpoint;
   uint64_t epoch;
   uint32_t count, room;
@@ -267,6 +274,9 @@ bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpo
 uint32_t core_endpoint_batch(const struct core_endpoint *endpoint);
 /* Its timer is due. */
 void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint);
+/* A request leaves, and comes back. */
+void core_endpoint_sent(struct vow_core *core, struct core_request *request);
+void core_endpoint_returned(struct core_request *request);
 /* A request of `epoch` came back, with the offer to take so many messages at once (0: none). */
 void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                             uint32_t batch_max);

@@ -178,8 +178,7 @@ static bool send(struct vow_core *core, struct core_endpoint *endpoint,
   }
   CORE_ASSERT(after <= core->durable);
   core_tree_insert(&core->by_number, &request->number, &request->by_number);
-  endpoint->inflight++;
-  endpoint->probing = endpoint->down;
+  core_endpoint_sent(core, request);
   *action = (struct vow_action){.type = VOW_ACTION_SEND, .after = after};
   action->u.send.request = request->number;
   action->u.send.url = endpoint->url;

@@ -14,11 +14,12 @@
  * never gets an answer can't keep the endpoint down for the rest.
  *
  * Batches. A participant offers with its answers how many messages it takes at once. To one that
- * does, few requests are under way at a time; what queues up meanwhile leaves as one when a slot is
+ * does, two requests are under way at a time; what queues up meanwhile leaves as one when a slot is
  * free, so a batch is as large as the endpoint is busy and nothing ever waits for company. One slow
- * callback must not hold up the rest: while messages wait behind requests that take long, slots are
- * added one by one, and taken back with the answers. A probe carries one message, and so does every
- * request for a branch whose last one failed, so that it spoils no batch twice.
+ * callback must not hold up the rest: a request that has taken long counts no more, and others
+ * leave in its place, up to the limit of requests. Together they carry two full batches at most,
+ * and single messages beyond that: that bounds what the participant has to do at once. Every
+ * request for a branch whose last one failed is single, too, so that it spoils no batch twice.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static struct core_endpoint *new_endpoint(const char *url) {
   }
   core_list_init(&endpoint->queue);
   endpoint->timer.owner = CORE_TIMER_ENDPOINT;
-  endpoint->slots = CORE_SLOTS_MIN;
+  core_list_init(&endpoint->under_way);
   endpoint->batch_max = 1;
   return endpoint;
 }
@@ -93,49 +94,51 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
   if (core->idle_count > CORE_ENDPOINTS_IDLE_MAX) drop_oldest_idle(core);
 }
 
-static uint32_t slots(const struct vow_core *core, const struct core_endpoint *endpoint) {
-  uint32_t max = core->config.inflight_per_endpoint_max;
-
-  return endpoint->batch_max > 1 && endpoint->slots < max ? endpoint->slots : max;
+static bool has_slot(const struct vow_core *core, const struct core_endpoint *endpoint) {
+  if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return false;
+  return endpoint->batch_max == 1 || endpoint->inflight - endpoint->slow < CORE_SLOTS;
 }
 
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
-  if (endpoint->queued == 0 || endpoint->inflight >= slots(core, endpoint)) return false;
+  if (endpoint->queued == 0 || !has_slot(core, endpoint)) return false;
   return !endpoint->down || (!endpoint->probing && !endpoint->timer.armed);
 }
 
 uint32_t core_endpoint_batch(const struct core_endpoint *endpoint) {
-  uint32_t max = endpoint->down ? 1 : endpoint->batch_max, count = 0;
+  uint32_t room = CORE_SLOTS * endpoint->batch_max, max = endpoint->batch_max, count = 0;
   const struct core_list *link = endpoint->queue.next;
   size_t payload_bytes = 0;
 
+  room = endpoint->messages < room ? room - endpoint->messages : 1;
+  if (max > room) max = room;
   for (; count < max && link != &endpoint->queue; link = link->next, count++) {
     struct core_task *task = core_container(link, struct core_task, link);
     const struct vow_branch *branch = core_branch(task);
     if (branch->state == VOW_BRANCH_PREPARING) payload_bytes += branch->payload_bytes;
-    if (count > 0 && (task->alone || payload_bytes > CORE_BATCH_PAYLOAD_MAX)) break;
-    if (task->alone) return 1;
+    if (task->alone) return count > 0 ? count : 1;
+    if (count > 0 && payload_bytes > CORE_BATCH_PAYLOAD_MAX) break;
   }
   return count;
 }
 
-void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
-  if (!endpoint->down && endpoint->queued > 0) endpoint->slots++;
-  core_endpoint_kick(core, endpoint);
+/* The oldest request under way that is not slow yet; NULL: there is none. */
+static struct core_request *oldest_quick(struct core_endpoint *endpoint) {
+  struct core_list *link = endpoint->under_way.next;
+
+  for (; link != &endpoint->under_way; link = link->next) {
+    struct core_request *request = core_container(link, struct core_request, link);
+    if (!request->slow) return request;
+  }
+  return NULL;
 }
 
-/* What an answer shows of an endpoint that is up. */
-static void adapt(struct vow_core *core, struct core_endpoint *endpoint, uint32_t batch_max) {
-  core_timer_clear(&core->timers, &endpoint->timer);
-  if (endpoint->slots > CORE_SLOTS_MIN) endpoint->slots--;
-  if (batch_max > VOW_BATCH_MESSAGES_MAX) batch_max = VOW_BATCH_MESSAGES_MAX;
-  endpoint->batch_max = batch_max == 0 || endpoint->batch_refused ? 1 : batch_max;
-}
-
+/* Messages that wait for a slot get one when a request has become slow. */
 static void await_slot(struct vow_core *core, struct core_endpoint *endpoint) {
-  if (endpoint->down || endpoint->queued == 0 || endpoint->timer.armed) return;
+  const struct core_request *next = oldest_quick(endpoint);
+
+  if (endpoint->down || endpoint->queued == 0 || endpoint->timer.armed || next == NULL) return;
   if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return;
-  core_timer_set(&core->timers, &endpoint->timer, core->now_ms + CORE_PATIENCE_MS);
+  core_timer_set(&core->timers, &endpoint->timer, next->sent_ms + CORE_PATIENCE_MS);
 }
 
 void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
@@ -147,9 +150,45 @@ void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
   }
 }
 
+void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
+  for (struct core_request *request = oldest_quick(endpoint);
+       request != NULL && request->sent_ms + CORE_PATIENCE_MS <= core->now_ms;
+       request = oldest_quick(endpoint)) {
+    request->slow = true;
+    endpoint->slow++;
+  }
+  core_endpoint_kick(core, endpoint);
+}
+
+void core_endpoint_sent(struct vow_core *core, struct core_request *request) {
+  struct core_endpoint *endpoint = request->endpoint;
+
+  request->sent_ms = core->now_ms;
+  core_list_insert_before(&endpoint->under_way, &request->link);
+  endpoint->inflight++;
+  endpoint->messages += request->count;
+  endpoint->probing = endpoint->down;
+}
+
+void core_endpoint_returned(struct core_request *request) {
+  struct core_endpoint *endpoint = request->endpoint;
+
+  core_list_remove(&request->link);
+  endpoint->inflight--;
+  endpoint->messages -= request->count;
+  endpoint->slow -= request->slow;
+}
+
 void core_endpoint_refused_batch(struct core_endpoint *endpoint) {
   endpoint->batch_refused = true;
   endpoint->batch_max = 1; /* at once: the answer may be of an older epoch, which offers nothing */
+}
+
+/* What an answer shows of an endpoint that is up. */
+static void adapt(struct vow_core *core, struct core_endpoint *endpoint, uint32_t batch_max) {
+  core_timer_clear(&core->timers, &endpoint->timer);
+  if (batch_max > VOW_BATCH_MESSAGES_MAX) batch_max = VOW_BATCH_MESSAGES_MAX;
+  endpoint->batch_max = batch_max == 0 || endpoint->batch_refused ? 1 : batch_max;
 }
 
 void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
@@ -175,7 +214,7 @@ void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint,
     if (!endpoint->down) core->counts.endpoints_down++;
     endpoint->down = true;
     endpoint->probing = false;
-    endpoint->slots = CORE_SLOTS_MIN;
+    endpoint->batch_max = 1; /* until it offers batches again */
     endpoint->epoch++;
     endpoint->failures_in_row++;
     free(endpoint->last_error);
@@ -241,7 +280,7 @@ bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t 
   if (node == NULL) return false;
 
   const struct core_endpoint *endpoint = core_container(node, struct core_endpoint, by_url);
-  bool waits = endpoint->timer.armed && endpoint->timer.due_ms > now_ms;
+  bool waits = endpoint->down && endpoint->timer.armed && endpoint->timer.due_ms > now_ms;
   *out = (struct vow_endpoint_view){
       .url = endpoint->url,
       .up = !endpoint->down,

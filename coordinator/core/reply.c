@@ -372,14 +372,14 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
   struct core_endpoint *endpoint = request->endpoint;
   const char *down = NULL;
   core_tree_remove(&core->by_number, &number, node);
-  endpoint->inflight--;
+  core_endpoint_returned(request);
   for (uint32_t i = 0; i < request->count; i++) {
     struct core_task *task = request->tasks[i];
     struct answer answer = read_result(request, event, i);
     enum vow_reply_kind kind = event->u.reply.results[i].kind;
     enum vow_message_type due;
     task->state = CORE_TASK_IDLE;
-    task->alone = kind == VOW_REPLY_ENDPOINT_DOWN && !answer.not_delivered;
+    task->alone = kind == VOW_REPLY_ENDPOINT_DOWN && (task->alone || !answer.not_delivered);
     task->txn->inflight--;
     core_touch(core, task->txn);
     if (core_task_message(task, &due)) hear(core, task, &answer);

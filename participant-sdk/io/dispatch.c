@@ -220,6 +220,10 @@ static void read_batch(struct vow_participant *p, struct vow_json *document,
     char why[VOW_JSON_WHY_BYTES] = "";
     enum vow_error error = vow_batch_message_read(document, array, i, &messages[i], why);
     if (!error) error = check_coordinator(&reading, &messages[i], why);
+    if (!error && messages[i].payload_bytes > p->options.body_bytes_max) {
+      error = VOW_E_BODY_TOO_LARGE;
+      (void)snprintf(why, sizeof why, "at most %zu bytes", p->options.body_bytes_max);
+    }
     exchanges[i].error = error;
     if (error) (void)snprintf(exchanges[i].text, sizeof exchanges[i].text, "%s", why);
   }

@@ -78,7 +78,7 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
                             const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;
 enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) VOW_MUST_CHECK;
-/* Takes the jobs over, a list of one or more, which stay together. Never blocks. */
+/* Takes the jobs over, a list of one or more, queued together. Never blocks. */
 void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs);
 /* Does what is queued, reports it, and ends the thread. Once. */
 void vow_log_stop(struct vow_log *log);

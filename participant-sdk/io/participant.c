@@ -62,7 +62,7 @@ void vow_participant_options_init(struct vow_participant_options *options) {
       .inquiry_min_ms = 1000,
       .inquiry_max_ms = 30000,
       .request_timeout_ms = 5000,
-      .batch_max = VOW_BATCH_MESSAGES_MAX,
+      .batch_max = 64,
   };
 }
 

@@ -122,8 +122,9 @@ static struct request *new_request(struct vow_server *server, struct MHD_Connect
   if (!request) return NULL;
   request->server = server;
   request->connection = connection;
-  size_t bytes_max = server->p->options.body_bytes_max;
-  vow_buf_init(&request->body, bytes_max > VOW_BATCH_BYTES_MAX ? bytes_max : VOW_BATCH_BYTES_MAX);
+  const struct vow_participant_options *options = &server->p->options;
+  bool batches = options->batch_max > 0 && options->body_bytes_max < VOW_BATCH_BYTES_MAX;
+  vow_buf_init(&request->body, batches ? VOW_BATCH_BYTES_MAX : options->body_bytes_max);
   pthread_mutex_init(&request->lock, NULL);
   pthread_mutex_lock(&server->lock);
   server->requests++;

@@ -130,6 +130,11 @@ def test_a_branch_settled_by_hand_is_no_longer_pushed_and_is_told_the_decision(w
     id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     wait_until(lambda: a.count("commit") >= 1, "a is told")
     assert vowd.client.resolve(id, "committed", "entered by hand", branch=1).status == 200
+    vowd.wait_state(id, "committed")
+    again = vowd.client.resolve(id, "committed", "entered by hand", branch=1)
+    assert again.status == 200, "the first answer may have been lost"
+    other = vowd.client.resolve(id, "aborted", "entered by hand", branch=1)
+    assert other.status == 409 and other.problem == "illegal-state"
     shown = vowd.wait_state(id, "committed")
     assert not shown.get("heuristic")
     told = a.count("commit")

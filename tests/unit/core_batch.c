@@ -16,7 +16,7 @@
 
 #define URL      "http://a"
 #define PATIENCE 10 /* CORE_PATIENCE_MS */
-#define SLOTS    2  /* CORE_SLOTS_MIN */
+#define SLOTS    2  /* CORE_SLOTS */
 
 static void set_slots_max(struct world *w, uint32_t max) {
   struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
@@ -161,13 +161,13 @@ static void results_are_mixed(void **state) {
   wait_ms(w, 200);
   expect_some(w, "prepare t6/a6"); /* only the one that failed is asked again */
   yes(w, "a6");
+  begin_from(w, 9, 11);
   yes(w, "z4");
-  sync(w);
   yes(w, "z6");
-  sync(w);
+  sync(w); /* commits queue behind a prepare: slots are taken */
   world_forget_trace(w);
-  wait_ms(w, PATIENCE);
-  expect(w, "send commit t4/a4", "with commit t6/a6");
+  yes(w, "a9");
+  expect(w, "send prepare t11/a11", "with commit t4/a4", "with commit t6/a6");
 }
 
 /* No more messages than were offered, and none than 128. */
@@ -228,31 +228,51 @@ static void payloads_are_the_limit(void **state) {
   assert_int_equal(view(w).queued, 0);
 }
 
-/* While nothing comes back, one more request leaves every ten milliseconds, up to the limit; with
- * each answer one slot is taken back. */
+/* A request that takes long keeps nobody from leaving in its place, up to the limit of requests.
+ * What is under way is two batches at most, and single messages beyond. */
 static void slow_requests_hold_up_nobody(void **state) {
   struct world *w = *state;
 
+  w->offer = 4;
   fill_slots(w);
-  begin_from(w, 4, 6);
+  begin_from(w, 4, 20);
   wait_ms(w, PATIENCE - 1);
   assert_int_equal(view(w).inflight, SLOTS);
-  wait_ms(w, 1);
-  assert_int_equal(view(w).inflight, SLOTS + 1);
-  assert_int_equal(newest(w), 3);
-  for (uint32_t n = 7; n <= 20; n++) {
-    begin_from(w, n, n);
-    wait_ms(w, PATIENCE);
-  }
-  assert_int_equal(view(w).inflight, 8);
-  assert_in_range(view(w).queued, 1, 20);
-  yes(w, "a2"); /* eight slots less one: seven are under way */
-  assert_int_equal(view(w).inflight, 7);
-  yes(w, "a3");
-  assert_int_equal(view(w).inflight, 6);
+  wait_ms(w, 1); /* both are slow, and hold two messages of eight */
+  assert_int_equal(view(w).inflight, 2 * SLOTS);
+  assert_int_equal(newest(w), 2); /* a4 to a7, then a8 and a9 */
   wait_ms(w, PATIENCE);
-  assert_int_equal(view(w).inflight, 7);
-  assert_int_equal(view(w).queued, 0);
+  assert_int_equal(view(w).inflight, 3 * SLOTS);
+  assert_int_equal(newest(w), 1);
+  wait_ms(w, PATIENCE);
+  assert_int_equal(view(w).inflight, 8);
+  wait_ms(w, PATIENCE);
+  assert_int_equal(view(w).inflight, 8);
+  assert_int_equal(view(w).queued, 7);
+  answer_yes(w, 2, 13); /* what waited leaves; then there is room again, and what leaves is quick */
+  answer_yes(w, 14, 20);
+  begin_from(w, 21, 28);
+  assert_int_equal(view(w).inflight, SLOTS);
+  yes(w, "a21");
+  assert_int_equal(newest(w), 4);
+}
+
+/* While two hang, the others come and go at once. */
+static void the_quick_do_not_wait_for_the_slow(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 4);
+  wait_ms(w, PATIENCE);
+  yes(w, "a4");
+  for (uint32_t n = 5; n <= 9; n++) {
+    char branch[16];
+    begin_from(w, n, n);
+    assert_int_equal(view(w).queued, 0);
+    name(branch, n);
+    yes(w, branch);
+  }
+  assert_int_equal(view(w).inflight, SLOTS);
 }
 
 /* The clock of patience is not left running when nothing waits. */
@@ -353,8 +373,8 @@ static void a_refusal_from_before_an_outage_counts(void **state) {
   down(w, "a3");
   wait_ms(w, 100);
   yes(w, "a3");
-  begin_from(w, 6, 9); /* one slot is free: a6 leaves, the others queue */
-  assert_int_equal(view(w).queued, 3);
+  begin_from(w, 6, 9); /* the batch is slow: a6 and a7 leave, the others queue */
+  assert_int_equal(view(w).queued, 2);
   whole_batch(w, "a4", VOW_REPLY_NOT_A_BATCH, false);
   assert_int_equal(newest(w), 1);
   assert_int_equal(view(w).queued, 0);
@@ -446,6 +466,7 @@ int main(void) {
       TEST(the_offer_is_the_limit),
       TEST(payloads_are_the_limit),
       TEST(slow_requests_hold_up_nobody),
+      TEST(the_quick_do_not_wait_for_the_slow),
       TEST(nothing_ticks_when_nothing_waits),
       TEST(a_lost_batch_is_taken_apart),
       TEST(what_was_not_delivered_is_not_taken_apart),

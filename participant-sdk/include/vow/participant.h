@@ -108,7 +108,7 @@ struct vow_participant_options {
   const char *coordinator_allow; /* comma-separated base URLs that may coordinate; NULL: any. Others
                                     get 403. */
   uint32_t batch_max; /* messages that the coordinator may send at once; the answers to all of them
-                         leave together. 2 to 128, default 128. 0: none, for callbacks of which a
+                         leave together. 2 to 128, default 64. 0: none, for callbacks of which a
                          slow one must not delay the answers to others. */
 };
 VOW_PUBLIC void vow_participant_options_init(struct vow_participant_options *options);
