@@ -19,6 +19,7 @@ struct check {
   uint64_t now_ms;
   uint64_t rows_checked, rows_bad;
   uint64_t in_doubt, waiting; /* transactions: of any plan that sends, and for an operator */
+  uint64_t unknown;           /* for an operator, too: only unknown branches are left */
   enum vow_error error;       /* of the integrity check as a whole */
   char why[VOW_LOG_WHY_BYTES];
   struct ctl_table table;
@@ -64,7 +65,7 @@ static void add_row(struct check *check, const struct vow_txn *txn, enum ctl_pla
   ctl_table_cell(&check->table, CTL_PLAIN, age);
   ctl_table_cellf(&check->table, CTL_PLAIN, "%u/%u", txn->branch_count - messages,
                   txn->branch_count);
-  ctl_table_cell(&check->table, plan == CTL_PLAN_OPERATOR ? CTL_BAD : CTL_PLAIN,
+  ctl_table_cell(&check->table, plan >= CTL_PLAN_UNKNOWN ? CTL_BAD : CTL_PLAIN,
                  ctl_plan_text(plan));
 }
 
@@ -73,6 +74,8 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
   enum ctl_plan plan = ctl_plan_of(txn);
   if (plan == CTL_PLAN_OPERATOR) {
     check->waiting++;
+  } else if (plan == CTL_PLAN_UNKNOWN) {
+    check->unknown++;
   } else {
     check->in_doubt++;
   }
@@ -124,7 +127,7 @@ static void print_json(struct check *check) {
   vow_jsonw_uint(&w, "rows_bad", check->rows_bad);
   vow_jsonw_uint(&w, "ended", check->info.ended);
   vow_jsonw_uint(&w, "in_doubt", check->in_doubt);
-  vow_jsonw_uint(&w, "waiting_for_operator", check->waiting);
+  vow_jsonw_uint(&w, "waiting_for_operator", check->waiting + check->unknown);
   vow_jsonw_raw(&w, "open", vow_buf_text(&check->items), check->items.bytes);
   vow_jsonw_raw(&w, "damaged", vow_buf_text(&check->damaged), check->damaged.bytes);
   vow_jsonw_end(&w);
@@ -152,9 +155,9 @@ static void print_text(struct check *check) {
     ctl_fact(&out, &check->terminal, "coordinator", CTL_PLAIN, check->info.advertise_url);
   snprintf(text, sizeof text,
            "%" PRIu64 " in doubt, %" PRIu64 " wait for an operator, %" PRIu64 " ended",
-           check->in_doubt, check->waiting, check->info.ended);
+           check->in_doubt, check->waiting + check->unknown, check->info.ended);
   ctl_fact(&out, &check->terminal, "transactions",
-           check->in_doubt + check->waiting > 0 ? CTL_WARN : CTL_PLAIN, text);
+           check->in_doubt + check->waiting + check->unknown > 0 ? CTL_WARN : CTL_PLAIN, text);
   if (check->table.count > 0) {
     vow_buf_puts(&out, "\n");
     ctl_table_flush(&check->table, &out);
@@ -172,6 +175,11 @@ static enum ctl_exit judge(const struct check *check) {
     return ctl_fail(CTL_EXIT_ATTENTION,
                     "Start vowd on this log, or drive them to their end with `vowctl recover`.",
                     "transactions are in doubt: %" PRIu64 ".", check->in_doubt);
+  }
+  if (check->unknown > 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION, CTL_UNKNOWN_ADVICE,
+                    "transactions have branches that their participants do not know: %" PRIu64 ".",
+                    check->unknown);
   }
   if (check->waiting > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION, "Start vowd; put the data right, then use `vowctl forget`.",

@@ -5,10 +5,33 @@
 
 #include "io/record.h"
 
+/* A branch that has ended, or was settled by hand, is told nothing more. */
+bool ctl_plan_branch_done(const struct vow_branch *branch) {
+  switch (branch->state) {
+    case VOW_BRANCH_READ_ONLY:
+    case VOW_BRANCH_COMMITTED:
+    case VOW_BRANCH_ABORTED:
+    case VOW_BRANCH_HEURISTIC:
+      return true;
+    default:
+      return branch->resolved;
+  }
+}
+
+static bool only_unknown_left(const struct vow_txn *txn) {
+  bool any = false;
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    if (ctl_plan_branch_done(&txn->branches[i])) continue;
+    if (txn->branches[i].state != VOW_BRANCH_UNKNOWN) return false;
+    any = true;
+  }
+  return any;
+}
+
 enum ctl_plan ctl_plan_of(const struct vow_txn *txn) {
   switch (txn->state) {
     case VOW_TXN_COMMITTING:
-      return CTL_PLAN_COMMIT;
+      return only_unknown_left(txn) ? CTL_PLAN_UNKNOWN : CTL_PLAN_COMMIT;
     case VOW_TXN_COMMITTED:
     case VOW_TXN_ABORTED:
       return txn->forgotten ? CTL_PLAN_FORGET : CTL_PLAN_OPERATOR;
@@ -23,8 +46,9 @@ enum ctl_plan ctl_plan_of(const struct vow_txn *txn) {
 
 const char *ctl_plan_name(enum ctl_plan plan) {
   static const char *const names[] = {
-      [CTL_PLAN_ABORT] = "abort",   [CTL_PLAN_COMMIT] = "commit",     [CTL_PLAN_ASK] = "ask",
-      [CTL_PLAN_FORGET] = "forget", [CTL_PLAN_OPERATOR] = "operator",
+      [CTL_PLAN_ABORT] = "abort",     [CTL_PLAN_COMMIT] = "commit",
+      [CTL_PLAN_ASK] = "ask",         [CTL_PLAN_FORGET] = "forget",
+      [CTL_PLAN_UNKNOWN] = "unknown", [CTL_PLAN_OPERATOR] = "operator",
   };
   return names[plan];
 }
@@ -35,34 +59,24 @@ const char *ctl_plan_text(enum ctl_plan plan) {
       [CTL_PLAN_COMMIT] = "push its commit",
       [CTL_PLAN_ASK] = "ask its branch how it ended, or abort it",
       [CTL_PLAN_FORGET] = "tell its participants to forget",
+      [CTL_PLAN_UNKNOWN] =
+          "push its commit once more to whoever did not know it; else it waits for an operator",
       [CTL_PLAN_OPERATOR] = "nothing: it waits for an operator",
   };
   return texts[plan];
-}
-
-/* A branch that has ended, or was settled by hand, is told nothing more. */
-static bool done(const struct vow_branch *branch) {
-  switch (branch->state) {
-    case VOW_BRANCH_READ_ONLY:
-    case VOW_BRANCH_COMMITTED:
-    case VOW_BRANCH_ABORTED:
-    case VOW_BRANCH_HEURISTIC:
-      return true;
-    default:
-      return branch->resolved;
-  }
 }
 
 bool ctl_plan_message(const struct vow_txn *txn, const struct vow_branch *branch,
                       enum vow_message_type *out) {
   switch (ctl_plan_of(txn)) {
     case CTL_PLAN_COMMIT:
-      if (done(branch)) return false;
+    case CTL_PLAN_UNKNOWN:
+      if (ctl_plan_branch_done(branch)) return false;
       *out = VOW_MESSAGE_COMMIT;
       return true;
     case CTL_PLAN_ABORT:
     case CTL_PLAN_ASK:
-      if (done(branch)) return false;
+      if (ctl_plan_branch_done(branch)) return false;
       *out = VOW_MESSAGE_ABORT;
       return true;
     case CTL_PLAN_FORGET:

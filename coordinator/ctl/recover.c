@@ -35,6 +35,7 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
   enum ctl_plan plan = ctl_plan_of(txn);
   work->by_plan[plan]++;
   work->to_do += plan != CTL_PLAN_OPERATOR;
+  work->waiting += plan == CTL_PLAN_OPERATOR || plan == CTL_PLAN_UNKNOWN;
   work->txns[work->count++] = *txn;
   memset(txn, 0, sizeof *txn);
   return CTL_EXIT_OK;
@@ -69,8 +70,8 @@ static void plan_json(const struct ctl_args *args, const struct ctl_work *work) 
   vow_jsonw_object(&w, NULL);
   vow_jsonw_string(&w, "log", args->text[CTL_OPT_LOG]);
   vow_jsonw_bool(&w, "dry_run", true);
-  vow_jsonw_uint(&w, "in_doubt", work->to_do);
-  vow_jsonw_uint(&w, "waiting_for_operator", work->by_plan[CTL_PLAN_OPERATOR]);
+  vow_jsonw_uint(&w, "in_doubt", work->count - work->waiting);
+  vow_jsonw_uint(&w, "waiting_for_operator", work->waiting);
   vow_jsonw_array(&w, "open");
   for (size_t i = 0; i < work->count; i++) ctl_plan_write(&w, &work->txns[i]);
   vow_jsonw_end(&w);
@@ -120,7 +121,7 @@ static enum ctl_exit dry_run(const struct ctl_args *args, const struct ctl_work 
       ctl_put(&out);
     }
     printf("%s%zu in doubt, %zu wait for an operator; nothing was written or sent\n",
-           work->count > 0 ? "\n" : "", work->to_do, work->by_plan[CTL_PLAN_OPERATOR]);
+           work->count > 0 ? "\n" : "", work->count - work->waiting, work->waiting);
     vow_buf_fini(&out);
   }
   return work->count > 0 ? CTL_EXIT_ATTENTION : CTL_EXIT_OK;

@@ -16,6 +16,7 @@ struct ctl_work {
   size_t count, capacity;
   size_t by_plan[CTL_PLAN_OPERATOR + 1];
   size_t to_do;        /* those that get messages */
+  size_t waiting;      /* for an operator; those with unknown branches get messages nevertheless */
   char *advertise_url; /* owned; of the daemon that wrote the log, "" if none did */
 };
 void ctl_work_fini(struct ctl_work *work);
@@ -24,7 +25,7 @@ void ctl_work_fini(struct ctl_work *work);
 struct ctl_result {
   struct vow_txn txn; /* owned; as it was seen last */
   bool ended;         /* it is over in the log, or waits for an operator only */
-  bool lost; /* ended so: what is left are branches whose participants do not know their commit */
+  bool unknown;       /* `ended`, as all that is left are branches that were not known, again */
 };
 
 struct ctl_report {

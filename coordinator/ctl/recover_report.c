@@ -10,9 +10,10 @@
 #include "offline.h"
 #include "recover.h"
 #include "text.h"
+#include "url.h"
 #include "view.h"
 
-enum group { GROUP_ENDED, GROUP_LEFT, GROUP_LOST, GROUP_HEURISTIC, GROUP_COUNT };
+enum group { GROUP_ENDED, GROUP_LEFT, GROUP_UNKNOWN, GROUP_HEURISTIC, GROUP_COUNT };
 
 void ctl_report_fini(struct ctl_report *report) {
   for (size_t i = 0; i < report->count; i++) vow_txn_fini(&report->results[i].txn);
@@ -34,7 +35,7 @@ enum ctl_exit ctl_report_of(struct ctl_work *work, struct ctl_report *report) {
 
 static enum group group_of(const struct ctl_result *result) {
   if (!result->ended) return GROUP_LEFT;
-  if (result->lost) return GROUP_LOST;
+  if (result->unknown) return GROUP_UNKNOWN;
   bool waits = result->txn.heuristic != VOW_HEURISTIC_NONE && !result->txn.forgotten;
   return waits ? GROUP_HEURISTIC : GROUP_ENDED;
 }
@@ -79,7 +80,7 @@ static void print_json(const struct ctl_args *args, const struct ctl_report *rep
   vow_jsonw_bool(&w, "timed_out", report->timed_out);
   group_json(&w, "ended", report, GROUP_ENDED);
   group_json(&w, "left", report, GROUP_LEFT);
-  group_json(&w, "unknown", report, GROUP_LOST);
+  group_json(&w, "unknown", report, GROUP_UNKNOWN);
   group_json(&w, "heuristic", report, GROUP_HEURISTIC);
   vow_jsonw_end(&w);
   vow_buf_puts(&out, "\n");
@@ -89,7 +90,23 @@ static void print_json(const struct ctl_args *args, const struct ctl_report *rep
 
 /* ---- for people ---- */
 
-static enum vow_error add_row(struct ctl_table *table, const struct vow_txn *txn, uint64_t now_ms) {
+/* Why it is left, where no error says it: somebody has been asked and has not answered yet. */
+static void say_who_is_silent(const struct vow_txn *txn, char *out, size_t bytes) {
+  out[0] = '\0';
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    const struct vow_branch *branch = &txn->branches[i];
+    if (ctl_plan_branch_done(branch)) continue;
+    if (branch->last_error != NULL) {
+      out[0] = '\0';
+      return;
+    }
+    if (out[0] == '\0') snprintf(out, bytes, "no answer yet from %s", branch->url);
+  }
+}
+
+static enum vow_error add_row(struct ctl_table *table, const struct vow_txn *txn, bool left,
+                              uint64_t now_ms) {
+  char silent[VOW_URL_BYTES_MAX + 32] = "";
   char why[VOW_JSON_WHY_BYTES];
   struct ctl_txn_view view;
   struct vow_json *json = NULL;
@@ -101,6 +118,8 @@ static enum vow_error add_row(struct ctl_table *table, const struct vow_txn *txn
   enum vow_error error = text.error;
   if (error == VOW_OK) error = vow_json_parse(&json, vow_buf_text(&text), text.bytes, why);
   if (error == VOW_OK) error = ctl_txn_view_read(vow_json_root(json), &view, why);
+  if (left) say_who_is_silent(txn, silent, sizeof silent);
+  if (error == VOW_OK && silent[0] != '\0') view.reason = silent;
   if (error == VOW_OK) ctl_list_row(table, &view, now_ms);
   vow_json_free(json);
   vow_buf_fini(&text);
@@ -114,7 +133,7 @@ static void group_table(struct vow_buf *out, const struct ctl_terminal *terminal
   ctl_table_init(&table, terminal, ctl_list_titles, CTL_LIST_COLUMNS);
   for (size_t i = 0; i < report->count; i++) {
     if (group_of(&report->results[i]) != group) continue;
-    if (add_row(&table, &report->results[i].txn, now_ms) != VOW_OK) break;
+    if (add_row(&table, &report->results[i].txn, group == GROUP_LEFT, now_ms) != VOW_OK) break;
   }
   vow_buf_printf(out, "\n%s\n", heading);
   ctl_table_flush(&table, out);
@@ -131,8 +150,8 @@ static void print_text(const struct ctl_report *report, const struct counts *cou
   if (counts->groups[GROUP_LEFT] > 0) {
     group_table(&out, &terminal, report, GROUP_LEFT, "Left, with the last error of each:");
   }
-  if (counts->groups[GROUP_LOST] > 0) {
-    group_table(&out, &terminal, report, GROUP_LOST,
+  if (counts->groups[GROUP_UNKNOWN] > 0) {
+    group_table(&out, &terminal, report, GROUP_UNKNOWN,
                 "Committed, but a participant does not know its branch:");
   }
   if (counts->groups[GROUP_HEURISTIC] > 0) {
@@ -144,7 +163,7 @@ static void print_text(const struct ctl_report *report, const struct counts *cou
                  "wait for an operator\n",
                  counts->groups[GROUP_ENDED] + counts->groups[GROUP_HEURISTIC], report->count,
                  counts->committed, counts->aborted, took, counts->groups[GROUP_LEFT],
-                 counts->groups[GROUP_LOST] + counts->groups[GROUP_HEURISTIC]);
+                 counts->groups[GROUP_UNKNOWN] + counts->groups[GROUP_HEURISTIC]);
   ctl_put(&out);
   vow_buf_fini(&out);
 }
@@ -166,12 +185,10 @@ enum ctl_exit ctl_report_print(const struct ctl_args *args, const struct ctl_rep
                                         : "it stopped",
                     counts.groups[GROUP_LEFT]);
   }
-  if (counts.groups[GROUP_LOST] > 0) {
-    return ctl_fail(CTL_EXIT_ATTENTION,
-                    "Find out what became of the work, put the data right, start vowd, then settle "
-                    "each with `vowctl resolve ID --branch N`.",
-                    "%zu committed transactions have a branch that its participant does not know.",
-                    counts.groups[GROUP_LOST]);
+  if (counts.groups[GROUP_UNKNOWN] > 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION, CTL_UNKNOWN_ADVICE,
+                    "%zu committed transactions have branches that their participants do not know.",
+                    counts.groups[GROUP_UNKNOWN]);
   }
   if (counts.groups[GROUP_HEURISTIC] > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION,

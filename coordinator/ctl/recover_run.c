@@ -35,6 +35,7 @@ struct run {
   uv_timer_t look;
   uv_signal_t interrupt, terminate;
   uint64_t started_ms; /* of the loop's clock */
+  uint64_t started_wall_ms;
   size_t to_do, ended;
   bool stop;
   char trouble[TEXT_BYTES]; /* the participant that failed last, and why */
@@ -103,8 +104,9 @@ static void end_result(struct run *run, struct ctl_result *result, const struct 
   char id[VOW_ID_TEXT_BYTES];
   const char *heuristic = vow_heuristic_name(txn->heuristic);
   keep_image(result, txn);
+  run->ended += !result->ended;
   result->ended = true;
-  run->ended++;
+  result->unknown = txn->state == VOW_TXN_COMMITTING;
   vow_id_format(txn->id, id);
   say(run, "%s %s%s%s (%zu of %zu)", id, vow_txn_state_name(txn->state),
       heuristic == NULL ? "" : ", heuristic ", heuristic == NULL ? "" : heuristic, run->ended,
@@ -140,7 +142,7 @@ static void on_note(void *context, const struct vow_driver_note *note) {
   switch (note->type) {
     case VOW_NOTE_ENDED:
       result = find_result(run, note->id);
-      if (result != NULL && !result->ended) end_result(run, result, note->txn);
+      if (result != NULL && (!result->ended || result->unknown)) end_result(run, result, note->txn);
       return;
     case VOW_NOTE_ENDPOINT_DOWN:
       snprintf(run->trouble, sizeof run->trouble, "%s: %s", note->url, note->why);
@@ -175,26 +177,22 @@ static void on_failed(void *context, enum vow_error error, const char *why) {
 
 /* ---- looking, and stopping ---- */
 
-/* Over, as far as a recovery goes: nothing is left, or only an operator's word. */
-static bool over(const struct vow_txn *txn) {
-  if (txn->state != VOW_TXN_COMMITTED && txn->state != VOW_TXN_ABORTED) return false;
-  return txn->ended_ms != 0 || (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten);
+/* All that is left are branches that their participants do not know, and said so in this run or
+ * could not be asked: asking again and again does not help. */
+static bool only_unknown_left(const struct run *run, const struct vow_txn *txn) {
+  if (ctl_plan_of(txn) != CTL_PLAN_UNKNOWN) return false;
+  for (uint32_t i = 0; i < txn->branch_count; i++) {
+    const struct vow_branch *branch = &txn->branches[i];
+    if (!ctl_plan_branch_done(branch) && branch->last_error_ms < run->started_wall_ms) return false;
+  }
+  return true;
 }
 
-/* Has every branch that is left been told to commit in this run, by a participant that does not
- * know it? Then only an operator can help. `before` is the image that was read from the log. */
-static bool is_lost(const struct vow_txn *txn, const struct vow_txn *before) {
-  uint32_t unknown = 0;
-  if (txn->state != VOW_TXN_COMMITTING) return false;
-  for (uint32_t i = 0; i < txn->branch_count; i++) {
-    enum vow_message_type message;
-    const struct vow_branch *branch = &txn->branches[i];
-    if (!ctl_plan_message(txn, branch, &message)) continue;
-    if (branch->state != VOW_BRANCH_UNKNOWN) return false;
-    if (branch->attempts <= before->branches[i].attempts) return false;
-    unknown++;
-  }
-  return unknown > 0;
+/* Over, as far as a recovery goes: nothing is left, or only an operator's word. */
+static bool over(const struct run *run, const struct vow_txn *txn) {
+  if (only_unknown_left(run, txn)) return true;
+  if (txn->state != VOW_TXN_COMMITTED && txn->state != VOW_TXN_ABORTED) return false;
+  return txn->ended_ms != 0 || (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten);
 }
 
 static void look(struct run *run) {
@@ -208,12 +206,8 @@ static void look(struct run *run) {
       /* It ended between the reading of the log and its opening: somebody else was at work. */
       result->ended = true;
       run->ended++;
-    } else if (over(txn)) {
+    } else if (over(run, txn)) {
       end_result(run, result, txn);
-    } else if (is_lost(txn, &result->txn)) {
-      keep_image(result, txn);
-      result->ended = result->lost = true;
-      run->ended++;
     }
   }
 }
@@ -238,15 +232,15 @@ static void on_signal(uv_signal_t *handle, int number) {
 
 /* ---- opening and closing ---- */
 
+/* A participant that hangs is asked more than once before the time is over, and is named. */
+static uint32_t request_timeout_ms(const struct ctl_args *args) {
+  uint64_t third_ms = args->number[CTL_OPT_TIMEOUT] / 3;
+  return (uint32_t)(third_ms > 10000 ? 10000 : third_ms == 0 ? 1 : third_ms);
+}
+
 /* Patience is the core's business: pauses between tries stay short, since somebody waits here.
  * Limits that only concern new transactions do not matter. History is kept: only a daemon purges.
  */
-/* Short enough that who does not answer is known, and shown, before the time is over. */
-static uint32_t request_timeout_ms(uint64_t timeout_ms) {
-  uint64_t third = timeout_ms / 3;
-  return third > 10000 ? 10000 : third > 0 ? (uint32_t)third : 1;
-}
-
 static struct vow_driver_config config_of(struct run *run) {
   return (struct vow_driver_config){
       .core = {.transaction_timeout_ms = 60000,
@@ -275,7 +269,7 @@ static struct vow_driver_config config_of(struct run *run) {
                  .connect_timeout_ms = 3000,
                  .user_agent = "vowctl/" VOW_VERSION},
       .advertise_url = run->advertise_url,
-      .request_timeout_ms = request_timeout_ms(run->args->number[CTL_OPT_TIMEOUT]),
+      .request_timeout_ms = request_timeout_ms(run->args),
       .note = on_note,
       .failed = on_failed,
       .context = run,
@@ -350,6 +344,7 @@ enum ctl_exit ctl_recover_run(const struct ctl_args *args, struct ctl_work *work
   }
   uv_update_time(&run.loop);
   run.started_ms = loop_ms(&run);
+  run.started_wall_ms = ctl_now_ms();
   code = open_run(&run);
   while (code == CTL_EXIT_OK && !run.stop) uv_run(&run.loop, UV_RUN_ONCE);
   if (code == CTL_EXIT_OK) {

@@ -149,6 +149,24 @@ def test_who_does_not_answer_is_named_when_the_time_is_over(world):
     assert "no answer from" in result.out, "the note names it"
 
 
+def test_a_branch_that_does_not_know_its_commit_is_asked_once_in_each_run(world):
+    vowd, ids, _, b = killed(world, 1)
+    b.script("commit", toy.problem(404, "unknown-branch"))
+    for heard in (1, 2):
+        before = b.count("commit")
+        result = ctl.run("recover", "--log", vowd.log, "--timeout", "60s", "--yes", timeout=30)
+        assert result.code == ctl.ATTENTION, result
+        assert "does not know the branch" in result.err and "hazard" in result.out
+        assert "0 of 1 transactions ended" in result.out and "0 left, 1 wait for" in result.out
+        assert "vowctl resolve ID --branch N" in result.err
+        assert b.count("commit") == before + 1, f"run {heard}"
+    dry = ctl.run("recover", "--log", vowd.log, "--dry-run")
+    assert "once more" in dry.out and "0 in doubt, 1 wait for an operator" in dry.out, dry
+    ctl.run("check", "--log", vowd.log).refused(ctl.ATTENTION, "vowctl resolve ID --branch N")
+    b.unscript()
+    assert recover(vowd).code == ctl.OK, "its data are back"
+
+
 def test_two_recoveries_exclude_each_other_and_ctrl_c_ends_one(world):
     vowd, _, _, b = killed(world)
     b.script("commit", toy.hang)
@@ -162,6 +180,7 @@ def test_two_recoveries_exclude_each_other_and_ctrl_c_ends_one(world):
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
         assert child.returncode == ctl.ATTENTION and "interrupted" in err, (out, err)
+        assert f"no answer yet from {b.url}" in out
     finally:
         if child.poll() is None:
             child.kill()

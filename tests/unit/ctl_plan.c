@@ -45,6 +45,19 @@ static void each_state_has_its_plan(void **state) {
   }
 }
 
+static void only_unknown_branches_make_it_an_operators(void **state) {
+  struct vow_branch branches[] = {{.number = 1, .state = VOW_BRANCH_COMMITTED},
+                                  {.number = 2, .state = VOW_BRANCH_UNKNOWN}};
+  struct vow_txn txn = {.state = VOW_TXN_COMMITTING, .branches = branches, .branch_count = 2};
+  (void)state;
+  assert_int_equal(ctl_plan_of(&txn), CTL_PLAN_UNKNOWN);
+  assert_string_equal(ctl_plan_name(CTL_PLAN_UNKNOWN), "unknown");
+  branches[0].state = VOW_BRANCH_COMMITTING;
+  assert_int_equal(ctl_plan_of(&txn), CTL_PLAN_COMMIT);
+  branches[0].resolved = branches[1].resolved = true;
+  assert_int_equal(ctl_plan_of(&txn), CTL_PLAN_COMMIT);
+}
+
 static void commit_goes_to_whoever_has_not_acknowledged(void **state) {
   const struct vow_txn txn = {.state = VOW_TXN_COMMITTING};
   (void)state;
@@ -84,6 +97,7 @@ static void what_waits_for_an_operator_gets_nothing_until_it_is_forgotten(void *
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_state_has_its_plan),
+      cmocka_unit_test(only_unknown_branches_make_it_an_operators),
       cmocka_unit_test(commit_goes_to_whoever_has_not_acknowledged),
       cmocka_unit_test(abort_goes_to_whoever_may_know_the_branch),
       cmocka_unit_test(what_waits_for_an_operator_gets_nothing_until_it_is_forgotten),
