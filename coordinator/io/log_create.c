@@ -81,7 +81,9 @@ static enum vow_error creation_error(const char *path, int error_number,
     log_explain(why, "cannot make the log %s: %s; its folder must be writable", path, reason);
     return VOW_E_LOG_READ_ONLY;
   }
-  log_explain(why, "cannot make the log %s: %s", path, reason);
+  log_explain(why,
+              "cannot make the log %s: %s; look at its folder, the disk and the kernel's messages",
+              path, reason);
   return VOW_E_LOG_IO;
 }
 
@@ -96,8 +98,10 @@ enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) {
   close(fd);
   int rc = build(name);
   if (rc != SQLITE_OK) {
-    log_explain(why, "cannot make the log %s: %s", path, sqlite3_errstr(rc));
-    error = (rc & 0xff) == SQLITE_FULL ? VOW_E_LOG_FULL : VOW_E_LOG_IO;
+    bool full = (rc & 0xff) == SQLITE_FULL;
+    log_explain(why, "cannot make the log %s: %s; %s", path, sqlite3_errstr(rc),
+                full ? "free some space" : "look at the disk and the kernel's messages");
+    error = full ? VOW_E_LOG_FULL : VOW_E_LOG_IO;
   } else {
     int failed = sync_file(name);
     if (failed == 0 && renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)

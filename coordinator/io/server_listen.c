@@ -45,7 +45,11 @@ static enum vow_error bind_failed(const char *address, int code, char *why, size
              address);
     return VOW_E_ADDRESS_IN_USE;
   }
-  snprintf(why, why_bytes, "cannot listen on %s: %s", address, strerror(code));
+  const char *advice = code == EADDRNOTAVAIL ? "; no interface of this machine has it: choose one "
+                                               "that `ip address` lists, or 127.0.0.1"
+                       : code == EACCES      ? "; ports below 1024 are root's: choose another"
+                                             : "";
+  snprintf(why, why_bytes, "cannot listen on %s: %s%s", address, strerror(code), advice);
   return VOW_E_CONFIG;
 }
 
@@ -66,7 +70,11 @@ enum vow_error vow_server_listen(const char *listen_text, int *out, char *addres
   }
   code = getaddrinfo(host, port, &hints, &found);
   if (code != 0) {
-    snprintf(why, why_bytes, "cannot find the address of \"%s\": %s", host, gai_strerror(code));
+    snprintf(
+        why, why_bytes,
+        "cannot find the address of \"%s\": %s; write a number, such as 127.0.0.1, or a name that "
+        "this machine knows",
+        host, gai_strerror(code));
     return VOW_E_CONFIG;
   }
   fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -6,7 +6,8 @@ import subprocess
 
 from vowtest.process import LAUNCHER, program
 
-MAN = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "man"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MAN = ROOT / "deploy" / "man"
 
 
 def vowd(*arguments):
@@ -66,3 +67,22 @@ def test_the_daemon_manual_has_each_flag_that_is_no_option_and_each_exit_code():
     codes = re.search(r"Exit status: ((?s:.*?))\n\n", text)[1]
     for code in re.findall(r"\b(\d) ", codes):
         assert code in manual, f"exit code {code}"
+
+
+def said_by_sources():
+    """Every string of the daemon, with "…" for what is put in."""
+    for source in (ROOT / "coordinator").rglob("*.c"):
+        text = re.sub(r'"\s+"', "", source.read_text())
+        for literal in re.findall(r'"((?:[^"\\\n]|\\.)*)"', text):
+            yield re.sub(r"%(\.\d+)?(l|ll)?[a-z]", "…", literal)
+
+
+def test_the_runbook_quotes_what_vowd_says_when_it_does_not_start():
+    runbook = (ROOT / "deploy" / "README.md").read_text()
+    table = runbook.split("## It does not start")[1].split("\n#")[0]
+    first_column = re.findall(r"^\| (\".*?) \|", table, re.M)
+    quoted = [quote for cell in first_column for quote in re.findall('"(.*?)"', cell)]
+    assert len(quoted) >= 10
+    said = list(said_by_sources())
+    for quote in quoted:
+        assert any(one.startswith(quote) for one in said), quote
