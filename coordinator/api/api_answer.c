@@ -95,8 +95,16 @@ void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char
 }
 
 /* A sentence where the core gives none. */
-static const char *default_detail(enum vow_error error, const struct vow_txn *txn, char *out,
-                                  size_t bytes) {
+static const char *default_detail(const struct vow_config *config, enum vow_error error,
+                                  const struct vow_txn *txn, char *out, size_t bytes) {
+  if (error == VOW_E_LOADING) return "the log is still being read; ask again in a moment";
+  if (error == VOW_E_LOG_FULL) {
+    snprintf(out, bytes,
+             "less than %llu bytes (disk_reserve_bytes) are free on the log's disk, and they are "
+             "kept for transactions that are open; make room there, and it goes on by itself",
+             (unsigned long long)config->disk_reserve_bytes);
+    return out;
+  }
   if (txn == NULL) return NULL;
   if (error == VOW_E_ABORTED) return txn->reason;
   if (error != VOW_E_ILLEGAL_STATE) return NULL;
@@ -106,8 +114,10 @@ static const char *default_detail(enum vow_error error, const struct vow_txn *tx
 
 void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const char *detail,
                         const struct vow_txn *txn) {
-  char text[96];
-  if (detail == NULL) detail = default_detail(error, txn, text, sizeof text);
+  char text[192];
+  if (detail == NULL) {
+    detail = default_detail(call->api->config, error, txn, text, sizeof text);
+  }
   struct vow_jsonw *w = problem_begin(call, error, detail);
   if (txn != NULL && error == VOW_E_ILLEGAL_STATE) {
     vow_jsonw_string(w, "state", vow_txn_state_name(vow_txn_shown_state(txn)));

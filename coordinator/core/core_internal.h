@@ -209,6 +209,8 @@ struct vow_core {
   bool ceiling_forced;       /* somebody waits for it */
   bool ceiling_wanted;       /* to be emitted at the end of the step */
 
+  char detail[160]; /* of the answer at hand, where it has a number in it */
+
   struct vow_core_counts counts; /* those that cannot be read off elsewhere */
 
   struct vow_action *actions; /* owned */

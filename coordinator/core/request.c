@@ -2,17 +2,33 @@
  * What clients ask: begin, enlist, commit, abort. A request that can't be met is answered at once
  * and changes nothing. Memory is taken before anything changes, so VOW_E_NO_MEMORY means the same.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core_internal.h"
 
+#define TOO_MANY_BRANCHES "a transaction has at most %u branches (limits_branches)"
+#define TOO_MANY_WAITERS  "%u clients wait for this transaction, and no more may (limits_waiters)"
+
 /* Answers at once with an error. */
 static enum vow_error refuse(struct vow_core *core, uint64_t token, enum vow_error error,
                              const char *detail, const struct core_txn *txn) {
   core_answer(core, token, error, detail, txn);
   return VOW_OK;
+}
+
+/* A sentence with a number in it. It is good until the next event, as the answer is. */
+static const char *with_number(struct vow_core *core, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static const char *with_number(struct vow_core *core, const char *format, ...) {
+  va_list arguments;
+
+  va_start(arguments, format);
+  (void)vsnprintf(core->detail, sizeof(core->detail), format, arguments);
+  va_end(arguments);
+  return core->detail;
 }
 
 enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) {
@@ -97,16 +113,17 @@ static enum vow_error build(struct vow_core *core, const struct vow_event *event
 }
 
 /* Why a new transaction cannot be begun; VOW_OK if it can. */
-static enum vow_error check_begin(const struct vow_core *core, const struct vow_event *event,
+static enum vow_error check_begin(struct vow_core *core, const struct vow_event *event,
                                   const char **detail) {
   const struct vow_core_config *config = &core->config;
 
   if (event->u.begin.timeout_ms > config->transaction_timeout_max_ms) {
-    *detail = "timeout_ms is larger than limits_transaction_timeout_ms";
+    *detail = with_number(core, "timeout_ms is at most %u (limits_transaction_timeout_ms)",
+                          config->transaction_timeout_max_ms);
     return VOW_E_LIMIT_EXCEEDED;
   }
   if (event->u.begin.branch_count > config->branches_max) {
-    *detail = "a transaction may not have more branches than limits_branches";
+    *detail = with_number(core, TOO_MANY_BRANCHES, config->branches_max);
     return VOW_E_LIMIT_EXCEEDED;
   }
   if (!core->begun || (core->loading && event->u.begin.idempotency_key != NULL)) {
@@ -116,14 +133,11 @@ static enum vow_error check_begin(const struct vow_core *core, const struct vow_
     *detail = "it is being stopped and takes no new transactions; try again when it is back";
     return VOW_E_DRAINING;
   }
-  if (core->log_space_low) {
-    *detail =
-        "the log's disk has less room than disk_reserve_bytes, which is kept for transactions "
-        "that are open; make room on it";
-    return VOW_E_LOG_FULL;
-  }
+  if (core->log_space_low) return VOW_E_LOG_FULL; /* how much room is wanted is not known here */
   if (core_tree_count(&core->by_id) + core->held_count >= config->transactions_max) {
-    *detail = "as many transactions as limits_transactions allows are open";
+    *detail =
+        with_number(core, "%u transactions are open, and no more may be (limits_transactions)",
+                    config->transactions_max);
     return VOW_E_OVERLOADED;
   }
   return VOW_OK;
@@ -167,7 +181,7 @@ static enum vow_error begin_again(struct vow_core *core, const struct vow_event 
         "the key was used with a request whose body is different; use a new key for a new request";
   } else if (txn->waiting >= core->config.waiters_max) {
     error = VOW_E_OVERLOADED;
-    detail = "as many clients as limits_waiters allows wait for this transaction";
+    detail = with_number(core, TOO_MANY_WAITERS, core->config.waiters_max);
   }
   if (error != VOW_OK) {
     free(waiter);
@@ -200,7 +214,7 @@ static const char *const too_late_to_enlist[] = {
         "the transaction is committed: branches are enlisted before commit is asked",
 };
 
-static enum vow_error check_enlist(const struct vow_core *core, const struct core_txn *txn,
+static enum vow_error check_enlist(struct vow_core *core, const struct core_txn *txn,
                                    const char **detail) {
   enum vow_txn_state state = vow_txn_shown_state(&txn->image);
 
@@ -213,7 +227,7 @@ static enum vow_error check_enlist(const struct vow_core *core, const struct cor
     return VOW_E_ILLEGAL_STATE;
   }
   if (txn->image.branch_count >= core->config.branches_max) {
-    *detail = "a transaction may not have more branches than limits_branches";
+    *detail = with_number(core, TOO_MANY_BRANCHES, core->config.branches_max);
     return VOW_E_LIMIT_EXCEEDED;
   }
   return VOW_OK;
@@ -274,7 +288,7 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
   }
   if (txn->waiting >= core->config.waiters_max) {
     *error = refuse(core, event->token, VOW_E_OVERLOADED,
-                    "as many clients as the coordinator allows wait for this transaction", NULL);
+                    with_number(core, TOO_MANY_WAITERS, core->config.waiters_max), NULL);
     return NULL;
   }
   struct core_waiter *waiter = NULL;

@@ -189,7 +189,9 @@ def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, 
     def full():
         answer = vowd.client.post("/v1/transactions", {})
         assert answer.status in (201, 507), answer
-        return answer.status == 507 and answer.problem == "log-full"
+        if answer.status == 507:
+            assert answer.problem == "log-full" and "disk_reserve_bytes" in answer.json["detail"]
+        return answer.status == 507
 
     wait_until(full, "begins are refused")
     for id in ids:

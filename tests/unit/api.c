@@ -253,7 +253,8 @@ static void draining(void **state) {
   api_begin(w, id);
   vow_api_set_draining(w->api);
   vow_driver_drain(w->driver);
-  expect(w, "POST", "/v1/transactions", "{}", 503, "urn:vow:draining");
+  expect(w, "POST", "/v1/transactions", "{}", 503,
+         "takes no new transactions; try again when it is back");
   expect(w, "GET", "/readyz", NULL, 503, "shutting down");
   expect(w, "GET", "/healthz", NULL, 200, "ok");
   finish(w, id, "commit");

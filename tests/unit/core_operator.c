@@ -200,11 +200,11 @@ static void operators_wait_like_others(void **state) {
   acknowledge(w, "b", VOW_OUTCOME_HEURISTIC_HAZARD);
   forget(w, T1);
   expect(w, "log! t1 committing",
-         "answer #7 overloaded: as many clients as the coordinator allows wait for this "
-         "transaction",
+         "answer #7 overloaded: 4 clients wait for this transaction, and no more may "
+         "(limits_waiters)",
          "log! t1 committed heuristic-hazard",
-         "answer #8 overloaded: as many clients as the coordinator allows wait for this "
-         "transaction");
+         "answer #8 overloaded: 4 clients wait for this transaction, and no more may "
+         "(limits_waiters)");
 }
 
 /* An operator who decides gives the reason that clients are told. */

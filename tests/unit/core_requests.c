@@ -81,14 +81,16 @@ static void begin_has_limits(void **state) {
   struct vow_event event = {.u.begin.timeout_ms = 600001};
 
   begin_with(w, &event, "a");
-  expect(w, "answer #1 limit-exceeded: timeout_ms is larger than limits_transaction_timeout_ms");
-  begin(w, "a b c d e f g h i");
   expect(w,
-         "answer #2 limit-exceeded: a transaction may not have more branches than limits_branches");
+         "answer #1 limit-exceeded: timeout_ms is at most 600000 (limits_transaction_timeout_ms)");
+  begin(w, "a b c d e f g h i");
+  expect(w, "answer #2 limit-exceeded: a transaction has at most 8 branches (limits_branches)");
   for (int i = 0; i < 200; i++) begin(w, "");
   world_forget_trace(w);
   begin(w, "");
-  expect(w, "answer #203 overloaded: as many transactions as limits_transactions allows are open");
+  expect(w,
+         "answer #203 overloaded: 200 transactions are open, and no more may be "
+         "(limits_transactions)");
   abort_txn(w, T1);
   sync(w);
   world_forget_trace(w);
@@ -106,9 +108,7 @@ static void begins_are_refused_first(void **state) {
   begin(w, "a b");
   world_must(w, &low);
   begin(w, "");
-  expect(w, "answer #1 ok t1 active created",
-         "answer #2 log-full: the log's disk has less room than disk_reserve_bytes, which is kept "
-         "for transactions that are open; make room on it");
+  expect(w, "answer #1 ok t1 active created", "answer #2 log-full");
   low.u.log_space_low = false;
   world_must(w, &low);
   begin(w, "");
@@ -174,6 +174,22 @@ static void enlisting_twice_is_enlisting_once(void **state) {
   assert_string_equal(world_find(w, T1)->branches[2].name, "3");
 }
 
+/* A payload that nobody would carry out is not taken in silence. */
+static void enlisting_again_with_another_payload_is_a_conflict(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+ b");
+  enlist(w, T1, "a+");
+  enlist(w, T1, "a");
+  enlist(w, T1, "b+");
+  expect(w, "answer #1 ok t1 active created", "answer #2 ok t1 active branch 1",
+         "answer #3 name-conflict t1 active: the branch of this name has another payload, which is "
+         "kept",
+         "answer #4 name-conflict t1 active: the branch of this name has another payload, which is "
+         "kept");
+  assert_int_equal(world_find(w, T1)->branch_count, 2);
+}
+
 /* An unnamed branch whose number is somebody's name is not that branch. */
 static void a_number_may_be_taken(void **state) {
   struct world *w = *state;
@@ -192,10 +208,10 @@ static void enlisting_has_a_limit(void **state) {
   enlist(w, T1, "h");
   enlist(w, T1, "i");
   enlist(w, T1, "h");
-  expect(w, "answer #1 ok t1 active created", "answer #2 ok t1 active branch 8 created",
-         "answer #3 limit-exceeded t1 active: a transaction may not have more branches than "
-         "limits_branches",
-         "answer #4 ok t1 active branch 8");
+  expect(
+      w, "answer #1 ok t1 active created", "answer #2 ok t1 active branch 8 created",
+      "answer #3 limit-exceeded t1 active: a transaction has at most 8 branches (limits_branches)",
+      "answer #4 ok t1 active branch 8");
 }
 
 /* Branches that were enlisted one by one are asked like all others. */
@@ -221,8 +237,8 @@ static void waiters_have_a_limit(void **state) {
   world_forget_trace(w);
   commit(w, T1);
   expect(w,
-         "answer #6 overloaded: as many clients as the coordinator allows wait for this "
-         "transaction");
+         "answer #6 overloaded: 4 clients wait for this transaction, and no more may "
+         "(limits_waiters)");
 }
 
 /* A request without a name for itself, or with one that is in use, is the driver's mistake. */
@@ -290,9 +306,9 @@ static void waiters_of_a_key_have_a_limit(void **state) {
   struct world *w = *state;
 
   for (int i = 0; i < 5; i++) begin_keyed(w, "k", 1, "a+ b+");
-  expect(
-      w, "send prepare t1/a", "send prepare t1/b",
-      "answer #5 overloaded: as many clients as limits_waiters allows wait for this transaction");
+  expect(w, "send prepare t1/a", "send prepare t1/b",
+         "answer #5 overloaded: 4 clients wait for this transaction, and no more may "
+         "(limits_waiters)");
 }
 
 /* C8: whatever a key was answered is durable first. */
@@ -441,6 +457,7 @@ int main(void) {
       TEST(begins_are_refused_first),
       TEST(loading_is_waited_for),
       TEST(enlisting_twice_is_enlisting_once),
+      TEST(enlisting_again_with_another_payload_is_a_conflict),
       TEST(a_number_may_be_taken),
       TEST(enlisting_has_a_limit),
       TEST(enlisted_branches_are_asked),

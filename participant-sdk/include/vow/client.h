@@ -60,9 +60,10 @@ VOW_PUBLIC const char *vow_transaction_id(const struct vow_transaction *transact
 VOW_PUBLIC const char *vow_transaction_error(const struct vow_transaction *transaction);
 
 /* Adds a branch at `url`. `name` is unique in the transaction; NULL: one is made up. `payload` is
- * JSON handed over with prepare, or NULL. The same name twice is the same branch, and after an
- * error that asks for another try, the same call again makes no second one. Errors: INVALID_URL,
- * INVALID_JSON, NAME_CONFLICT, ILLEGAL_STATE, ABORTED, UNKNOWN_TRANSACTION, and those of vow_begin.
+ * JSON handed over with prepare, or NULL. The same call again is the same branch, also after an
+ * error that asks for another try; the same name with another URL or payload is NAME_CONFLICT.
+ * Errors: INVALID_URL, INVALID_JSON, NAME_CONFLICT, ILLEGAL_STATE, ABORTED, UNKNOWN_TRANSACTION,
+ * and those of vow_begin.
  */
 VOW_PUBLIC enum vow_error vow_enlist(struct vow_transaction *transaction, const char *url,
                                      const char *name, const char *payload,

@@ -55,7 +55,7 @@ extern "C" {
   X(21, OVERLOADED,             RETRY, 503, "overloaded",             "a limit of concurrent work is reached") \
   X(22, LOADING,                RETRY, 503, "loading",                "the log is still being read") \
   X(23, DRAINING,               RETRY, 503, "draining",               "the daemon is shutting down") \
-  X(24, LOG_FULL,               RETRY, 507, "log-full",               "the disk of the transaction log is full") \
+  X(24, LOG_FULL,               RETRY, 507, "log-full",               "the disk of the transaction log has too little room") \
   X(25, LOG_LOCKED,             FATAL, 503, "log-locked",             "the log is in use by another process") \
   X(26, LOG_CORRUPT,            FATAL, 500, "log-corrupt",            "the log is damaged") \
   X(27, LOG_VERSION,            FATAL, 500, "log-version",            "the log was written by another version") \
