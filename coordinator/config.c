@@ -94,6 +94,14 @@ static enum vow_error refuse(struct vow_config_reading *reading, const char *pla
   return VOW_E_CONFIG;
 }
 
+/* The same for a URL, whose own sentence says what is wrong with it. */
+static enum vow_error refuse_url(struct vow_config_reading *reading, const char *place,
+                                 const char *key, const char *value, const char *why) {
+  snprintf(reading->why, VOW_CONFIG_WHY_BYTES, "%s: %s cannot be \"%.100s\": %.200s", place, key,
+           value, why);
+  return VOW_E_CONFIG;
+}
+
 static bool parse_number(const struct vow_option *option, const char *value, uint64_t *out) {
   if (value[0] == '\0' || strspn(value, "0123456789") != strlen(value)) return false;
   errno = 0;
@@ -193,7 +201,7 @@ static enum vow_error set_participant(struct vow_config_reading *reading,
   }
   enum vow_error error = vow_url_normalize(equals + 1, url, why, sizeof why);
   if (error == VOW_E_NO_MEMORY) return error;
-  if (error != VOW_OK) return refuse(reading, place, "participant", value, why);
+  if (error != VOW_OK) return refuse_url(reading, place, "participant", value, why);
   for (uint32_t i = 0; i < config->participant_count; i++) {
     const char *name = config->participants[i].name;
     if (strlen(name) == name_bytes && memcmp(name, value, name_bytes) == 0) {
@@ -398,7 +406,7 @@ static enum vow_error check_together(struct vow_config_reading *reading) {
   enum vow_error error = vow_url_normalize(config->advertise_url, url, why, sizeof why);
   if (error == VOW_E_NO_MEMORY) return error;
   if (error != VOW_OK) {
-    return refuse(reading, "the configuration", "advertise_url", config->advertise_url, why);
+    return refuse_url(reading, "the configuration", "advertise_url", config->advertise_url, why);
   }
   return set_text(reading, find_option("advertise_url"), url);
 }

@@ -17,7 +17,14 @@ struct file_reader {
   unsigned line;
   unsigned *seen; /* by option: the line that sets it */
   enum vow_error error;
+  int error_number; /* of the last line that could not be read */
 };
+
+static enum vow_error cannot_read(struct vow_config_reading *reading, int error_number) {
+  snprintf(reading->why, VOW_CONFIG_WHY_BYTES, "cannot read the configuration file %s: %s",
+           reading->config.file, strerror(error_number));
+  return VOW_E_CONFIG;
+}
 
 static void fail(struct file_reader *reader, const char *what) {
   if (reader->error != VOW_OK) return;
@@ -26,24 +33,26 @@ static void fail(struct file_reader *reader, const char *what) {
            reader->reading->config.file, what);
 }
 
-/* Hands libinih one line. Its buffer has `bytes`; what does not fit is an error, not two lines. */
 /* What the library would take for something else than it looks like; NULL: nothing. */
 static const char *misread(const char *line) {
   size_t indent = strspn(line, " \t");
-  bool empty = line[indent] == '\0' || line[indent] == '\n' || line[indent] == '\r';
-  if (empty || line[indent] == '#') return NULL;
+  if (strchr("#;\r\n", line[indent]) != NULL) return NULL; /* a comment, or empty */
   if (indent > 0) return "indented, and would go on with the line before; begin it with its key";
   if (strstr(line, " ;") != NULL || strstr(line, "\t;") != NULL) {
     return "cut off at its \";\", where a comment would begin; write comments on lines of their "
-           "own, "
-           "beginning with #, and set such a value by its flag or its VOW_ variable";
+           "own, beginning with #, and set such a value by its flag or its VOW_ variable";
   }
   return NULL;
 }
 
+/* Hands libinih one line. Its buffer has `bytes`; what does not fit is an error, not two lines. */
 static char *next_line(char *buffer, int bytes, void *context) {
   struct file_reader *reader = context;
-  if (reader->error != VOW_OK || fgets(buffer, bytes, reader->file) == NULL) return NULL;
+  if (reader->error != VOW_OK) return NULL;
+  if (fgets(buffer, bytes, reader->file) == NULL) {
+    reader->error_number = errno;
+    return NULL;
+  }
   reader->line++;
   size_t length = strlen(buffer);
   if (length == (size_t)bytes - 1 && buffer[length - 1] != '\n') {
@@ -102,9 +111,7 @@ enum vow_error vow_config_read_file(struct vow_config_reading *reading) {
   struct file_reader reader = {.reading = reading};
   reader.file = fopen(reading->config.file, "re");
   if (reader.file == NULL) {
-    snprintf(reading->why, VOW_CONFIG_WHY_BYTES, "cannot read the configuration file %s: %s",
-             reading->config.file, strerror(errno));
-    return VOW_E_CONFIG;
+    return cannot_read(reading, errno);
   }
   reader.seen = calloc(vow_option_count, sizeof *reader.seen);
   if (reader.seen == NULL) {
@@ -116,7 +123,9 @@ enum vow_error vow_config_read_file(struct vow_config_reading *reading) {
     reader.line = bad_line < 0 ? reader.line : (unsigned)bad_line;
     fail(&reader, "not of the form \"key = value\"");
   }
-  if (reader.error == VOW_OK && ferror(reader.file)) fail(&reader, "cannot be read");
+  if (reader.error == VOW_OK && ferror(reader.file)) {
+    reader.error = cannot_read(reading, reader.error_number);
+  }
 
 out:
   free(reader.seen);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "api_internal.h"
+#include "media.h"
 
 /* Answers are bounded by what is shown in them: one transaction with all its branches, or a page.
  */
@@ -225,11 +226,17 @@ static void refuse_path(struct vow_api_call *call, const char *path) {
   vow_api_problem(call, error == VOW_OK ? VOW_E_METHOD_NOT_ALLOWED : error, detail);
 }
 
-/* False: the call was answered, for a parameter is not of the route, or stands twice. */
+/* False: the call was answered, for the query cannot be decoded, or a parameter is not of the route
+ * or stands twice. */
 static bool check_query(struct vow_api_call *call) {
   const char *name;
   char detail[192];
   unsigned seen = 0;
+  if (vow_request_query_is_malformed(call->request)) {
+    vow_api_problem(call, VOW_E_INVALID_REQUEST,
+                    "the query holds a % that is not followed by two hexadecimal digits, or %00");
+    return false;
+  }
   for (unsigned i = 0; (name = vow_request_query_name(call->request, i)) != NULL; i++) {
     unsigned at = 0;
     while (call->route->query[at] != NULL && strcmp(call->route->query[at], name) != 0) at++;
@@ -289,14 +296,6 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
 
 /* ---- reading ---- */
 
-static bool is_json(const char *content_type) {
-  static const char json[] = "application/json";
-  if (content_type == NULL || strncasecmp(content_type, json, sizeof json - 1) != 0) return false;
-  const char *rest = content_type + sizeof json - 1;
-  rest += strspn(rest, " \t");
-  return *rest == '\0' || *rest == ';';
-}
-
 bool vow_api_read_body(struct vow_api_call *call, bool may_be_empty, struct vow_json_object *out,
                        bool *present) {
   size_t bytes;
@@ -308,9 +307,9 @@ bool vow_api_read_body(struct vow_api_call *call, bool may_be_empty, struct vow_
     vow_api_problem(call, VOW_E_INVALID_REQUEST, "a body with a JSON object is missing");
     return false;
   }
-  if (!is_json(vow_request_header(call->request, "Content-Type"))) {
+  if (!vow_media_is_json(vow_request_header(call->request, "Content-Type"))) {
     vow_api_problem(call, VOW_E_NOT_ACCEPTABLE_TYPE,
-                    "send the header \"Content-Type: application/json\"");
+                    "send the header \"Content-Type: application/json\", and JSON in UTF-8");
     return false;
   }
   enum vow_error error = vow_json_parse(&call->document, body, bytes, why);

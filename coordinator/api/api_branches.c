@@ -54,7 +54,10 @@ static enum vow_error read_target(const struct vow_api *api, struct vow_json_obj
   }
   if (asked != NULL) {
     error = vow_url_normalize(asked, url, why, sizeof why);
-    if (error != VOW_OK) return fail(object, error, "url", why);
+    if (error != VOW_OK) {
+      vow_json_object_fail(object, "url", "cannot be used: %s", why);
+      return error;
+    }
     found = url;
   } else {
     found = vow_config_participant_url(api->config, participant);

@@ -164,9 +164,19 @@ enum ctl_exit ctl_client_strange(const struct ctl_client *client, const char *wh
                   "what answers at %s does not speak as vowd does: %s.", client->base, why);
 }
 
+/* An abort of which there is no record, so that nothing can be shown. */
+static bool is_presumed(const struct ctl_reply *reply) {
+  struct vow_json_object o;
+  bool presumed = false;
+  vow_json_object_begin(&o, vow_json_root(reply->json), "");
+  vow_json_object_ignore_unknown(&o);
+  vow_json_get_bool(&o, "presumed", VOW_JSON_OPTIONAL, &presumed);
+  return vow_json_object_end(&o) == VOW_OK && presumed;
+}
+
 /* What to do about an error of the daemon; NULL where its sentence says it all. */
-static const char *advice(const struct ctl_args *args, enum vow_error error) {
-  switch (error) {
+static const char *advice(const struct ctl_args *args, const struct ctl_reply *reply) {
+  switch (reply->error) {
     case VOW_E_UNKNOWN_TRANSACTION:
       return "Check the id with `vowctl list --all`; history is purged with age.";
     case VOW_E_UNKNOWN_BRANCH:
@@ -189,7 +199,8 @@ static const char *advice(const struct ctl_args *args, enum vow_error error) {
     case VOW_E_LOG_FULL:
       return "Free space on the disk of the transaction log.";
     case VOW_E_ABORTED:
-      return "Nothing of it took effect; `vowctl show ID` tells why.";
+      return is_presumed(reply) ? "Nothing of it took effect; begin it anew if it still matters."
+                                : "Nothing of it took effect; `vowctl show ID` tells why.";
     default:
       return "The daemon's own log says more.";
   }
@@ -221,7 +232,7 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
   if (reply->error == VOW_E_PROTOCOL || reply->error == VOW_E_ROUTE_NOT_FOUND) {
     return ctl_client_strange(client, detail);
   }
-  return ctl_fail(ctl_exit_of(reply->error), advice(args, reply->error), "%s.", detail);
+  return ctl_fail(ctl_exit_of(reply->error), advice(args, reply), "%s.", detail);
 }
 
 void ctl_query_append(struct vow_buf *buf, const char *text) {

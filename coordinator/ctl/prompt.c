@@ -25,5 +25,6 @@ enum ctl_exit ctl_ask(const struct ctl_args *args, const char *text) {
   bool read = fgets(line, sizeof line, stdin) != NULL;
   if (!read) fputc('\n', stderr);
   if (read && strcmp(line, "yes\n") == 0) return CTL_EXIT_OK;
-  return ctl_fail(CTL_EXIT_USAGE, NULL, "not confirmed; nothing was done.");
+  return ctl_fail(CTL_EXIT_USAGE, "Type the whole word to do it, or say --yes.",
+                  "not confirmed; nothing was done.");
 }

@@ -21,6 +21,7 @@
  */
 #include "server.h"
 
+#include <ctype.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,10 +201,21 @@ static void on_hangup_timer(uv_timer_t *timer) {
 
 /* ---- microhttpd's callbacks ---- */
 
+/* Microhttpd leaves alone what is no escape, and lets one of NUL end the value. */
+static bool escapes_are_valid(const char *query) {
+  for (const char *at = query; (at = strchr(at, '%')) != NULL; at += 3) {
+    if (!isxdigit((unsigned char)at[1]) || !isxdigit((unsigned char)at[2])) return false;
+    if (at[1] == '0' && at[2] == '0') return false;
+  }
+  return true;
+}
+
 static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
   struct vow_server_request *request = request_new(context, connection);
   size_t bytes = strcspn(uri, "?");
-  if (request == NULL || memchr(uri, '%', bytes) == NULL) return request;
+  if (request == NULL) return NULL;
+  request->query_malformed = !escapes_are_valid(uri + bytes);
+  if (memchr(uri, '%', bytes) == NULL) return request;
   request->encoded_path = strndup(uri, bytes);
   if (request->encoded_path != NULL) return request;
   request_release(request);

@@ -61,6 +61,8 @@ const char *vow_request_method(const struct vow_server_request *request);
 const char *vow_request_path(const struct vow_server_request *request);
 const char *vow_request_query(const struct vow_server_request *request,
                               const char *name); /* decoded; or NULL */
+/* It holds an escape that is none, or one of NUL, which would end a value early. */
+bool vow_request_query_is_malformed(const struct vow_server_request *request);
 /* Names of all query parameters one by one; NULL past the last. */
 const char *vow_request_query_name(const struct vow_server_request *request, unsigned index);
 const char *vow_request_header(const struct vow_server_request *request,

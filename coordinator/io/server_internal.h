@@ -26,6 +26,7 @@ struct vow_server_request {
   bool too_large;
   const char *method;
   const char *path;
+  bool query_malformed;
   char *encoded_path; /* owned; only where microhttpd's decoding would change it */
   char *body;         /* owned; NUL-terminated */
   size_t body_bytes, body_capacity;

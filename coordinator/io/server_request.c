@@ -18,6 +18,10 @@ const char *vow_request_query(const struct vow_server_request *request, const ch
   return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+bool vow_request_query_is_malformed(const struct vow_server_request *request) {
+  return request->query_malformed;
+}
+
 struct nth {
   unsigned left;
   const char *name;

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "batch.h"
+#include "media.h"
 #include "participant_internal.h"
 #include "url.h"
 
@@ -70,15 +70,6 @@ static const struct route *find_route(const struct vow_participant *p, const cha
     if (offered && strcmp(routes[i].path, path) == 0) return &routes[i];
   }
   return NULL;
-}
-
-/* "application/json", in either case, with or without parameters. */
-static bool is_json(const char *content_type) {
-  size_t bytes = sizeof json_type - 1;
-  if (!content_type || strncasecmp(content_type, json_type, bytes) != 0) return false;
-  const char *rest = content_type + bytes;
-  rest += strspn(rest, " \t");
-  return *rest == '\0' || *rest == ';';
 }
 
 /* ---- what is in doubt ---- */
@@ -278,7 +269,7 @@ static enum vow_error check(const struct vow_participant *p, const struct route 
     (void)snprintf(why, why_bytes, "at most %zu bytes", bytes_max);
     return VOW_E_BODY_TOO_LARGE;
   }
-  return is_json(request->content_type) ? VOW_OK : VOW_E_NOT_ACCEPTABLE_TYPE;
+  return vow_media_is_json(request->content_type) ? VOW_OK : VOW_E_NOT_ACCEPTABLE_TYPE;
 }
 
 bool vow_dispatch_start(struct vow_participant *p, const struct vow_http_request *request,

@@ -66,8 +66,11 @@ static enum vow_error fail(const struct opening *o, int code) {
     case VOW_E_NO_MEMORY:
       return explain(o, error, "out of memory");
     default:
-      (void)snprintf(o->why, o->why_bytes, "%s: %s (%s)", o->name, sqlite3_errmsg(o->log->db),
-                     sqlite3_errstr(code));
+      if ((code & 0xff) == SQLITE_CANTOPEN) {
+        return explain(o, error, "cannot be opened; make its folder, or mend the permissions");
+      }
+      (void)snprintf(o->why, o->why_bytes, "%s: %s; look at the disk and the kernel's messages",
+                     o->name, sqlite3_errstr(code));
       return error;
   }
 }

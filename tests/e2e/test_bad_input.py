@@ -64,6 +64,12 @@ BODIES = {
         "invalid-request",
         "x",
     ),
+    "a URL of another scheme": (
+        {"branches": [{"url": "ftp://x"}]},
+        400,
+        "invalid-url",
+        "branches[0].url cannot be used: the URL must begin with",
+    ),
     "a number for a URL": ({"branches": [{"url": 1}]}, 400, "invalid-request", "branches[0].url"),
     "an empty name": (
         {"branches": [{"url": "http://127.0.0.1:1/", "name": ""}]},
@@ -192,7 +198,15 @@ def test_a_wrong_method_is_405_and_the_right_ones_are_named(client, method, path
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "json"]
+    "kind",
+    [
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "json",
+        "application/json; charset=utf-16",
+        "application/json;v=1;charset=latin1",
+    ],
 )
 def test_another_content_type_is_415(client, kind):
     answer = client.post("/v1/transactions", "{}", headers={"Content-Type": kind})
@@ -204,6 +218,17 @@ def test_json_with_a_charset_is_json(client):
         "/v1/transactions", "{}", headers={"Content-Type": "Application/JSON; charset=utf-8"}
     )
     assert answer.status == 201
+    answer = client.post(
+        "/v1/transactions", "{}", headers={"Content-Type": 'application/json; charset="UTF-8"'}
+    )
+    assert answer.status == 201
+
+
+@pytest.mark.parametrize("query", ["state=active%00x", "participant=%zz", "participant=%", "%00=1"])
+def test_a_query_that_cannot_be_decoded_is_refused(client, query):
+    answer = client.get(f"/v1/transactions?{query}")
+    assert answer.status == 400 and answer.problem == "invalid-request", answer
+    assert "two hexadecimal digits" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("size", [3 << 20, 40 << 20])

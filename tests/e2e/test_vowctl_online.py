@@ -91,6 +91,13 @@ def test_a_list_shows_state_and_last_error(world, vowd, at):
     assert [one["id"] for one in at("list", "--json").fine().json["transactions"]] == [id, done]
 
 
+def test_a_list_alarms_only_where_there_is_something(world, vowd, at):
+    committed(world, vowd)
+    with at.terminal("list") as terminal:
+        assert terminal.end() == ctl.OK
+        assert "committed" in terminal.out and "\033[1;31m" not in terminal.out, "nothing is red"
+
+
 def test_lists_go_on_past_a_page(world, vowd, at):
     one = world.toy()
     ids = [vowd.client.begin() for _ in range(30)]
@@ -133,6 +140,11 @@ def test_commit_says_how_it_ended(world, vowd, at):
     for one in (a, b):
         vowd.client.enlist(id, one.url)
     at("commit", id, "--yes").refused(ctl.ABORTED, "no funds")
+    forgotten = vowd.client.begin()
+    vowd.kill()
+    vowd.start()
+    refused = at("commit", forgotten, "--yes").refused(ctl.ABORTED, "there is no record of it")
+    assert "vowctl show" not in refused.err, "there is nothing to show"
     problem = at("commit", id, "--yes", "--json").refused(ctl.ABORTED).json
     assert problem["type"] == "urn:vow:transaction-aborted"
 
@@ -234,7 +246,7 @@ def test_a_dangerous_act_shows_what_it_does_and_wants_a_whole_yes(world, vowd, a
             terminal.expect('Type "yes" to go on: ')
             terminal.type(answer)
             assert terminal.end() == ctl.USAGE
-            assert "nothing was done" in terminal.out
+            assert "nothing was done.\r\nType the whole word" in terminal.out
         assert vowd.client.state(id) == "active"
     with at.terminal("abort", id) as terminal:
         terminal.expect('Type "yes" to go on: ')

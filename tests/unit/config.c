@@ -128,10 +128,11 @@ static void file_by_variable(void **state) {
   (void)state;
   struct vow_config config;
   char variable[128];
-  write_file("# a comment\n\n; another\nlog_format = json\n");
+  write_file("# a comment\n\n; another\n  # and ; one\nlog_format = json\nlog = a;b\n");
   snprintf(variable, sizeof variable, "VOW_CONFIG=%s", file_path);
   load_ok(VARIABLES(variable), &config);
   assert_int_equal(config.log_format, VOW_FORMAT_JSON);
+  assert_string_equal(config.log, "a;b");
   vow_config_fini(&config);
   unlink(file_path);
   FAILS(VARIABLES(variable), file_path, "No such file");
@@ -149,7 +150,8 @@ static void wrong_values(void **state) {
         "error, warn, info or debug");
   FAILS(FILE_TEXT("\n\nlog_format = xml\n"), "line 3 of ", file_path, "\"xml\"", "text or json");
   FAILS(FLAGS("--log", ""), "flag --log", "text of 1 to");
-  FAILS(FLAGS("--advertise-url", "ftp://x"), "advertise_url", "ftp://x");
+  FAILS(FLAGS("--advertise-url", "ftp://x"),
+        "advertise_url cannot be \"ftp://x\": the URL must begin with");
   FAILS(FLAGS("--retry-min-ms", "40000"), "retry_min_ms (40000)", "retry_max_ms (30000)");
   FAILS(FLAGS("--limits-transaction-timeout-ms", "5"), "transaction_timeout_ms (60000)");
 }
@@ -177,6 +179,8 @@ static void wrong_files(void **state) {
   FAILS(FILE_TEXT("log = a ; b.log\n"), "line 1", "cut off at its \";\"", "VOW_");
   FAILS(FILE_TEXT("log = a\n  log_level = debug\n"), "line 2", "indented");
   FAILS(FILE_TEXT("log = a\n  b\n"), "line 2", "indented");
+  FAILS(FILE_TEXT("log = a\t; b.log\n"), "line 1", "cut off at its \";\"");
+  FAILS(FLAGS("--config", "/tmp"), "cannot read the configuration file /tmp: Is a directory");
   FAILS(FILE_TEXT(longline), "line 1", "longer than");
   FAILS(FLAGS("--config", "/nonexistent/vowd.conf"), "/nonexistent/vowd.conf");
 }
@@ -220,7 +224,7 @@ static void participants(void **state) {
   FAILS(FLAGS("--participant", "http://x"), "NAME=URL");
   FAILS(FLAGS("--participant", "a b=http://x"), "NAME=URL");
   FAILS(FLAGS("--participant", "=http://x"), "NAME=URL");
-  FAILS(FLAGS("--participant", "a=x"), "\"a=x\"");
+  FAILS(FLAGS("--participant", "a=x"), "participant cannot be \"a=x\": the URL must begin with");
 }
 
 static void actions(void **state) {

@@ -136,7 +136,7 @@ static void a_newer_log_is_left_alone(void **state) {
 static void a_folder_that_is_missing_is_named(void **state) {
   struct fixture *f = *state;
   f->options.log_path = "/nonexistent/folder/votes";
-  fixture_refuses(f, VOW_E_LOG_IO, "/nonexistent/folder/votes");
+  fixture_refuses(f, VOW_E_LOG_IO, "/nonexistent/folder/votes: cannot be opened; make its folder");
 }
 
 static void a_read_only_log_is_refused(void **state) {

@@ -51,7 +51,7 @@ class Result:
         assert self.code == code, f"not {code}: {self}"
         for word in words:
             assert word in self.err, f"{word!r} is not in {self}"
-        assert self.err.startswith("vowctl: "), self
+        assert self.err.startswith("vowctl: ") and len(self.err.splitlines()) >= 2, self
         return self
 
     def fine(self):
