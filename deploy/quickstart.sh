@@ -182,6 +182,9 @@ count_money() {
 by_hand() {
   local url="http://${address[vowd]}"
   say "Try it by hand"
+  if [ "$keep" != yes ]; then
+    note "everything stops now: start again with --keep first, and take the ports it prints"
+  fi
   cat <<END
   curl -s $url/v1/status
   curl -s $url/v1/transactions -H 'Content-Type: application/json' -d '{"commit": true,
@@ -229,8 +232,6 @@ main() {
   if [ "$keep" = yes ]; then
     say "Left running, in $work"
     note "stop it: kill ${pid[*]}; rm -r $work"
-  else
-    note "(all has been stopped: after ./deploy/quickstart.sh --keep such lines work)"
   fi
 }
 
