@@ -275,6 +275,9 @@ static void bad_addresses(void **state) {
     assert_int_equal(vow_server_open(&server, &w->loop, &config, why, sizeof why), VOW_E_CONFIG);
     assert_true(strlen(why) > 20);
   }
+  config.listen = "192.0.2.1:0"; /* nobody's: it is for documents */
+  assert_int_equal(vow_server_open(&server, &w->loop, &config, why, sizeof why), VOW_E_CONFIG);
+  assert_non_null(strstr(why, "no interface of this machine has it"));
   config.listen = vow_server_address(w->server);
   assert_int_equal(vow_server_open(&server, &w->loop, &config, why, sizeof why),
                    VOW_E_ADDRESS_IN_USE);

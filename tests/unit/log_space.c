@@ -155,6 +155,15 @@ static void a_log_on_a_full_disk_does_not_start_and_says_why(void **state) {
   check_open_rows(f, 1);
 }
 
+static void a_disk_too_small_for_a_log_is_told(void **state) {
+  struct fixture *f = *state;
+  char why[VOW_LOG_WHY_BYTES] = "";
+  mount_small(f, "size=8k");
+  assert_int_equal(fixture_try(f, why), VOW_E_LOG_FULL);
+  assert_non_null(strstr(why, "cannot make the log"));
+  assert_non_null(strstr(why, "free some space"));
+}
+
 static void a_backup_to_a_full_disk_fails_and_the_log_goes_on(void **state) {
   struct fixture *f = *state;
   struct fixture other;
@@ -217,6 +226,7 @@ int main(void) {
       TEST(begins_are_refused_before_decisions_are),
       TEST(when_even_the_reserve_is_gone_the_log_waits),
       TEST(a_log_on_a_full_disk_does_not_start_and_says_why),
+      TEST(a_disk_too_small_for_a_log_is_told),
       TEST(a_backup_to_a_full_disk_fails_and_the_log_goes_on),
       TEST(a_read_only_disk_is_refused_to_a_daemon_and_fine_for_reading),
   };
