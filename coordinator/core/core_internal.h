@@ -159,7 +159,7 @@ struct core_request {
   bool slow;
   struct core_endpoint *endpoint;
   uint64_t epoch;
-  uint32_t count, room;
+  uint32_t count;
   struct vow_action_message *messages; /* in the same block, behind the tasks */
   struct core_task *tasks[];
 };
@@ -268,8 +268,8 @@ void core_history_decided_before(struct vow_core *core, struct core_txn *txn, ui
 struct core_endpoint *core_endpoint_acquire(struct vow_core *core, const char *url);
 void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint);
 void core_endpoint_free(struct core_endpoint *endpoint);
-/* Puts it among those that may send, if it may. If messages wait for a slot, it gets one more in a
- * while. */
+/* Puts it among those that may send, if it may. Messages that wait for a slot get one when a
+ * request has become slow. */
 void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint);
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint);
 /* How many messages, from the front of its queue, the next request takes; it may send. */

@@ -119,15 +119,13 @@ static void announce(struct vow_core *core, struct core_task *task, enum vow_mes
                words[type]);
 }
 
-/* A request with room for the messages it takes; NULL when memory is short. */
-static struct core_request *new_request(struct core_endpoint *endpoint) {
-  uint32_t room = core_endpoint_batch(endpoint);
+/* A request with room for so many messages; NULL when memory is short. */
+static struct core_request *new_request(struct core_endpoint *endpoint, uint32_t room) {
   struct core_request *request = calloc(
       1, sizeof(*request) + room * (sizeof(struct core_task *) + sizeof(*request->messages)));
 
   if (request == NULL) return NULL;
   request->messages = (struct vow_action_message *)(void *)(request->tasks + room);
-  request->room = room;
   request->endpoint = endpoint;
   request->epoch = endpoint->epoch;
   return request;
@@ -163,7 +161,8 @@ static uint64_t take_task(struct vow_core *core, struct core_request *request) {
 
 static bool send(struct vow_core *core, struct core_endpoint *endpoint,
                  struct vow_id finished_below) {
-  struct core_request *request = new_request(endpoint);
+  uint32_t count = core_endpoint_batch(endpoint);
+  struct core_request *request = new_request(endpoint, count);
   if (request == NULL) return false;
   struct vow_action *action = add_action(core);
   if (action == NULL) {
@@ -172,7 +171,7 @@ static bool send(struct vow_core *core, struct core_endpoint *endpoint,
   }
   uint64_t after = 0;
   request->number = ++core->last_request;
-  while (request->count < request->room) {
+  while (request->count < count) {
     uint64_t position = take_task(core, request);
     if (position > after) after = position;
   }

@@ -18,7 +18,6 @@ typedef __typeof__(*((struct vow_event *)0)->u.reply.results) reply_result;
 
 /* One message under way. */
 struct sent {
-  struct exchange *exchange;
   enum vow_message_type type;
   struct vow_id transaction;
   uint32_t branch;
@@ -228,15 +227,17 @@ static uint32_t read_offer(const struct vow_sender_answer *answer) {
   const char *digits = answer->header;
   if (digits[0] < '1' || digits[0] > '9' || digits[strspn(digits, "0123456789")] != '\0') return 0;
   unsigned long offer = strtoul(digits, NULL, 10);
-  return offer > VOW_BATCH_MESSAGES_MAX ? VOW_BATCH_MESSAGES_MAX : (uint32_t)offer;
+  return offer > UINT32_MAX ? UINT32_MAX : (uint32_t)offer; /* the core has the limit */
 }
 
-static void note_result(const struct sent *sent, const reply_result *result) {
-  struct vow_driver *driver = sent->exchange->driver;
+static void note_result(const struct exchange *exchange, uint32_t index) {
+  struct vow_driver *driver = exchange->driver;
+  const struct sent *sent = &exchange->sent[index];
+  const reply_result *result = &exchange->results[index];
   struct vow_driver_note note = {.id = sent->transaction,
                                  .branch = sent->branch,
                                  .message = sent->type,
-                                 .url = sent->exchange->url,
+                                 .url = exchange->url,
                                  .outcome = result->reply.outcome};
   if (result->kind == VOW_REPLY_ENDPOINT_DOWN) {
     note_down(driver, note.url, result->error);
@@ -255,8 +256,8 @@ static void note_result(const struct sent *sent, const reply_result *result) {
 
 #ifdef VOW_FAILPOINTS
 /* Whether every other branch has voted already. */
-static bool is_last_vote(const struct sent *sent) {
-  const struct vow_txn *txn = vow_core_find(sent->exchange->driver->core, sent->transaction);
+static bool is_last_vote(const struct vow_core *core, const struct sent *sent) {
+  const struct vow_txn *txn = vow_core_find(core, sent->transaction);
   if (sent->type != VOW_MESSAGE_PREPARE || txn == NULL) return false;
   for (uint32_t i = 0; i < txn->branch_count; i++) {
     const struct vow_branch *branch = &txn->branches[i];
@@ -265,14 +266,18 @@ static bool is_last_vote(const struct sent *sent) {
   return true;
 }
 
-static void pass_fail_points(const struct sent *sent, const reply_result *result) {
-  if (result->kind == VOW_REPLY_ANSWERED && is_last_vote(sent)) VOW_FAILPOINT("votes.all_in");
+static void pass_fail_points(const struct exchange *exchange, uint32_t index) {
+  const struct sent *sent = &exchange->sent[index];
+  if (exchange->results[index].kind == VOW_REPLY_ANSWERED &&
+      is_last_vote(exchange->driver->core, sent)) {
+    VOW_FAILPOINT("votes.all_in");
+  }
   if (sent->type == VOW_MESSAGE_COMMIT || sent->type == VOW_MESSAGE_ABORT) {
     VOW_FAILPOINT("ack.received");
   }
 }
 #else
-#define pass_fail_points(sent, result) ((void)0)
+#define pass_fail_points(exchange, index) ((void)0)
 #endif
 
 static void on_answer(void *context, const struct vow_sender_answer *answer) {
@@ -280,8 +285,8 @@ static void on_answer(void *context, const struct vow_sender_answer *answer) {
   struct vow_event event = {.type = VOW_EVENT_REPLY};
   read_answer(exchange, answer);
   for (uint32_t i = 0; i < exchange->count; i++) {
-    note_result(&exchange->sent[i], &exchange->results[i]);
-    pass_fail_points(&exchange->sent[i], &exchange->results[i]);
+    note_result(exchange, i);
+    pass_fail_points(exchange, i);
   }
   event.u.reply.request = exchange->request;
   event.u.reply.results = exchange->results;
@@ -355,10 +360,8 @@ static bool submit(struct exchange *exchange, const struct vow_action *action) {
 static void prepare_to_send(struct exchange *exchange, const struct vow_action *action) {
   for (uint32_t i = 0; i < exchange->count; i++) {
     const struct vow_action_message *message = &action->u.send.messages[i];
-    exchange->sent[i] = (struct sent){.exchange = exchange,
-                                      .type = message->type,
-                                      .transaction = message->txn->id,
-                                      .branch = message->branch->number};
+    exchange->sent[i] = (struct sent){
+        .type = message->type, .transaction = message->txn->id, .branch = message->branch->number};
     if (message->type == VOW_MESSAGE_PREPARE) VOW_FAILPOINT("prepare.before_send");
   }
 }
