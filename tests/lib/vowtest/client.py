@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 import urllib.parse
 
 from . import schema
@@ -129,6 +130,21 @@ class Client:
         branches = [{"url": b} if isinstance(b, str) else b for b in branches]
         body = {"branches": branches, "commit": True, **body}
         return self.post("/v1/transactions", body, headers=headers)
+
+    def one_shot_until_told(self, branches, key, seconds=50):
+        """Asks with the same key, through crashes, until it is told the outcome: that answer."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                answer = self.one_shot(branches, headers={"Idempotency-Key": key})
+            except LOST:
+                time.sleep(0.02)
+                continue
+            if answer.status in (200, 409):
+                return answer
+            assert answer.status in (202, 503), answer
+            time.sleep(0.02)
+        raise AssertionError(f"no outcome within {seconds} s")
 
     def show(self, transaction):
         answer = self.get(f"/v1/transactions/{transaction}")
