@@ -318,6 +318,44 @@ static void a_lost_batch_is_taken_apart(void **state) {
   assert_true(under_way(w, "a5") && under_way(w, "a6"));
 }
 
+/* Nor does it come back into a batch because its next try was refused before it left. */
+static void what_was_lost_stays_alone_until_it_is_answered(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 5);
+  yes(w, "a2");
+  yes(w, "a3");
+  whole_batch(w, "a4", VOW_REPLY_ENDPOINT_DOWN, false);
+  wait_ms(w, 100);
+  not_delivered(w, "a4"); /* the probe */
+  wait_ms(w, 200);
+  not_delivered(w, "a5"); /* the next */
+  begin_from(w, 6, 8);
+  wait_ms(w, 400);
+  world_forget_trace(w);
+  yes(w, "a4");
+  expect(w, "send prepare t5/a5", "send prepare t6/a6", "with prepare t7/a7", "with prepare t8/a8");
+}
+
+/* An outage takes the offer back, also where it ends without an answer: by having no branch left.
+ */
+static void after_an_outage_the_offer_has_to_come_again(void **state) {
+  struct world *w = *state;
+
+  begin_from(w, 1, 1);
+  read_only(w, "a1"); /* the offer is known */
+  no(w, "z1", NULL);
+  begin_from(w, 2, 2);
+  not_delivered(w, "a2");
+  no(w, "z2", NULL);
+  sync(w);
+  assert_int_equal(view(w).branches, 0);
+  begin_from(w, 3, 6);
+  assert_int_equal(view(w).inflight, 4); /* as without an offer: not two, and then a batch */
+  assert_int_equal(newest(w), 1);
+}
+
 /* What never left took nobody down by itself: its messages may share a batch again. */
 static void what_was_not_delivered_is_not_taken_apart(void **state) {
   struct world *w = *state;
@@ -469,6 +507,8 @@ int main(void) {
       TEST(the_quick_do_not_wait_for_the_slow),
       TEST(nothing_ticks_when_nothing_waits),
       TEST(a_lost_batch_is_taken_apart),
+      TEST(what_was_lost_stays_alone_until_it_is_answered),
+      TEST(after_an_outage_the_offer_has_to_come_again),
       TEST(what_was_not_delivered_is_not_taken_apart),
       TEST(a_refused_batch_goes_one_by_one),
       TEST(a_refusal_from_before_an_outage_counts),

@@ -197,6 +197,22 @@ static void the_largest_number_is_taken(void **state) {
   vow_free(reply.body);
 }
 
+/* What is too large alone is too large in a batch, and only that. */
+static void a_payload_has_its_limit_in_a_batch_too(void **state) {
+  static struct batch b;
+  struct fixture *f = *state;
+  char more[600] = ",\"payload\":\"";
+  size_t start = strlen(more);
+  memset(more + start, 'x', 500);
+  (void)strcpy(more + start + 500, "\"");
+  f->options.body_bytes_max = 500;
+  fixture_open(f);
+  add_message(f, &b, "prepare", 1, more);
+  add_message(f, &b, "prepare", 2, "");
+  expect_parts(send_batch(f, &b), 200, parts("\"status\":413", "at most 500 bytes", VOTED));
+  assert_int_equal(f->app->prepares, 1);
+}
+
 static void too_large_is_refused(void **state) {
   struct fixture *f = *state;
   size_t bytes = (size_t)512 << 10;
@@ -296,6 +312,7 @@ int main(void) {
       test(a_branch_may_be_there_twice),
       test(a_batch_that_is_none_is_refused_as_a_whole),
       test(the_largest_number_is_taken),
+      test(a_payload_has_its_limit_in_a_batch_too),
       test(too_large_is_refused),
       test(the_offer_is_on_every_answer),
       test(without_an_offer_there_is_no_such_route),
