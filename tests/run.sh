@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# ./tests/run.sh [--quick] [NAME]: installs what is missing, builds, and runs the tests as one ctest
-# run.
+# ./tests/run.sh [--quick | --nightly] [NAME]: installs what is missing, builds, and runs the tests
+# as one ctest run.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: ./tests/run.sh [--quick] [NAME]
+usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
   (nothing)   everything: unit, e2e and conformance tests under the address and undefined-behaviour
               sanitizers, what threads can break under the thread sanitizer, a release build under
               valgrind, clang-format, clang-tidy, shellcheck
   --quick     one build, its unit and conformance tests and the fastest e2e tests
+  --nightly   everything, and a hundred times as many crashes, seeds, images and inputs: hours. The
+              builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the label
+              nightly; it begins by saying which they are and how long each may take
   NAME        the tests whose name matches this regular expression: ./tests/run.sh e2e.commit
               names that begin with tsan. or valgrind. are of those builds
   --help      this text
@@ -20,17 +23,20 @@ Environment:
   VOW_JOBS         how much runs at once; default: the number of processors
   VOW_BANK_CYCLES  kill -9 cycles of e2e.bank; default 20
 
-The builds are kept in build-tests/. The exit code is ctest's.
+The builds are kept in build-tests/; a run without --nightly takes the nightly tests out of them.
+The exit code is ctest's.
 END
 }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=${VOW_JOBS:-$(nproc)}
+nightly=OFF
 
 configure_and_build() {
   local dir=$1
   shift
-  cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON "$@" && ninja -C "$dir" -j "$jobs"
+  cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DVOW_NIGHTLY="$nightly" "$@" &&
+    ninja -C "$dir" -j "$jobs"
 }
 
 # build SUITE CMAKE_OPTION...: configures and builds build-tests/SUITE; prints only what goes wrong.
@@ -64,6 +70,7 @@ main() {
   case "${1:-}" in
     --help | -h) usage; exit 0 ;;
     --quick) suites=(all); select+=(-L quick); shift ;;
+    --nightly) nightly=ON; shift ;;
     -*) usage >&2; exit 2 ;;
   esac
   [ $# -le 1 ] || { usage >&2; exit 2; }
@@ -84,6 +91,9 @@ main() {
   # One ctest run over the builds: their test names differ by the suite's prefix.
   printf 'subdirs("%s")\n' "${suites[@]}" >"$root/build-tests/CTestTestfile.cmake"
   cd "$root/build-tests"
+  if [ "$nightly" = ON ]; then
+    ctest --show-only=json-v1 "${select[@]}" | python3 "$root/tests/lib/announce.py" "$jobs"
+  fi
   exec ctest -j "$jobs" --no-tests=error --output-on-failure "${select[@]}"
 }
 
