@@ -1,9 +1,11 @@
 /*
- * Random walks of the participant's core between a coordinator, a disk and an application that each
- * do what they may: messages come late, twice and in any order, callbacks and records fail, the
- * process dies between any two steps and finds on its disk any of what was being written. After the
- * walk everything works, and everything must end. A seed replays a walk: test_branch_walk SEED.
+ * The walks of branch_walk.h: the participant's core between a coordinator, a disk and an
+ * application that each do what they may: messages come late, twice and in any order, callbacks and
+ * records fail, the process dies between any two steps and finds on its disk any of what was being
+ * written. After the walk everything works, and everything must end.
  */
+#include "branch_walk.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +18,7 @@
 
 #include "core/pcore.h"
 
-enum { BRANCHES = 3, WALKS = 3000, STEPS = 250, HEALING_STEPS = 4000, TOKENS = 4096, QUEUE = 64 };
+enum { BRANCHES = 3, STEPS = 250, HEALING_STEPS = 4000, TOKENS = 4096, QUEUE = 64 };
 
 enum mode { PLAIN, QUICK, ATOMIC };
 enum app_state { APP_NOTHING, APP_HELD, APP_APPLIED, APP_UNDONE };
@@ -51,6 +53,8 @@ struct branch {
 
 struct world {
   uint64_t seed, random;
+  const uint8_t *choices; /* come first; borrowed */
+  size_t choices_left;
   enum mode mode;
   bool healing;
   struct vow_pcore *core;
@@ -74,6 +78,10 @@ static uint32_t seen; /* states, over all walks */
   } while (0)
 
 static uint32_t dice(uint32_t sides) {
+  if (w.choices_left > 0 && sides <= 256) {
+    w.choices_left--;
+    return *w.choices++ % sides;
+  }
   w.random = w.random * 6364136223846793005U + 1442695040888963407U;
   return (uint32_t)(w.random >> 33) % sides;
 }
@@ -453,35 +461,39 @@ static void check_ends(void) {
   }
 }
 
-static void walk(uint64_t seed) {
-  w = (struct world){.seed = seed, .random = seed * 0x9E3779B97F4A7C15U, .now_ms = 1};
-  w.mode = (enum mode)(seed % 3);
-  for (unsigned n = 1; n <= BRANCHES; n++) w.branches[n].one_phase = dice(2);
-  start();
-  for (int i = 0; i < STEPS; i++) walk_once();
+static void heal(void) {
   w.healing = true;
   for (int i = 0; i < HEALING_STEPS && !at_rest(); i++) walk_once();
   must(at_rest());
   check_ends();
   vow_pcore_free(w.core);
+  w.core = NULL;
 }
 
-static void whatever_happens_every_branch_ends_and_ends_one_way(void **state) {
-  (void)state;
-  for (uint64_t seed = 1; seed <= WALKS; seed++) walk(seed);
-  /* Walks that never get somewhere prove nothing of it. Here are no operators. */
-  for (int i = 0; i < VOW_PBRANCH_HEURISTIC_CALLING; i++) {
-    if (!(seen & 1U << i)) fail_msg("no walk came to %s", vow_pbranch_state_name(i));
-  }
+static void begin(uint64_t seed) {
+  w = (struct world){.seed = seed, .random = seed * 0x9E3779B97F4A7C15U, .now_ms = 1};
+  w.mode = (enum mode)(seed % 3);
 }
 
-int main(int argc, char **argv) {
-  if (argc == 2) {
-    walk(strtoull(argv[1], NULL, 10));
-    return 0;
-  }
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(whatever_happens_every_branch_ends_and_ends_one_way),
-  };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+void branch_walk(uint64_t seed) {
+  begin(seed);
+  for (unsigned n = 1; n <= BRANCHES; n++) w.branches[n].one_phase = dice(2);
+  start();
+  for (int i = 0; i < STEPS; i++) walk_once();
+  heal();
+}
+
+void branch_walk_choices(const uint8_t *choices, size_t count) {
+  begin(count == 0 ? 0 : choices[0]);
+  w.choices = choices;
+  w.choices_left = count;
+  for (unsigned n = 1; n <= BRANCHES; n++) w.branches[n].one_phase = dice(2);
+  start();
+  for (int i = 0; i < STEPS && w.choices_left > 0; i++) walk_once();
+  w.choices_left = 0;
+  heal();
+}
+
+uint32_t branch_walk_seen(void) {
+  return seen;
 }

@@ -1,11 +1,10 @@
 /*
- * Thousands of random schedules: clients, operators, participants, a network that loses answers and
- * delivers late, a log that syncs late and forgets at a crash. Then everything heals, and
- * everything must end. Each seed switches a random subset of the troubles off. A failure names its
- * seed:
- *
- *   VOW_SEED=4711 ./test_core_random        plays that one and prints its trace
+ * The schedules of core_random.h: clients, operators, participants, a network that loses answers
+ * and delivers late, a log that syncs late and forgets at a crash. Then everything heals, and
+ * everything must end.
  */
+#include "core_random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +16,6 @@
 
 #include "core_world.h"
 
-#define SEEDS       800
 #define STEPS       250
 #define ENDPOINTS   4
 #define SEATS_MAX   512
@@ -36,8 +34,8 @@ enum trouble {
   CLOCK_JUMPS = 64,
   NO_VOTES = 128,
   CLIENT_ABORTS = 256,
-  HEURISTICS = 512, /* participants break promises and lose state; operators settle */
-  SLOWNESS = 1024   /* time passes while messages are out */
+  HEURISTICS = CORE_RANDOM_HEURISTICS,
+  SLOWNESS = 1024 /* time passes while messages are out */
 };
 
 enum seat_state { PREPARED = 1, COMMITTED, ABORTED, HEURISTIC };
@@ -63,7 +61,9 @@ struct ledger {
 
 struct run {
   struct world *w;
-  uint64_t state; /* of the generator */
+  uint64_t state;         /* of the generator */
+  const uint8_t *choices; /* come first; borrowed */
+  size_t choices_left;
   unsigned troubles;
   struct participant participants[ENDPOINTS];
   struct ledger ledgers[WORLD_TXNS_MAX];
@@ -75,7 +75,19 @@ struct run {
 
 static struct run run;
 
+/* The next choice: one byte where that is enough, so that a change of one changes one choice. */
+static uint64_t choose(uint64_t below) {
+  uint64_t value = 0;
+  for (uint64_t most = below - 1; run.choices_left > 0; most >>= 8) {
+    value = value << 8 | *run.choices++;
+    run.choices_left--;
+    if (most < 256) break;
+  }
+  return value % below;
+}
+
 static uint64_t draw(uint64_t below) {
+  if (run.choices_left > 0) return choose(below);
   run.state = run.state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
   return (run.state >> 33) % below;
 }
@@ -529,72 +541,43 @@ static void check_commits(void) {
   }
 }
 
-static void play(uint64_t seed, unsigned troubles) {
-  memset(&run, 0, sizeof(run));
-  run.state = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-  run.w = world_new();
-  run.w->offer = (uint32_t)(seed % 3 * 3); /* batches, or none */
+static void start(unsigned offer) {
+  world_free(run.w);
+  run = (struct run){.w = world_new()};
+  run.w->offer = offer; /* batches, or none */
   run.w->long_run = true;
-  run.troubles = (unsigned)draw(2 * SLOWNESS) & troubles;
-  for (int step = 0; step < STEPS; step++) any_step();
+}
+
+static void end(void) {
   heal();
   check_answers();
   check_heuristics();
   check_commits();
 }
 
-static uint64_t playing;
-static bool finished;
+void core_random_play(uint64_t seed, unsigned troubles) {
+  start((unsigned)(seed % 3 * 3));
+  run.state = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
+  run.troubles = (unsigned)draw(2 * SLOWNESS) & troubles;
+  for (int step = 0; step < STEPS; step++) any_step();
+  end();
+}
 
-static int teardown(void **state) {
-  (void)state;
-  if (!finished && run.w != NULL) {
-    fprintf(stderr, "%s\nVOW_SEED=%llu\n", run.w->trace, (unsigned long long)playing);
-  }
+void core_random_play_choices(const uint8_t *choices, size_t count) {
+  start(count == 0 ? 0 : choices[0] % 3 * 3);
+  run.choices = choices;
+  run.choices_left = count;
+  run.troubles = (unsigned)draw(2 * SLOWNESS);
+  for (int step = 0; step < STEPS && run.choices_left > 0; step++) any_step();
+  run.choices_left = 0;
+  end();
+}
+
+const char *core_random_trace(void) {
+  return run.w == NULL ? "" : run.w->trace;
+}
+
+void core_random_free(void) {
   world_free(run.w);
   run.w = NULL;
-  return 0;
-}
-
-static void play_seeds(unsigned troubles) {
-  const char *one = getenv("VOW_SEED");
-  const char *many = getenv("VOW_SEEDS");
-  uint64_t first = one == NULL ? 1 : strtoull(one, NULL, 10);
-  uint64_t count = one != NULL ? 1 : many != NULL ? strtoull(many, NULL, 10) : SEEDS;
-
-  finished = false;
-  for (playing = first; playing < first + count; playing++) {
-    play(playing, troubles);
-    world_free(run.w);
-    run.w = NULL;
-  }
-  finished = true;
-}
-
-/* Whatever happens short of broken promises: AC1 to AC3, D1, every token answered once, and after
- * healing everything ends. */
-static void promises_are_kept(void **state) {
-  (void)state;
-  play_seeds(~(unsigned)HEURISTICS);
-}
-
-/* With broken promises and operators everything still ends, and no token is lost. */
-static void broken_promises_end_too(void **state) {
-  (void)state;
-  play_seeds(~0U);
-}
-
-/* Without any trouble all that is asked to commit commits. */
-static void without_trouble_all_commit(void **state) {
-  (void)state;
-  play_seeds(0);
-}
-
-int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test_teardown(without_trouble_all_commit, teardown),
-      cmocka_unit_test_teardown(promises_are_kept, teardown),
-      cmocka_unit_test_teardown(broken_promises_end_too, teardown),
-  };
-  return cmocka_run_group_tests(tests, NULL, NULL);
 }
