@@ -17,8 +17,9 @@ struct step {
   struct vow_participant *p;
   struct vow_exchange *answered;
   struct vow_log_job *job;
-  struct vow_log_job *last_record; /* a purge belongs to it */
-  struct vow_log_job *jobs, **end; /* for the log, all at once: they share a sync */
+  struct vow_log_job *last_record;          /* a purge belongs to it */
+  struct vow_log_job *jobs, **end;          /* for the log, all at once: they share a sync */
+  struct vow_pool_task *tasks, **tasks_end; /* for the pool, all at once */
 };
 
 uint64_t vow_engine_now_ms(void) {
@@ -68,13 +69,6 @@ static void give_job(struct step *step, struct vow_log_job *job) {
   step->end = &job->next;
 }
 
-/* Before the lock is released. */
-static void give_to_log(struct step *step) {
-  if (step->jobs) vow_log_submit(step->p->log, step->jobs);
-  step->jobs = NULL;
-}
-
-/* After the lock is released. */
 static void complete(struct vow_exchange *answered) {
   while (answered) {
     struct vow_exchange *exchange = answered;
@@ -85,6 +79,16 @@ static void complete(struct vow_exchange *answered) {
     }
     exchange->done(exchange->context);
   }
+}
+
+/* Releases the lock and hands over what came of the steps: to the log before the lock is released,
+ * since its order counts, and to the others after that, so that they need not wait for the lock. */
+static void leave(struct step *step) {
+  struct vow_participant *p = step->p;
+  if (step->jobs) vow_log_submit(p->log, step->jobs);
+  pthread_mutex_unlock(&p->lock);
+  if (step->tasks) vow_pool_give(p->pool, step->tasks);
+  complete(step->answered);
 }
 
 static void fail(struct step *step, enum vow_error error, const char *why) {
@@ -133,7 +137,10 @@ static void give_callback(struct step *step, const struct vow_paction *action) {
   task->work.branch = branch->number;
   task->work.payload = branch->live->payload;
   task->work.payload_bytes = branch->live->payload_bytes;
-  vow_pool_give(step->p->pool, &task->task, task->call != VOW_MESSAGE_PREPARE);
+  task->task.urgent = task->call != VOW_MESSAGE_PREPARE;
+  if (!step->tasks) step->tasks_end = &step->tasks;
+  *step->tasks_end = &task->task;
+  step->tasks_end = &task->task.next;
 }
 
 static void do_call(struct step *step, const struct vow_paction *action) {
@@ -242,9 +249,7 @@ static void run_alone(struct vow_participant *p, struct vow_pevent *event) {
   struct step step = {.p = p};
   pthread_mutex_lock(&p->lock);
   run(&step, event);
-  give_to_log(&step);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 /* A request is entered and handed to the core, or refused. */
@@ -303,9 +308,7 @@ void vow_engine_messages(struct vow_participant *p, const struct vow_message *me
   }
   pthread_mutex_lock(&p->lock);
   for (uint32_t i = 0; i < count; i++) run_message(&step, &messages[i], full, &exchanges[i]);
-  give_to_log(&step);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key *key,
@@ -318,9 +321,7 @@ void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key 
   struct step step = {.p = p};
   pthread_mutex_lock(&p->lock);
   run_request(&step, exchange, &event);
-  give_to_log(&step);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions) {
@@ -329,12 +330,10 @@ uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questio
   pthread_mutex_lock(&p->lock);
   p->question_count = 0;
   run(&step, &event);
-  give_to_log(&step);
   uint32_t count = p->question_count;
   memcpy(questions, p->questions, count * sizeof *questions);
   p->inquiries += count;
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
   return count;
 }
 
@@ -359,8 +358,7 @@ void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const c
   p->draining = true;
   settle_all(&step, error, why);
   p->deaf = true;
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 /* ---- callbacks ---- */
@@ -414,8 +412,7 @@ static void on_called(void *context, struct vow_log_job *job, enum vow_vote vote
   job->position = 0;
   pthread_mutex_lock(&p->lock);
   run(&step, &event);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 static void on_done(void *context, const struct vow_log_job *jobs, const char *why) {
@@ -437,9 +434,7 @@ static void on_done(void *context, const struct vow_log_job *jobs, const char *w
     event.u.logged.why = why;
     run(&step, &event);
   }
-  give_to_log(&step);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 static void on_broken(void *context, enum vow_error error, const char *why) {
@@ -447,8 +442,7 @@ static void on_broken(void *context, enum vow_error error, const char *why) {
   struct step step = {.p = p};
   pthread_mutex_lock(&p->lock);
   fail(&step, error, why);
-  pthread_mutex_unlock(&p->lock);
-  complete(step.answered);
+  leave(&step);
 }
 
 void vow_engine_log_hooks(struct vow_participant *p, struct vow_log_hooks *hooks) {

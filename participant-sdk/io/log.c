@@ -69,10 +69,6 @@ static void break_log(struct batch *batch, int code) {
   log->hooks.broken(log->hooks.context, vow_log_error_of(code), batch->why);
 }
 
-static int execute(struct vow_log *log, const char *sql) {
-  return sqlite3_exec(log->db, sql, NULL, NULL, NULL);
-}
-
 /* ---- hooks of a resource ---- */
 
 static struct vow_work work_of(const struct vow_log_job *job, char text[VOW_ID_TEXT_BYTES]) {
@@ -127,7 +123,7 @@ static void hook_failed(struct hook_result *result, enum vow_error error, const 
 static int call_in_savepoint(struct batch *batch, const struct vow_log_job *job,
                              struct hook_result *result) {
   struct vow_log *log = batch->log;
-  int code = execute(log, "SAVEPOINT vow_hook");
+  int code = vow_log_run(log, VOW_LOG_HOOK_SAVE);
   if (code) return code;
   run_hook(log, job, result);
   /* Out of disk or memory SQLite ends the whole transaction by itself. */
@@ -137,8 +133,8 @@ static int call_in_savepoint(struct batch *batch, const struct vow_log_job *job,
   }
   bool prepare = job->call == VOW_MESSAGE_PREPARE;
   bool keep = prepare ? result->vote == VOW_VOTE_COMMIT : result->error == VOW_OK;
-  if (!keep) code = execute(log, "ROLLBACK TO vow_hook");
-  if (!code) code = execute(log, "RELEASE vow_hook");
+  if (!keep) code = vow_log_run(log, VOW_LOG_HOOK_UNDO);
+  if (!code) code = vow_log_run(log, VOW_LOG_HOOK_KEEP);
   return code;
 }
 
@@ -161,16 +157,22 @@ static int run_calls(struct batch *batch, struct vow_log_job *job, int code) {
 /* ---- one job ---- */
 
 static int write_job(struct vow_log *log, struct vow_log_job *job) {
-  if (job->type == VOW_LOG_NOTHING) return execute(log, "ROLLBACK TO vow_job");
+  if (job->type == VOW_LOG_NOTHING) return vow_log_run(log, VOW_LOG_JOB_UNDO);
   int code = vow_log_put(log, &job->record);
   if (!code && job->purge_coordinator) code = vow_log_purge(log, job);
   return code;
 }
 
+/* A job of one statement needs no savepoint: a statement that fails leaves nothing. */
+static bool is_one_statement(const struct vow_log_job *job) {
+  return job->type == VOW_LOG_RECORD && !job->purge_coordinator;
+}
+
 /* False: the transaction is gone, and with it all that was written in it. */
 static bool run_job(struct batch *batch, struct vow_log_job *job) {
   struct vow_log *log = batch->log;
-  int code = execute(log, "SAVEPOINT vow_job");
+  bool saved = !is_one_statement(job);
+  int code = saved ? vow_log_run(log, VOW_LOG_JOB_SAVE) : SQLITE_OK;
   code = run_calls(batch, job, code);
   if (!code) code = write_job(log, job);
   if (code) {
@@ -178,11 +180,10 @@ static bool run_job(struct batch *batch, struct vow_log_job *job) {
     job->error = shown(code);
     if (!is_passing(code)) break_log(batch, code);
     if (sqlite3_get_autocommit(log->db)) return false;
-    (void)execute(log, "ROLLBACK TO vow_job");
+    if (saved) (void)vow_log_run(log, VOW_LOG_JOB_UNDO);
   }
   job->written = !code && job->type == VOW_LOG_RECORD;
-  if (execute(log, "RELEASE vow_job") == SQLITE_OK) return true;
-  return false;
+  return !saved || vow_log_run(log, VOW_LOG_JOB_KEEP) == SQLITE_OK;
 }
 
 /* ---- one transaction ---- */
@@ -228,7 +229,7 @@ static bool certainly_not_committed(sqlite3 *db, int code) {
 static void commit(struct batch *batch, uint64_t written) {
   struct vow_log *log = batch->log;
   pass_failpoints(batch, false);
-  int code = execute(log, "COMMIT");
+  int code = vow_log_run(log, VOW_LOG_COMMIT);
   if (!code) {
     pass_failpoints(batch, true);
     atomic_fetch_add(&log->syncs, 1);
@@ -241,7 +242,7 @@ static void commit(struct batch *batch, uint64_t written) {
     return;
   }
   undo_all(batch, code);
-  if (execute(log, "ROLLBACK") != SQLITE_OK) break_log(batch, code);
+  if (vow_log_run(log, VOW_LOG_ROLLBACK) != SQLITE_OK) break_log(batch, code);
 }
 
 /* Every job fails with `code` without having been tried. */
@@ -260,7 +261,7 @@ static void refuse_all(struct batch *batch, int code) {
 /* Returns the jobs that were not reached because the transaction was lost underway. */
 static struct vow_log_job *run_batch(struct batch *batch) {
   struct vow_log *log = batch->log;
-  int code = execute(log, "BEGIN IMMEDIATE");
+  int code = vow_log_run(log, VOW_LOG_BEGIN);
   if (code) {
     refuse_all(batch, code);
     return NULL;
@@ -273,7 +274,7 @@ static struct vow_log_job *run_batch(struct batch *batch) {
       struct vow_log_job *left = job->next;
       job->next = NULL;
       undo_all(batch, SQLITE_FULL);
-      if (!sqlite3_get_autocommit(log->db)) (void)execute(log, "ROLLBACK");
+      if (!sqlite3_get_autocommit(log->db)) (void)vow_log_run(log, VOW_LOG_ROLLBACK);
       return left;
     }
     written += job->written;

@@ -11,15 +11,30 @@
 
 #include "log.h"
 
+/* Prepared once: the thread parses no SQL. A hook's savepoint lies within its job's. */
+enum vow_log_statement {
+  VOW_LOG_BEGIN,
+  VOW_LOG_COMMIT,
+  VOW_LOG_ROLLBACK,
+  VOW_LOG_JOB_SAVE,
+  VOW_LOG_JOB_UNDO,
+  VOW_LOG_JOB_KEEP,
+  VOW_LOG_HOOK_SAVE,
+  VOW_LOG_HOOK_UNDO,
+  VOW_LOG_HOOK_KEEP,
+  VOW_LOG_PUT,
+  VOW_LOG_ERASE,
+  VOW_LOG_PUT_COORDINATOR,
+  VOW_LOG_STATEMENTS
+};
+
 struct vow_log {
   sqlite3 *db;
   const struct vow_resource *resource; /* NULL: a file of its own */
   bool attached;
   int lock_fd; /* of "<database>-vow.lock", with a resource; else -1 */
   char *path;  /* owned; absolute, of the database */
-  sqlite3_stmt *put;
-  sqlite3_stmt *erase;
-  sqlite3_stmt *put_coordinator;
+  sqlite3_stmt *statements[VOW_LOG_STATEMENTS];
   uint32_t wal_pages; /* in the WAL since the last checkpoint; the log thread's */
 
   struct vow_log_hooks hooks;
@@ -48,6 +63,8 @@ extern const char vow_log_schema[];
 
 enum vow_error vow_log_prepare_statements(struct vow_log *log) VOW_MUST_CHECK;
 void vow_log_finalize_statements(struct vow_log *log);
+/* Runs a statement that returns no rows and readies it for the next time; a SQLite result code. */
+int vow_log_run(struct vow_log *log, enum vow_log_statement statement);
 /* Write within the open transaction; a SQLite result code. */
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);

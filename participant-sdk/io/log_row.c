@@ -55,28 +55,32 @@ static int64_t coordinator_checksum(const char *url, struct vow_id finished_belo
 /* ---- writing ---- */
 
 enum vow_error vow_log_prepare_statements(struct vow_log *log) {
-  const unsigned flags = SQLITE_PREPARE_PERSISTENT;
-  int code = sqlite3_prepare_v3(log->db, "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)", -1,
-                                flags, &log->put, NULL);
-  if (!code) {
-    code = sqlite3_prepare_v3(log->db,
-                              "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?", -1,
-                              flags, &log->erase, NULL);
-  }
-  if (!code) {
-    code = sqlite3_prepare_v3(log->db, "REPLACE INTO vow_coordinator VALUES(?,?,?)", -1, flags,
-                              &log->put_coordinator, NULL);
+  static const char *const texts[VOW_LOG_STATEMENTS] = {
+      [VOW_LOG_BEGIN] = "BEGIN IMMEDIATE",
+      [VOW_LOG_COMMIT] = "COMMIT",
+      [VOW_LOG_ROLLBACK] = "ROLLBACK",
+      [VOW_LOG_JOB_SAVE] = "SAVEPOINT vow_job",
+      [VOW_LOG_JOB_UNDO] = "ROLLBACK TO vow_job",
+      [VOW_LOG_JOB_KEEP] = "RELEASE vow_job",
+      [VOW_LOG_HOOK_SAVE] = "SAVEPOINT vow_hook",
+      [VOW_LOG_HOOK_UNDO] = "ROLLBACK TO vow_hook",
+      [VOW_LOG_HOOK_KEEP] = "RELEASE vow_hook",
+      [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
+      [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?",
+      [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
+  };
+  int code = SQLITE_OK;
+  for (int i = 0; !code && i < VOW_LOG_STATEMENTS; i++) {
+    code = sqlite3_prepare_v3(log->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
+                              NULL);
   }
   return code ? vow_log_error_of(code) : VOW_OK;
 }
 
 void vow_log_finalize_statements(struct vow_log *log) {
-  sqlite3_finalize(log->put);
-  sqlite3_finalize(log->erase);
-  sqlite3_finalize(log->put_coordinator);
+  for (int i = 0; i < VOW_LOG_STATEMENTS; i++) sqlite3_finalize(log->statements[i]);
 }
 
-/* Runs a statement that returns no rows and readies it for the next time. */
 static int run(sqlite3_stmt *statement) {
   (void)sqlite3_step(statement);
   int code = sqlite3_reset(statement); /* the code of the step, in full */
@@ -84,12 +88,16 @@ static int run(sqlite3_stmt *statement) {
   return code;
 }
 
+int vow_log_run(struct vow_log *log, enum vow_log_statement statement) {
+  return run(log->statements[statement]);
+}
+
 static int bind_id(sqlite3_stmt *statement, int index, const struct vow_id *id) {
   return sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
 }
 
 int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
-  sqlite3_stmt *put = log->put;
+  sqlite3_stmt *put = log->statements[VOW_LOG_PUT];
   int code = bind_id(put, 1, &record->transaction);
   if (!code) code = sqlite3_bind_int64(put, 2, record->branch);
   if (!code) code = sqlite3_bind_int(put, 3, (int)record->kind);
@@ -109,13 +117,14 @@ int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
 }
 
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {
+  sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE];
   for (uint32_t i = 0; i < job->purge_count; i++) {
-    int code = bind_id(log->erase, 1, &job->purge_keys[i].transaction);
-    if (!code) code = sqlite3_bind_int64(log->erase, 2, job->purge_keys[i].branch);
-    if (!code) code = run(log->erase);
+    int code = bind_id(erase, 1, &job->purge_keys[i].transaction);
+    if (!code) code = sqlite3_bind_int64(erase, 2, job->purge_keys[i].branch);
+    if (!code) code = run(erase);
     if (code) return code;
   }
-  sqlite3_stmt *put = log->put_coordinator;
+  sqlite3_stmt *put = log->statements[VOW_LOG_PUT_COORDINATOR];
   int code = sqlite3_bind_text(put, 1, job->purge_coordinator, -1, SQLITE_STATIC);
   if (!code) code = bind_id(put, 2, &job->purge_below);
   if (!code) {

@@ -1,4 +1,8 @@
-/* See pool.h. */
+/*
+ * See pool.h. Threads wake one another: whoever gives tasks wakes one thread, and a thread that has
+ * come up and leaves tasks behind wakes the next. So slow callbacks have all threads within
+ * moments, and quick ones are done by a thread or two, without a wake-up for each.
+ */
 #include "pool.h"
 
 #include <pthread.h>
@@ -12,8 +16,10 @@ struct lane {
 struct vow_pool {
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  struct lane urgent, normal; /* guarded by lock, as is stopping */
+  struct lane urgent, normal; /* guarded by lock, as are the next three */
   bool stopping;
+  bool waking;   /* a thread was woken and has not come up yet: it will look at the lanes */
+  uint32_t idle; /* threads that sleep */
   uint32_t thread_count;
   pthread_t threads[];
 };
@@ -32,6 +38,14 @@ static struct vow_pool_task *pop(struct lane *lane) {
   return task;
 }
 
+/* Releases the lock, and wakes a thread if there is something for it to do. */
+static void unlock_and_wake(struct vow_pool *pool) {
+  bool wake = (pool->urgent.first || pool->normal.first) && pool->idle > 0 && !pool->waking;
+  if (wake) pool->waking = true;
+  pthread_mutex_unlock(&pool->lock);
+  if (wake) pthread_cond_signal(&pool->wake);
+}
+
 /* NULL: the pool is stopping. */
 static struct vow_pool_task *next_task(struct vow_pool *pool) {
   struct vow_pool_task *task = NULL;
@@ -39,9 +53,13 @@ static struct vow_pool_task *next_task(struct vow_pool *pool) {
   while (!pool->stopping && !task) {
     task = pop(&pool->urgent);
     if (!task) task = pop(&pool->normal);
-    if (!task) pthread_cond_wait(&pool->wake, &pool->lock);
+    if (task) break;
+    pool->idle++;
+    pthread_cond_wait(&pool->wake, &pool->lock);
+    pool->idle--;
+    pool->waking = false;
   }
-  pthread_mutex_unlock(&pool->lock);
+  unlock_and_wake(pool);
   return task;
 }
 
@@ -71,13 +89,19 @@ enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) {
   return VOW_OK;
 }
 
-void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *task, bool urgent) {
+void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *tasks) {
+  struct vow_pool_task *next = NULL;
   pthread_mutex_lock(&pool->lock);
   bool stopping = pool->stopping;
-  if (!stopping) push(urgent ? &pool->urgent : &pool->normal, task);
-  pthread_cond_signal(&pool->wake);
-  pthread_mutex_unlock(&pool->lock);
-  if (stopping) task->drop(task);
+  for (struct vow_pool_task *task = tasks; task; task = next) {
+    next = task->next;
+    if (!stopping) push(task->urgent ? &pool->urgent : &pool->normal, task);
+  }
+  unlock_and_wake(pool);
+  for (; stopping && tasks; tasks = next) {
+    next = tasks->next;
+    tasks->drop(tasks);
+  }
 }
 
 void vow_pool_stop(struct vow_pool *pool) {

@@ -18,11 +18,13 @@ struct vow_pool;
 struct vow_pool_task {
   void (*run)(struct vow_pool_task *task); /* frees the task */
   void (*drop)(struct vow_pool_task *task);
+  bool urgent; /* it ends a branch */
   struct vow_pool_task *next;
 };
 
 enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) VOW_MUST_CHECK;
-void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *task, bool urgent);
+/* Takes a list of tasks, by their `next`. */
+void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *tasks);
 /* Waits for the tasks that run; drops the others, and whatever is given later. */
 void vow_pool_stop(struct vow_pool *pool); /* NULL is fine */
 void vow_pool_free(struct vow_pool *pool); /* after stop; NULL is fine */
