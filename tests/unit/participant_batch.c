@@ -104,6 +104,27 @@ static void a_batch_is_answered_message_by_message(void **state) {
   expect(send_message(f, "commit", 4, ""), 200, COMMITTED);
 }
 
+static void *send_batch_thread(void *context) {
+  static struct batch b;
+  struct fixture *f = context;
+  for (unsigned n = 1; n <= 5; n++) add_message(f, &b, "prepare", n, "");
+  expect_reply(send_batch(f, &b), 200, REPLIES(VOTED "," VOTED "," VOTED "," VOTED "," VOTED));
+  return NULL;
+}
+
+/* None returns before all have been called. */
+static void slow_callbacks_of_a_batch_run_at_the_same_time(void **state) {
+  struct fixture *f = *state;
+  pthread_t sender;
+  f->options.callback_threads = 5;
+  fixture_open(f);
+  app_hold(f->app, true);
+  assert_int_equal(pthread_create(&sender, NULL, send_batch_thread, f), 0);
+  app_await_waiting(f->app, 5);
+  app_hold(f->app, false);
+  pthread_join(sender, NULL);
+}
+
 static void what_is_wrong_with_one_message_spoils_no_other(void **state) {
   static struct batch b;
   struct fixture *f = *state;
@@ -306,6 +327,7 @@ static void a_batch_that_was_killed_may_be_aborted(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       test(a_batch_is_answered_message_by_message),
+      test(slow_callbacks_of_a_batch_run_at_the_same_time),
       test(what_is_wrong_with_one_message_spoils_no_other),
       test(all_messages_have_the_coordinator_of_the_first),
       test(who_may_not_coordinate_is_told_so_for_each_message),
