@@ -1,6 +1,6 @@
 /*
  * The growing buffer of buf.h. Pure but for malloc; one owner at a time.
- * Invariants: bytes <= limit; when data is not NULL, bytes < capacity and data[bytes] is NUL; when
+ * Invariants: bytes <= limit; capacity - 1 <= limit where there is any; when data is not NULL, bytes < capacity and data[bytes] is NUL; when
  * error is set, bytes does not change any more.
  */
 #include "buf.h"
@@ -56,7 +56,7 @@ void vow_buf_reserve(struct vow_buf *buf, size_t bytes) {
   (void)reserve(buf, bytes);
 }
 
-void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes) {
+void vow_buf_append_slowly(struct vow_buf *buf, const void *data, size_t bytes) {
   if (!reserve(buf, bytes)) return;
   if (bytes > 0) memcpy(buf->data + buf->bytes, data, bytes);
   buf->bytes += bytes;

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "vow/error.h"
 
@@ -25,12 +27,24 @@ void vow_buf_fini(struct vow_buf *buf);
 void vow_buf_reset(struct vow_buf *buf); /* empty again, keeps the memory, clears the error */
 /* Room for `bytes` more, so that appending them moves nothing and cannot fail. */
 void vow_buf_reserve(struct vow_buf *buf, size_t bytes);
-void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes);
+void vow_buf_append_slowly(struct vow_buf *buf, const void *data, size_t bytes);
 void vow_buf_puts(struct vow_buf *buf, const char *text);
 void vow_buf_printf(struct vow_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 char *vow_buf_take(struct vow_buf *buf,
                    size_t *bytes_out); /* the caller frees; NULL if failed; buf is empty then */
 const char *vow_buf_text(const struct vow_buf *buf); /* never NULL */
+
+/* Here, since everything that is written comes through it, a few bytes at a time. */
+static inline void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes) {
+  /* Room that is there is within the limit; `bytes` < `capacity` once there is any. */
+  if (buf->error != VOW_OK || bytes >= buf->capacity - buf->bytes || bytes >= PTRDIFF_MAX) {
+    vow_buf_append_slowly(buf, data, bytes);
+    return;
+  }
+  if (bytes > 0) memcpy(buf->data + buf->bytes, data, bytes);
+  buf->bytes += bytes;
+  buf->data[buf->bytes] = '\0';
+}
 
 #endif

@@ -125,11 +125,25 @@ static bool take_escape(struct parser *p) {
   return true;
 }
 
+/* ASCII that stands for itself, as much as there is: nearly all of a string. */
+static void take_plain(struct parser *p) {
+  size_t from = p->at, at = from;
+
+  while (at < p->bytes) {
+    unsigned char c = (unsigned char)p->text[at];
+    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+    at++;
+  }
+  memcpy(p->texts, p->text + from, at - from);
+  p->texts += at - from;
+  p->at = at;
+}
+
 static bool take_string(struct parser *p, const char **out) {
   const char *start = p->texts;
 
   p->at++; /* the quote */
-  while (peek(p) != '"') {
+  for (take_plain(p); peek(p) != '"'; take_plain(p)) {
     if (p->at == p->bytes) return refuse(p, "a string is not closed");
     if (peek(p) == '\\') {
       if (!take_escape(p)) return false;
@@ -215,9 +229,17 @@ static int compare_keys(const void *a, const void *b) {
   return strcmp(left->key, right->key);
 }
 
-/* Sorts the members by their keys, so that equal ones are neighbours. NULL: there are none. */
+#define FEW_MEMBERS 12
+
+/* NULL: there are none. Few members are held against each other, many are sorted by their keys, so
+ * that equal ones are neighbours. */
 static const char *find_duplicate(struct vow_json_node *members, size_t count) {
-  if (count < 2) return NULL;
+  for (size_t i = 1; count <= FEW_MEMBERS && i < count; i++) {
+    for (size_t j = 0; j < i; j++) {
+      if (strcmp(members[i].key, members[j].key) == 0) return members[i].key;
+    }
+  }
+  if (count <= FEW_MEMBERS) return NULL;
   qsort(members, count, sizeof members[0], compare_keys);
   for (size_t i = 1; i < count; i++) {
     if (strcmp(members[i - 1].key, members[i].key) == 0) return members[i].key;

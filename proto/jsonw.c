@@ -31,44 +31,59 @@ static bool is_plain(unsigned char c) {
   return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
-  size_t plain = 0; /* what is before i from here on can be copied as it is */
-
-  vow_buf_append(buf, "\"", 1);
-  for (size_t i = 0; i < bytes;) {
+/* How many bytes from the start on can be copied as they are. */
+static size_t plain_run(const char *text, size_t bytes) {
+  size_t i = 0;
+  while (i < bytes) {
     if (is_plain((unsigned char)text[i])) {
       i++;
       continue;
     }
     size_t sequence = vow_utf8_sequence(text + i, bytes - i);
-    if (sequence > 1) {
-      i += sequence;
-      continue;
-    }
-    vow_buf_append(buf, text + plain, i - plain);
-    if (sequence == 0) {
+    if (sequence < 2) break;
+    i += sequence;
+  }
+  return i;
+}
+
+/* Between the quotes. */
+static void put_characters(struct vow_buf *buf, const char *text, size_t bytes) {
+  while (bytes > 0) {
+    size_t plain = plain_run(text, bytes);
+    vow_buf_append(buf, text, plain);
+    if (plain == bytes) return;
+    if (vow_utf8_sequence(text + plain, bytes - plain) == 0) {
       vow_buf_append(buf, "\xef\xbf\xbd", 3);
     } else {
-      put_escape(buf, (unsigned char)text[i]);
+      put_escape(buf, (unsigned char)text[plain]);
     }
-    plain = ++i;
+    text += plain + 1;
+    bytes -= plain + 1;
   }
-  if (bytes > 0) vow_buf_append(buf, text + plain, bytes - plain);
+}
+
+static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
+  vow_buf_append(buf, "\"", 1);
+  put_characters(buf, text, bytes);
   vow_buf_append(buf, "\"", 1);
 }
 
 /* What comes before a value: the comma and the key. */
 static void put_prefix(struct vow_jsonw *w, const char *key) {
+  bool comma = false;
   if (w->depth > 0) {
     uint32_t level = UINT32_C(1) << (w->depth - 1);
     assert(((w->is_array & level) != 0) == (key == NULL));
-    if (w->has_item & level) vow_buf_append(w->buf, ",", 1);
+    comma = w->has_item & level;
     w->has_item |= level;
   }
-  if (key) {
-    put_quoted(w->buf, key, strlen(key));
-    vow_buf_append(w->buf, ":", 1);
+  if (!key) {
+    if (comma) vow_buf_append(w->buf, ",", 1);
+    return;
   }
+  vow_buf_append(w->buf, &",\""[!comma], 1 + (size_t)comma);
+  put_characters(w->buf, key, strlen(key));
+  vow_buf_append(w->buf, "\":", 2);
 }
 
 static void open_level(struct vow_jsonw *w, const char *key, bool is_array) {
