@@ -126,6 +126,8 @@ size_t vow_json_array_length(const struct vow_json_node *array);
 const struct vow_json_node *vow_json_array_at(const struct vow_json_node *array, size_t index);
 const char *vow_json_string_value(
     const struct vow_json_node *node); /* NULL if it is not a string */
+/* False, and *out untouched, if it is not a whole number from 0 to UINT64_MAX. */
+bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out);
 bool vow_json_is_object(const struct vow_json_node *node);
 /* "an object", "a string", "null", …: for sentences. Never NULL. */
 const char *vow_json_kind(const struct vow_json_node *node);

@@ -36,8 +36,6 @@ struct vow_json {
 
 /* NULL if there is none. */
 const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key);
-/* False if it is not a whole number from 0 to UINT64_MAX; *out is untouched then. */
-bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out);
 /* A key that somebody else made up, as it may stand in a sentence: short, and on one line. */
 #define VOW_JSON_SHOWN_KEY_BYTES 41
 void vow_json_show_key(const char *key, char out[VOW_JSON_SHOWN_KEY_BYTES]);

@@ -46,6 +46,7 @@ enum vow_branch_state {
       10 /* told to commit and does not know the branch: hazard until it answers or is resolved */
 };
 
+/* These reach the log by number. */
 enum vow_history_kind {
   VOW_HISTORY_BEGUN = 1,
   VOW_HISTORY_ENLISTED = 2,
@@ -64,7 +65,8 @@ enum vow_history_kind {
   VOW_HISTORY_RESOLVED = 14,  /* operator; detail: outcome and reason */
   VOW_HISTORY_FORGOTTEN = 15, /* operator; detail: reason */
   VOW_HISTORY_ENDED = 16,
-  VOW_HISTORY_TIMED_OUT = 17
+  VOW_HISTORY_TIMED_OUT = 17,
+  VOW_HISTORY_LAST = VOW_HISTORY_TIMED_OUT
 };
 
 struct vow_history {

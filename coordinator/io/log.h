@@ -22,7 +22,7 @@
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    2 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT    3 /* PRAGMA user_version */
 
 struct vow_log_config {
   const char *path;

@@ -8,6 +8,7 @@
  */
 #include "io/record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,35 @@ void vow_record_write_history(struct vow_jsonw *w, const char *key,
   vow_jsonw_end(w);
 }
 
+/* In the log an entry is [milliseconds since the transaction was created, kind, branch, count,
+ * detail], without what is at its end and says nothing: there are a dozen of them, and each is
+ * written twice. The difference wraps, as a clock may be set back. */
+static void write_compact(struct vow_jsonw *w, const struct vow_history *entry,
+                          uint64_t created_ms) {
+  vow_jsonw_array(w, NULL);
+  vow_jsonw_uint(w, NULL, entry->time_ms - created_ms);
+  vow_jsonw_uint(w, NULL, entry->kind);
+  bool counted = entry->detail != NULL || entry->count > 1;
+  if (counted || entry->branch != 0) vow_jsonw_uint(w, NULL, entry->branch);
+  if (counted) vow_jsonw_uint(w, NULL, entry->count);
+  vow_jsonw_string(w, NULL, entry->detail);
+  vow_jsonw_end(w);
+}
+
+static void write_history(struct vow_jsonw *w, const struct vow_txn *txn,
+                          enum vow_record_detail detail) {
+  vow_jsonw_array(w, "history");
+  for (uint32_t i = 0; i < txn->history_count; i++) {
+    if (detail == VOW_RECORD_LOG) {
+      write_compact(w, &txn->history[i], txn->created_ms);
+    } else {
+      vow_record_write_history(w, NULL, &txn->history[i]);
+    }
+  }
+  vow_jsonw_end(w);
+  if (txn->history_dropped > 0) vow_jsonw_uint(w, "history_dropped", txn->history_dropped);
+}
+
 static void write_head(struct vow_jsonw *w, const struct vow_txn *txn,
                        enum vow_record_detail detail) {
   vow_jsonw_id(w, "id", txn->id);
@@ -95,14 +125,7 @@ void vow_record_write(struct vow_jsonw *w, const char *key, const struct vow_txn
     vow_record_write_branch(w, NULL, &txn->branches[i]);
   }
   vow_jsonw_end(w);
-  if (detail != VOW_RECORD_SUMMARY) {
-    vow_jsonw_array(w, "history");
-    for (uint32_t i = 0; i < txn->history_count; i++) {
-      vow_record_write_history(w, NULL, &txn->history[i]);
-    }
-    vow_jsonw_end(w);
-    if (txn->history_dropped > 0) vow_jsonw_uint(w, "history_dropped", txn->history_dropped);
-  }
+  if (detail != VOW_RECORD_SUMMARY) write_history(w, txn, detail);
   vow_jsonw_end(w);
 }
 
@@ -179,24 +202,47 @@ static enum vow_error read_branch(const struct vow_json_node *node, struct vow_b
   return error;
 }
 
-static enum vow_error read_history(const struct vow_json_node *node, struct vow_history *entry,
-                                   bool *no_memory, char why[VOW_JSON_WHY_BYTES]) {
-  struct reader r;
-  begin(&r, node, "history[]", no_memory);
-  enum vow_history_kind kind = (enum vow_history_kind)0;
-  uint32_t count = 1;
-  char *detail = NULL;
-  vow_json_get_time(&r.o, "time", VOW_JSON_REQUIRED, &entry->time_ms);
-  READ_WORD(&r, "kind", VOW_JSON_REQUIRED, vow_history_kind_parse, &kind);
-  read_u32(&r, "branch", VOW_JSON_OPTIONAL, 1, UINT32_MAX, &entry->branch);
-  read_u32(&r, "count", VOW_JSON_OPTIONAL, 1, UINT16_MAX, &count);
-  read_string(&r, "detail", VOW_JSON_OPTIONAL, &detail);
+/* The number at `index`, or `missing` where the array ends before it. */
+static bool read_item(const struct vow_json_node *array, size_t index, uint64_t min, uint64_t max,
+                      uint64_t missing, uint64_t *out) {
+  uint64_t value = missing;
+  if (index < vow_json_array_length(array) &&
+      !vow_json_uint_value(vow_json_array_at(array, index), &value)) {
+    return false;
+  }
+  *out = value;
+  return value >= min && value <= max;
+}
+
+static bool read_compact(const struct vow_json_node *node, uint64_t created_ms,
+                         struct vow_history *entry, bool *no_memory) {
+  uint64_t since_ms, kind, branch, count;
+  size_t items = vow_json_array_length(node); /* 0: it is no array */
+  const char *detail = items > 4 ? vow_json_string_value(vow_json_array_at(node, 4)) : NULL;
+  if (items < 2 || items > 5 || (items > 4 && detail == NULL) ||
+      !read_item(node, 0, 0, UINT64_MAX, 0, &since_ms) ||
+      !read_item(node, 1, VOW_HISTORY_BEGUN, VOW_HISTORY_LAST, 0, &kind) ||
+      !read_item(node, 2, 0, UINT32_MAX, 0, &branch) ||
+      !read_item(node, 3, 1, UINT16_MAX, 1, &count)) {
+    return false;
+  }
+  entry->time_ms = created_ms + since_ms;
   entry->kind = (uint8_t)kind;
+  entry->branch = (uint32_t)branch;
   entry->count = (uint16_t)count;
-  entry->detail = detail;
-  enum vow_error error = vow_json_object_end(&r.o);
-  if (error != VOW_OK) memcpy(why, r.o.why, sizeof r.o.why);
-  return error;
+  entry->detail = detail == NULL ? NULL : strdup(detail);
+  if (detail != NULL && entry->detail == NULL) *no_memory = true;
+  return true;
+}
+
+static enum vow_error read_history(const struct vow_json_node *node, uint64_t created_ms,
+                                   struct vow_history *entry, bool *no_memory,
+                                   char why[VOW_JSON_WHY_BYTES]) {
+  if (read_compact(node, created_ms, entry, no_memory)) return VOW_OK;
+  snprintf(why, VOW_JSON_WHY_BYTES,
+           "an entry of its history is not [ms, kind, branch, count, detail] as this version "
+           "writes it");
+  return VOW_E_LOG_CORRUPT;
 }
 
 static void read_metadata(struct reader *r, struct vow_txn *txn) {
@@ -262,7 +308,7 @@ static enum vow_error read_arrays(const struct vow_json_node *branches,
   }
   for (size_t i = 0; error == VOW_OK && i < history_count; i++) {
     struct vow_history *entry = &txn->history[txn->history_count++];
-    error = read_history(vow_json_array_at(history, i), entry, no_memory, why);
+    error = read_history(vow_json_array_at(history, i), txn->created_ms, entry, no_memory, why);
   }
   return error;
 }
