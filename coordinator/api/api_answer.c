@@ -47,8 +47,13 @@ void vow_api_answer_text(struct vow_api_call *call, const char *content_type, co
 }
 
 void vow_api_transaction(struct vow_api_call *call, int status, const struct vow_txn *txn) {
-  vow_record_write(vow_api_write(call), NULL, txn, VOW_RECORD_VIEW);
+  vow_record_write(vow_api_write(call), NULL, txn, VOW_RECORD_SUMMARY);
   vow_api_answer(call, status);
+}
+
+void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *txn) {
+  vow_record_write(vow_api_write(call), NULL, txn, VOW_RECORD_VIEW);
+  vow_api_answer(call, 200);
 }
 
 /* ---- problems ---- */

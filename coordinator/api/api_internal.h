@@ -112,7 +112,10 @@ struct vow_jsonw *vow_api_write(struct vow_api_call *call); /* begins the body *
 void vow_api_answer(struct vow_api_call *call, int status); /* sends it as JSON */
 void vow_api_answer_text(struct vow_api_call *call, const char *content_type, const char *text,
                          size_t bytes);
+/* Without its history: programs ask, thousands of times a second. */
 void vow_api_transaction(struct vow_api_call *call, int status, const struct vow_txn *txn);
+/* With its history: a person asks. */
+void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *txn);
 void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char *detail);
 /* With the members that the error has: state, reason, outcome, transaction. */
 void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const char *detail,

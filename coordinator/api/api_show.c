@@ -15,7 +15,7 @@ static void get_found(struct vow_api_call *call, const struct vow_txn *txn) {
   if (txn == NULL) {
     vow_api_unknown(call);
   } else {
-    vow_api_transaction(call, 200, txn);
+    vow_api_transaction_whole(call, txn);
   }
 }
 

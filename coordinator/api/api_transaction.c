@@ -187,7 +187,7 @@ static void on_operated(void *context, const struct vow_action *action) {
   if (action->u.answer.pending) {
     vow_api_problem(call, VOW_E_OVERLOADED, "it waits for its record to reach the disk; ask again");
   } else {
-    vow_api_transaction(call, 200, action->u.answer.txn);
+    vow_api_transaction_whole(call, action->u.answer.txn);
   }
 }
 
@@ -223,7 +223,7 @@ static void operate_on_ended(struct vow_api_call *call, const struct operation *
   if (operation->branch > txn->branch_count) {
     vow_api_problem(call, VOW_E_UNKNOWN_BRANCH, "the transaction has no branch of this number");
   } else if (is_done(operation, txn)) {
-    vow_api_transaction(call, 200, txn);
+    vow_api_transaction_whole(call, txn);
   } else {
     char detail[128];
     snprintf(detail, sizeof detail, "the transaction is %s, and nothing of it is open",
