@@ -113,8 +113,8 @@ static void carry_out_log(struct vow_driver *driver, const struct vow_action *ac
   bool decision = action->u.log.record == VOW_RECORD_TXN && action->u.log.forced &&
                   txn->state == VOW_TXN_COMMITTING;
   enum vow_error error = vow_log_append(driver->log, action);
+  if (decision && VOW_FAILPOINT_FAILS("decision.before_log")) error = VOW_E_NO_MEMORY;
   if (error != VOW_OK) vow_driver_fail(driver, error, "a record cannot be queued for the log");
-  if (decision) VOW_FAILPOINT("decision.before_log");
   if (action->u.log.record == VOW_RECORD_TXN && txn->ended_ms != 0) {
     vow_driver_note(driver,
                     &(struct vow_driver_note){.type = VOW_NOTE_ENDED, .txn = txn, .id = txn->id});
@@ -274,7 +274,8 @@ static void on_page(void *context, const struct vow_log_result *result) {
     struct vow_event event = {.type = VOW_EVENT_LOAD, .u.load = &result->rows[i]};
     driver->loaded++;
     vow_driver_step(driver, &event);
-    VOW_FAILPOINT("recover.row");
+    if (VOW_FAILPOINT_FAILS("recover.row"))
+      vow_driver_fail(driver, VOW_E_LOG_IO, "a row cannot be read");
   }
   if (more) {
     load_page(driver, result->next);

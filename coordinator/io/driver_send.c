@@ -266,15 +266,19 @@ static bool is_last_vote(const struct vow_core *core, const struct sent *sent) {
   return true;
 }
 
-static void pass_fail_points(const struct exchange *exchange, uint32_t index) {
+static void pass_fail_points(struct exchange *exchange, uint32_t index) {
   const struct sent *sent = &exchange->sent[index];
+  bool lost = false;
   if (exchange->results[index].kind == VOW_REPLY_ANSWERED &&
       is_last_vote(exchange->driver->core, sent)) {
-    VOW_FAILPOINT("votes.all_in");
+    lost = VOW_FAILPOINT_FAILS("votes.all_in");
   }
   if (sent->type == VOW_MESSAGE_COMMIT || sent->type == VOW_MESSAGE_ABORT) {
-    VOW_FAILPOINT("ack.received");
+    lost = VOW_FAILPOINT_FAILS("ack.received");
   }
+  if (!lost) return;
+  exchange->results[index] =
+      (reply_result){.kind = VOW_REPLY_ENDPOINT_DOWN, .error = "lost at a fail point"};
 }
 #else
 #define pass_fail_points(exchange, index) ((void)0)
@@ -285,8 +289,8 @@ static void on_answer(void *context, const struct vow_sender_answer *answer) {
   struct vow_event event = {.type = VOW_EVENT_REPLY};
   read_answer(exchange, answer);
   for (uint32_t i = 0; i < exchange->count; i++) {
-    note_result(exchange, i);
     pass_fail_points(exchange, i);
+    note_result(exchange, i);
   }
   event.u.reply.request = exchange->request;
   event.u.reply.results = exchange->results;
@@ -357,13 +361,15 @@ static bool submit(struct exchange *exchange, const struct vow_action *action) {
   return vow_sender_submit(driver->sender, &request) == VOW_OK;
 }
 
-static void prepare_to_send(struct exchange *exchange, const struct vow_action *action) {
+static bool prepare_to_send(struct exchange *exchange, const struct vow_action *action) {
+  bool fails = false;
   for (uint32_t i = 0; i < exchange->count; i++) {
     const struct vow_action_message *message = &action->u.send.messages[i];
     exchange->sent[i] = (struct sent){
         .type = message->type, .transaction = message->txn->id, .branch = message->branch->number};
-    if (message->type == VOW_MESSAGE_PREPARE) VOW_FAILPOINT("prepare.before_send");
+    if (message->type == VOW_MESSAGE_PREPARE) fails |= VOW_FAILPOINT_FAILS("prepare.before_send");
   }
+  return !fails;
 }
 
 static void note_sent(const struct exchange *exchange) {
@@ -384,9 +390,8 @@ static void note_sent(const struct exchange *exchange) {
 
 void vow_driver_send(struct vow_driver *driver, const struct vow_action *action) {
   struct exchange *exchange = exchange_new(driver, action);
-  bool ok = exchange != NULL;
+  bool ok = exchange != NULL && prepare_to_send(exchange, action);
   if (ok) {
-    prepare_to_send(exchange, action);
     encode(driver, action);
     ok = driver->body.error == VOW_OK && submit(exchange, action);
   }

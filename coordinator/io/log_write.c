@@ -111,6 +111,16 @@ static int write_head(struct vow_log *log, const struct log_head *head) {
   return rc;
 }
 
+/* COMMIT, which at a fail point fails before or after it is done. */
+static int commit(struct vow_log *log, uint32_t count, bool decisions, bool ends) {
+  if (decisions && VOW_FAILPOINT_FAILS("decision.in_commit")) return SQLITE_IOERR_WRITE;
+  if (ends && VOW_FAILPOINT_FAILS("end.before_log")) return SQLITE_IOERR_WRITE;
+  int rc = run(log->statements[LOG_COMMIT]);
+  if (count > 0 && VOW_FAILPOINT_FAILS("log.after_commit")) return SQLITE_IOERR_FSYNC;
+  if (ends && VOW_FAILPOINT_FAILS("end.after_log")) return SQLITE_IOERR_FSYNC;
+  return rc;
+}
+
 static int write_batch(struct vow_log *log, const struct log_batch *batch, bool with_purge,
                        struct log_head *head, uint64_t *purged) {
   bool decisions = false, ends = false;
@@ -125,12 +135,7 @@ static int write_batch(struct vow_log *log, const struct log_batch *batch, bool 
   if (batch->position > head->position) head->position = batch->position;
   if (batch->has_ceiling) head->ceiling = batch->ceiling;
   if (rc == SQLITE_OK) rc = write_head(log, head);
-  if (decisions) VOW_FAILPOINT("decision.in_commit");
-  if (ends) VOW_FAILPOINT("end.before_log");
-  if (rc == SQLITE_OK) rc = run(log->statements[LOG_COMMIT]);
-  if (batch->count > 0) VOW_FAILPOINT("log.after_commit");
-  if (ends) VOW_FAILPOINT("end.after_log");
-  return rc;
+  return rc == SQLITE_OK ? commit(log, batch->count, decisions, ends) : rc;
 }
 
 enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool with_purge,

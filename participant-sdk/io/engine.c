@@ -73,10 +73,12 @@ static void complete(struct vow_exchange *answered) {
   while (answered) {
     struct vow_exchange *exchange = answered;
     answered = exchange->next;
-    if (exchange->type == VOW_MESSAGE_PREPARE) VOW_FAILPOINT("vote.before_reply");
+    bool fails = false;
+    if (exchange->type == VOW_MESSAGE_PREPARE) fails = VOW_FAILPOINT_FAILS("vote.before_reply");
     if (exchange->type == VOW_MESSAGE_COMMIT || exchange->type == VOW_MESSAGE_ABORT) {
-      VOW_FAILPOINT("ack.before_reply");
+      fails = VOW_FAILPOINT_FAILS("ack.before_reply");
     }
+    if (fails) exchange->error = VOW_E_INTERNAL;
     exchange->done(exchange->context);
   }
 }
@@ -266,19 +268,17 @@ static void run_request(struct step *step, struct vow_exchange *exchange,
   }
 }
 
-static void pass_failpoint(enum vow_message_type type) {
+/* True: it is answered with an error. */
+static bool pass_failpoint(enum vow_message_type type) {
   switch (type) {
     case VOW_MESSAGE_PREPARE:
-      VOW_FAILPOINT("prepare.received");
-      break;
+      return VOW_FAILPOINT_FAILS("prepare.received");
     case VOW_MESSAGE_COMMIT:
-      VOW_FAILPOINT("commit.received");
-      break;
+      return VOW_FAILPOINT_FAILS("commit.received");
     case VOW_MESSAGE_ABORT:
-      VOW_FAILPOINT("abort.received");
-      break;
+      return VOW_FAILPOINT_FAILS("abort.received");
     default:
-      break;
+      return false;
   }
 }
 
@@ -304,7 +304,8 @@ void vow_engine_messages(struct vow_participant *p, const struct vow_message *me
   const char *full = low ? "the disk of the participant's log is nearly full" : NULL;
   struct step step = {.p = p};
   for (uint32_t i = 0; i < count; i++) {
-    if (!exchanges[i].error) pass_failpoint(messages[i].type);
+    if (exchanges[i].error || !pass_failpoint(messages[i].type)) continue;
+    exchanges[i].error = VOW_E_INTERNAL;
   }
   pthread_mutex_lock(&p->lock);
   for (uint32_t i = 0; i < count; i++) run_message(&step, &messages[i], full, &exchanges[i]);
@@ -387,10 +388,10 @@ static void run_callback(struct vow_pool_task *pool_task) {
   enum vow_error error = VOW_OK;
   if (task->call == VOW_MESSAGE_PREPARE) {
     vote = options->prepare(options->context, &task->work, &reason);
-    VOW_FAILPOINT("prepare.after_callback");
+    if (VOW_FAILPOINT_FAILS("prepare.after_callback")) vote = VOW_VOTE_ABORT;
   } else if (task->call == VOW_MESSAGE_COMMIT) {
     error = options->commit(options->context, &task->work, &reason);
-    VOW_FAILPOINT("commit.after_callback");
+    if (VOW_FAILPOINT_FAILS("commit.after_callback")) error = VOW_E_DATABASE;
   } else if (options->abort) {
     error = options->abort(options->context, &task->work, &reason);
   }
@@ -467,7 +468,7 @@ static enum vow_error on_load_coordinator(void *context, const char *url,
 }
 
 static enum vow_error on_load_record(void *context, const struct vow_precord *record) {
-  VOW_FAILPOINT("recover.row");
+  if (VOW_FAILPOINT_FAILS("recover.row")) return VOW_E_LOG_IO;
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD};
   event.u.load = record;
   return load(context, &event);

@@ -70,11 +70,11 @@ static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator,
 static void ask(struct vow_inquiry *inquiry, const struct vow_question *questions, size_t count) {
   size_t result_count = 0;
   for (size_t i = 0; i < count; i++) inquiry->ids[i] = questions[i].key.transaction;
-  if (call(inquiry, questions[0].coordinator, count, &result_count) != VOW_OK) {
+  if (call(inquiry, questions[0].coordinator, count, &result_count) != VOW_OK ||
+      VOW_FAILPOINT_FAILS("inquiry.answered")) {
     vow_engine_ask_failed(inquiry->p, questions[0].coordinator);
     return;
   }
-  VOW_FAILPOINT("inquiry.answered");
   for (size_t i = 0; i < count; i++) {
     const struct vow_inquiry_result *result =
         find_result(inquiry, result_count, i, questions[i].key.transaction);

@@ -101,11 +101,11 @@ static void run_hook(struct vow_log *log, const struct vow_log_job *job,
   switch (job->call) {
     case VOW_MESSAGE_PREPARE:
       result->vote = resource->prepare(resource->context, log->db, &work, &result->reason);
-      VOW_FAILPOINT("prepare.after_callback");
+      if (VOW_FAILPOINT_FAILS("prepare.after_callback")) result->vote = VOW_VOTE_ABORT;
       break;
     case VOW_MESSAGE_COMMIT:
       result->error = resource->commit(resource->context, log->db, &work, &result->reason);
-      VOW_FAILPOINT("commit.after_callback");
+      if (VOW_FAILPOINT_FAILS("commit.after_callback")) result->error = VOW_E_DATABASE;
       break;
     default:
       result->error = resource->abort(resource->context, log->db, &work, &result->reason);
@@ -197,20 +197,29 @@ static bool writes(const struct batch *batch, enum vow_precord_kind from,
   return false;
 }
 
-static void pass_failpoints(const struct batch *batch, bool after) {
+/* True: COMMIT fails here. */
+static bool pass_failpoints(const struct batch *batch, bool after) {
+  bool fails = false;
   if (writes(batch, VOW_PRECORD_PREPARED, VOW_PRECORD_DECIDED)) {
-    VOW_FAILPOINT(after ? "votes.after_log" : "votes.before_log");
+    fails |= VOW_FAILPOINT_FAILS(after ? "votes.after_log" : "votes.before_log");
   }
   if (writes(batch, VOW_PRECORD_COMMITTED, VOW_PRECORD_COMMITTED)) {
-    VOW_FAILPOINT(after ? "commit.after_log" : "commit.before_log");
+    fails |= VOW_FAILPOINT_FAILS(after ? "commit.after_log" : "commit.before_log");
   }
   if (writes(batch, VOW_PRECORD_ABORTED, VOW_PRECORD_ABORTED)) {
-    VOW_FAILPOINT(after ? "abort.after_log" : "abort.before_log");
+    fails |= VOW_FAILPOINT_FAILS(after ? "abort.after_log" : "abort.before_log");
   }
+  return fails;
 }
 #else
-#define pass_failpoints(batch, after) ((void)0)
+#define pass_failpoints(batch, after) false
 #endif
+
+static int run_commit(const struct batch *batch) {
+  if (pass_failpoints(batch, false)) return SQLITE_IOERR_WRITE;
+  int code = vow_log_run(batch->log, VOW_LOG_COMMIT);
+  return !code && pass_failpoints(batch, true) ? SQLITE_IOERR_FSYNC : code;
+}
 
 /* Marks what was written as not done. */
 static void undo_all(struct batch *batch, int code) {
@@ -228,10 +237,8 @@ static bool certainly_not_committed(sqlite3 *db, int code) {
 
 static void commit(struct batch *batch, uint64_t written) {
   struct vow_log *log = batch->log;
-  pass_failpoints(batch, false);
-  int code = vow_log_run(log, VOW_LOG_COMMIT);
+  int code = run_commit(batch);
   if (!code) {
-    pass_failpoints(batch, true);
     atomic_fetch_add(&log->syncs, 1);
     atomic_fetch_add(&log->records, written);
     return;

@@ -4,6 +4,7 @@ used."""
 from .bank import Bank, check_books
 from .client import LOST, Client, assert_aborted, assert_committed, transaction_of
 from .ending import everything_ends
+from .town import Town, transfer_branches
 from .toy import Toy
 from .vowd import Vowd, vowd_run
 from .waiting import parallel, wait_until
@@ -12,6 +13,7 @@ __all__ = [
     "LOST",
     "Bank",
     "Client",
+    "Town",
     "Toy",
     "Vowd",
     "assert_aborted",
@@ -20,6 +22,7 @@ __all__ = [
     "everything_ends",
     "parallel",
     "transaction_of",
+    "transfer_branches",
     "vowd_run",
     "wait_until",
 ]

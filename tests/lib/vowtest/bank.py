@@ -21,11 +21,13 @@ class Bank:
         if not self.database.exists():
             command += ["--init", self.accounts, self.balance]
         self.process.start(command, {"VOW_FAILPOINT": failpoint} if failpoint else None)
-        if not wait:
-            return self
+        if wait:
+            self.wait_listening()
+        return self
+
+    def wait_listening(self):
         match = self.process.wait_for_line(r"(?P<address>127\.0\.0\.1:\d+)", f"{self.name} listens")
         self.address = match["address"]
-        return self
 
     @property
     def url(self):

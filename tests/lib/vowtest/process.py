@@ -79,6 +79,18 @@ class Process:
     def signal(self, number):
         os.kill(self.pid, number)
 
+    def frozen(self):
+        """Whether SIGSTOP holds it."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+    def freeze(self):
+        self.signal(signal.SIGSTOP)
+        wait_until(self.frozen, "it stands still")
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
     def kill(self):
         """kill -9: nothing is flushed, no handler runs."""
         if self.child is not None:

@@ -55,16 +55,23 @@ class Vowd:
     def start(self, failpoint=None, ready=True, environment=None):
         """Starts it and waits until it listens, and until it is ready. The first start finds a free
         port; later ones keep it, since participants were told where to ask."""
+        self.launch(failpoint, environment)
+        self.wait_listening()
+        if ready:
+            self.wait_ready()
+        return self
+
+    def launch(self, failpoint=None, environment=None):
+        """Starts it and waits for nothing."""
         environment = dict(environment or {})
         if failpoint:
             environment["VOW_FAILPOINT"] = failpoint
         self.process.start([program("vowd"), *self.flags()], environment)
+
+    def wait_listening(self):
         match = self.process.wait_for_line(LISTENING, "vowd listens")
         self.address = match["address"]
         self.client = Client(self.url)
-        if ready:
-            self.wait_ready()
-        return self
 
     @property
     def url(self):

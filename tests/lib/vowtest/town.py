@@ -1,0 +1,103 @@
+"""vowd and two banks, one transfer at a time: what tests of crashes, networks and disks have in
+common. Whatever happens on the way, `at_rest` must be reached, and then the books must be right."""
+
+import threading
+
+from .bank import check_books
+from .client import LOST, Client, transaction_of
+from .ending import OPEN_STATES
+from .waiting import wait_until
+
+ACCOUNTS, BALANCE = 20, 1000
+# More than both banks have: the debit is refused.
+TOO_MUCH = 10 * ACCOUNTS * BALANCE
+
+
+def transfer_branches(urls, amount, account=1):
+    """The debit at the first, the credit at the second."""
+    return [
+        {"url": url, "payload": {"account": account, "amount": sign * amount}}
+        for url, sign in zip(urls, (-1, 1))
+    ]
+
+
+class Asked:
+    """One transfer that a client has asked for, in a thread of its own."""
+
+    def __init__(self, url, branches, amount, timeout=30):
+        self.amount, self.answer = amount, None
+        self.thread = threading.Thread(target=self.run, args=(Client(url, timeout), branches))
+        self.thread.start()
+
+    def run(self, client, branches):
+        try:
+            self.answer = client.one_shot(branches)
+        except LOST:
+            pass
+
+    def wait(self, seconds=60):
+        """The answer, or None if the connection was lost."""
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), "the client still waits"
+        return self.answer
+
+    @property
+    def status(self):
+        return self.answer.status if self.answer else None
+
+
+class Town:
+    """`urls` is where the coordinator is told that the banks are: proxies may stand before them."""
+
+    def __init__(self, world, **options):
+        self.world, self.asked = world, []
+        self.vowd = world.vowd(**{"prepare_timeout_ms": 6000, "retry_max_ms": 200, **options})
+        self.banks = [
+            world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in ("left", "right")
+        ]
+
+    @property
+    def urls(self):
+        return [bank.url for bank in self.banks]
+
+    def ask(self, amount=10, url=None, timeout=30):
+        """A transfer from the left bank to the right one."""
+        branches = transfer_branches(self.urls, amount)
+        self.asked.append(Asked(url or self.vowd.url, branches, amount, timeout))
+        return self.asked[-1]
+
+    def within_right(self):
+        """A transfer that needs the right bank alone: (status of the answer)."""
+        there_and_back = transfer_branches([self.banks[1].url] * 2, 1)
+        there_and_back[1]["payload"]["account"] = 2
+        return self.vowd.client.one_shot(there_and_back).status
+
+    def revive(self):
+        """Starts who has ended."""
+        for one in [self.vowd, *self.banks]:
+            if not one.process.running():
+                if one.process.child is not None:
+                    one.process.wait()
+                    getattr(one, "died", lambda: None)()
+                one.start()
+
+    def told(self):
+        """{transaction: (status, amount)}; only 200 and 409 are outcomes."""
+        answers = [(one.wait(), one.amount) for one in self.asked]
+        return {
+            transaction_of(answer)["id"]: (answer.status, amount)
+            for answer, amount in answers
+            if answer and answer.status in (200, 409)
+        }
+
+    def open(self):
+        return [one for state in OPEN_STATES for one in self.vowd.client.list(state=state)]
+
+    def at_rest(self, seconds=30):
+        """Everything ends by itself, all or nothing, as clients were told."""
+        told = self.told()
+        wait_until(lambda: not self.open(), "everything has ended", seconds)
+        check_books(self.banks, told, seconds)
+        for id, (status, _) in told.items():
+            expected = "committed" if status == 200 else "aborted"
+            assert self.vowd.client.outcome(id) == expected, f"AC2: {id}"
