@@ -16,11 +16,6 @@ void vow_batch_end(struct vow_jsonw *w) {
   vow_jsonw_end(w);
 }
 
-static const char *path_of(char path[40], const char *array, size_t index) {
-  (void)snprintf(path, 40, "%s[%zu]", array, index);
-  return path;
-}
-
 /* ---- requests ---- */
 
 void vow_batch_begin(struct vow_jsonw *w, struct vow_buf *out) {
@@ -69,9 +64,9 @@ enum vow_error vow_batch_message_read(struct vow_json *document,
   enum vow_message_type type = VOW_MESSAGE_FORGET;
   const char *name = NULL;
   struct vow_json_object o;
-  char path[40];
+  char path[VOW_JSON_PLACE_BYTES];
 
-  vow_json_object_begin(&o, node, path_of(path, "messages", index));
+  vow_json_object_begin(&o, node, vow_json_place(path, "messages", index));
   vow_json_object_ignore_unknown(&o);
   if (vow_json_get_string(&o, "type", VOW_JSON_REQUIRED, SIZE_MAX, &name) &&
       !vow_message_type_parse(name, &type)) {
@@ -136,9 +131,9 @@ enum vow_error vow_batch_reply_read(const struct vow_json_node *replies, size_t 
   struct vow_batch_reply reply = {.status = 0};
   uint64_t status = 0;
   struct vow_json_object o;
-  char path[40];
+  char path[VOW_JSON_PLACE_BYTES];
 
-  vow_json_object_begin(&o, node, path_of(path, "replies", index));
+  vow_json_object_begin(&o, node, vow_json_place(path, "replies", index));
   vow_json_object_ignore_unknown(&o);
   vow_json_get_uint(&o, "status", VOW_JSON_REQUIRED, 100, 599, &status);
   enum vow_error error = vow_json_object_end(&o);

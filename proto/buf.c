@@ -1,6 +1,7 @@
 /*
  * The growing buffer of buf.h. Pure but for malloc; one owner at a time.
- * Invariants: bytes <= limit; capacity - 1 <= limit where there is any; when data is not NULL, bytes < capacity and data[bytes] is NUL; when
+ * Invariants: bytes <= limit; capacity - 1 <= limit where there is any; when data is not NULL,
+ * bytes < capacity and data[bytes] is NUL; when
  * error is set, bytes does not change any more.
  */
 #include "buf.h"

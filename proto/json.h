@@ -96,6 +96,10 @@ struct vow_json_object {
   char why[VOW_JSON_WHY_BYTES];
 };
 
+/* "branches[2]"; a longer name of an array is cut. Returns `out`. */
+#define VOW_JSON_PLACE_BYTES 48
+const char *vow_json_place(char out[VOW_JSON_PLACE_BYTES], const char *array, size_t index);
+
 #define VOW_JSON_OPTIONAL false
 #define VOW_JSON_REQUIRED true
 

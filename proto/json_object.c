@@ -29,10 +29,34 @@ void vow_json_object_fail(struct vow_json_object *o, const char *key, const char
   va_end(args);
 }
 
+const char *vow_json_place(char out[VOW_JSON_PLACE_BYTES], const char *array, size_t index) {
+  char digits[20];
+  size_t at = sizeof digits, bytes = strnlen(array, VOW_JSON_PLACE_BYTES - sizeof digits - 3);
+
+  do {
+    digits[--at] = (char)('0' + index % 10);
+    index /= 10;
+  } while (index > 0);
+  memcpy(out, array, bytes);
+  out[bytes++] = '[';
+  memcpy(out + bytes, digits + at, sizeof digits - at);
+  bytes += sizeof digits - at;
+  memcpy(out + bytes, "]", 2);
+  return out;
+}
+
 void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
                            const char *path) {
-  *o = (struct vow_json_object){.node = node};
-  (void)snprintf(o->path, sizeof o->path, "%s", path ? path : "");
+  size_t bytes = path ? strnlen(path, sizeof o->path - 1) : 0;
+
+  /* Its arrays are not cleared: this is done for every object of every message. */
+  o->node = node;
+  memcpy(o->path, path ? path : "", bytes);
+  o->path[bytes] = '\0';
+  o->known_count = 0;
+  o->unknown_is_fine = false;
+  o->error = VOW_OK;
+  o->why[0] = '\0';
   if (!vow_json_is_object(node)) {
     vow_json_object_fail(o, NULL, "must be an object, not %s", vow_json_kind(node));
   }

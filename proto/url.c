@@ -155,9 +155,12 @@ static enum vow_error take_port(struct parse *p, const char *default_port) {
   if (!valid || port < 1 || port > 65535) {
     return refuse(p, "the port of the URL must be a number from 1 to 65535");
   }
-  char text[8];
-  (void)snprintf(text, sizeof text, "%lu", port);
-  if (strcmp(text, default_port) != 0) vow_buf_printf(&p->out, ":%s", text);
+  while (count > 1 && *digits == '0') digits++, count--; /* "080" is 80 */
+  bool is_default = strlen(default_port) == count && memcmp(digits, default_port, count) == 0;
+  if (!is_default) {
+    vow_buf_append(&p->out, ":", 1);
+    vow_buf_append(&p->out, digits, count);
+  }
   p->at = digits + count;
   return VOW_OK;
 }

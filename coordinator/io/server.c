@@ -31,7 +31,7 @@
 
 #include "server_internal.h"
 
-#define CONNECTION_MEMORY_BYTES (32u * 1024) /* a request line and its headers; more is a 431 */
+#define CONNECTION_MEMORY_BYTES (16u * 1024) /* a request line and its headers; more is a 431 */
 #define DRAIN_BYTES_MIN         (16u * 1024 * 1024) /* of a refused body; past it we hang up */
 #define BODY_KEEP_BYTES         (16u * 1024) /* a buffer that stays with a request kept for reuse */
 #define REQUESTS_KEPT           256
