@@ -48,6 +48,9 @@ static void put_messages(struct vow_buf *out, const struct vow_core_counts *coun
   one(out, "vow_endpoints", "gauge", "Participants' URLs that are known.", counts->endpoints);
   one(out, "vow_endpoints_down", "gauge", "Those that do not answer.", counts->endpoints_down);
   one(out, "vow_messages_total", "counter", "Messages sent to participants.", status->messages);
+  one(out, "vow_requests_total", "counter",
+      "Requests to participants; a batch is one and carries several messages.",
+      status->sender.requests);
   one(out, "vow_messages_queued", "gauge", "Messages that wait for their participant.",
       counts->messages_queued);
   one(out, "vow_requests_inflight", "gauge", "Requests to participants under way.",

@@ -110,6 +110,11 @@ def test_fifty_at_once_travel_in_batches_and_each_has_its_own_outcome(world):
     for one in (a, b):
         assert max(one.batches, default=0) > 1, "no batch was sent"
         assert max(one.batches) <= 16
+    counted = dict(line.rsplit(" ", 1) for line in vowd.client.get("/metrics").text.splitlines()
+                   if not line.startswith("#"))
+    requests, messages = (int(counted[f"vow_{of}_total"]) for of in ("requests", "messages"))
+    saved = sum(size - 1 for one in (a, b) for size in one.batches)
+    assert messages - requests == saved, (requests, messages, saved)
 
 
 def test_who_offers_nothing_gets_single_messages(world):
