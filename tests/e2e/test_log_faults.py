@@ -2,9 +2,7 @@
 that says what to do, a non-zero exit code, and nothing is lost or changed."""
 
 import os
-import shutil
 import sqlite3
-import subprocess
 
 import pytest
 from vowtest import assert_committed, toy, vowd_run, wait_until
@@ -144,110 +142,11 @@ def test_a_log_without_write_permission_is_refused(world):
     assert "permission" in refused(vowd)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MiB; needs root."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED without root: a full and a read-only disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        pytest.skip(f"NOT TESTED, this root may not mount: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_read_only_disk_is_named(world, small_disk):
+def test_a_read_only_disk_is_named(world):
     vowd, _, _ = log_with_history(world, 1)
-    shutil.copy(vowd.log, small_disk / "vow.log")
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    code, text = vowd_run("--listen", "127.0.0.1:0", "--log", small_disk / "vow.log")
+    faults = world.faults(vowd)
+    faults.read_only_disk(vowd.folder)
+    code, text = vowd_run(
+        "--listen", "127.0.0.1:0", "--log", vowd.log, environment=faults.environment
+    )
     assert code == 1 and "make the disk writable" in text, text
-
-
-def test_on_a_full_disk_begins_are_refused_first_and_decisions_still_fit(world, small_disk):
-    """Log rule 6: 507 for new transactions, the open ones commit, and it recovers when there is
-    space."""
-    vowd, (a, b) = world.vowd(start=False, disk_reserve_bytes=1 << 20), world.two_toys()
-    vowd.log = small_disk / "vow.log"
-    vowd.start()
-    ids = []
-    for _ in range(5):
-        id = vowd.client.begin()
-        for one in (a, b):
-            vowd.client.enlist(id, one.url)
-        ids.append(id)
-    ballast = small_disk / "ballast"
-    free = shutil.disk_usage(small_disk).free
-    ballast.write_bytes(b"x" * (free - (600 << 10)))
-
-    def full():
-        answer = vowd.client.post("/v1/transactions", {})
-        assert answer.status in (201, 507), answer
-        if answer.status == 507:
-            assert answer.problem == "log-full" and "disk_reserve_bytes" in answer.json["detail"]
-        return answer.status == 507
-
-    wait_until(full, "begins are refused")
-    for id in ids:
-        assert_committed(vowd.client.commit(id))
-        vowd.wait_state(id, "committed")
-    assert vowd.client.get("/readyz").status == 503
-    ballast.unlink()
-    wait_until(
-        lambda: vowd.client.post("/v1/transactions", {}).status == 201, "it takes new ones again"
-    )
-    vowd.kill()
-    vowd.log = small_disk / "vow.log"
-    vowd.start()
-    assert [vowd.client.outcome(id) for id in ids] == ["committed"] * 5
-    vowd.stop()
-
-
-def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_kept(
-    world, small_disk
-):
-    vowd, (a, b) = (
-        world.vowd(start=False, disk_reserve_bytes=0, wait_timeout_ms=1500),
-        world.two_toys(),
-    )
-    vowd.log = small_disk / "vow.log"
-    vowd.start()
-    assert_committed(vowd.client.one_shot([a.url, b.url]))
-    ballast = small_disk / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 4096) == 4096:
-                pass
-        except OSError:
-            pass
-    told = []
-    for _ in range(200):
-        try:
-            answer = vowd.client.one_shot([a.url, b.url])
-        except OSError:
-            break
-        if answer.status == 200:
-            told.append(answer.json["id"])
-        else:
-            break
-    if vowd.process.running():
-        vowd.kill()
-    else:
-        assert vowd.process.wait() != 0
-        vowd.died()
-    ballast.unlink()
-    vowd.start()
-    for id in told:
-        assert vowd.client.outcome(id) == "committed"
-    wait_until(lambda: not vowd.client.list(state="committing"), "all is delivered")
-    for id in {id for one in (a, b) for id, _ in one.branches}:
-        ended = {outcome for one in (a, b) for outcome in one.outcomes(id) if outcome}
-        assert len(ended) <= 1, f"AC1: {id}"
-        assert ended <= {vowd.client.outcome(id)}
-    vowd.stop()

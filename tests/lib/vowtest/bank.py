@@ -15,12 +15,16 @@ class Bank:
         self.process = Process(folder / f"{name}.out")
         self.accounts, self.balance = accounts, balance
         self.address = "127.0.0.1:0"
+        self.environment = {}  # of each start
 
-    def start(self, failpoint=None, wait=True):
+    def start(self, failpoint=None, wait=True, environment=None):
         command = [program("bank"), "--db", self.database, "--listen", self.address]
         if not self.database.exists():
             command += ["--init", self.accounts, self.balance]
-        self.process.start(command, {"VOW_FAILPOINT": failpoint} if failpoint else None)
+        environment = dict(environment or self.environment)
+        if failpoint:
+            environment["VOW_FAILPOINT"] = failpoint
+        self.process.start(command, environment)
         if wait:
             self.wait_listening()
         return self

@@ -4,6 +4,7 @@ banks, in a folder of its own, which is checked and ended when the test is over.
 import pytest
 
 from .bank import Bank
+from .faults import Faults
 from .toy import Toy
 from .vowd import Vowd
 
@@ -13,7 +14,7 @@ class World:
 
     def __init__(self, folder):
         self.folder = folder
-        self.vowds, self.toys, self.banks = [], [], []
+        self.vowds, self.toys, self.banks, self.control_files = [], [], [], []
 
     def vowd(self, start=True, name="vowd", **options):
         vowd = Vowd(self.folder / name, **options)
@@ -29,10 +30,18 @@ class World:
     def two_toys(self, batch_max=0):
         return self.toy(batch_max=batch_max), self.toy(batch_max=batch_max)
 
-    def bank(self, name, **options):
+    def bank(self, name, start=True, **options):
         bank = Bank(self.folder / name, name, **options)
         self.banks.append(bank)
-        return bank.start()
+        return bank.start() if start else bank
+
+    def faults(self, *owners):
+        """Faults that every start of the owners has from now on; none yet."""
+        faults = Faults(self.folder / f"faults{len(self.control_files)}")
+        self.control_files.append(faults)
+        for owner in owners:
+            owner.environment = faults.environment
+        return faults
 
     def end(self):
         """Stops everything; returns what is wrong: broken rules, findings of sanitizers."""

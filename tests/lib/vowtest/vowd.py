@@ -45,6 +45,7 @@ class Vowd:
         self.process = Process(folder / "vowd.out")
         self.address = "127.0.0.1:0"
         self.client = None
+        self.environment = {}  # of each start
         self.on_death = []  # called when it is killed: what it knew by heart is gone
 
     def flags(self):
@@ -63,7 +64,7 @@ class Vowd:
 
     def launch(self, failpoint=None, environment=None):
         """Starts it and waits for nothing."""
-        environment = dict(environment or {})
+        environment = dict(environment or self.environment)
         if failpoint:
             environment["VOW_FAILPOINT"] = failpoint
         self.process.start([program("vowd"), *self.flags()], environment)

@@ -1,0 +1,251 @@
+/*
+ * A library for LD_PRELOAD that gives one process a small or read-only disk, syncs that fail, and a
+ * clock that jumps, while it runs, without privileges. vowtest/faults.py sets it up and changes it.
+ *
+ * What is to go wrong stands in a file of the layout below, mapped by both. FAULTS_CONTROL names
+ * it; without it nothing goes wrong. The real work is done by system calls and not by the next
+ * library, so that nothing is looked up while a sanitizer's runtime, which comes first, is not
+ * ready.
+ *
+ *   disk    a folder of `capacity` bytes. What its files have, in blocks, is in use. A write that
+ *           does not fit is cut at what does, like on a disk; one of which nothing fits is ENOSPC.
+ *   sync    fsync and fdatasync of files whose path contains `pattern` are counted, and the k-th
+ *           fails with EIO, or all from the k-th on. Nothing is synced then; the pages stay
+ * visible. clock   what is added to the wall clock. The monotonic clock goes on.
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK 4096
+
+/* faults.py knows the offsets. */
+struct control {
+  _Atomic int64_t capacity;   /*   0: bytes; < 0: there is no small disk */
+  _Atomic int64_t read_only;  /*   8 */
+  _Atomic int64_t sync_count; /*  16: syncs of matching files so far */
+  _Atomic int64_t sync_fail;  /*  24: the one that fails; 0: none */
+  _Atomic int64_t sync_stays; /*  32: those after it fail, too */
+  _Atomic int64_t clock_ms;   /*  40 */
+  _Atomic int64_t refused;    /*  48: what has gone wrong so far */
+  char folder[512];           /*  56: of the small disk, without a link in it */
+  char pattern[128];          /* 568 */
+};
+_Static_assert(sizeof(struct control) == 696, "faults.py has the same layout");
+
+static struct control *control;
+
+__attribute__((constructor)) static void begin(void) {
+  const char *path = getenv("FAULTS_CONTROL");
+  if (!path) return;
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) abort();
+  void *map = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (map == MAP_FAILED) abort();
+  close(fd);
+  control = map;
+}
+
+static int refuse(int error) {
+  control->refused++;
+  errno = error;
+  return -1;
+}
+
+/* ---- which file ---- */
+
+static bool path_of(int fd, char path[PATH_MAX]) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t bytes = readlink(link, path, PATH_MAX - 1);
+  path[bytes > 0 ? bytes : 0] = '\0';
+  return bytes > 0;
+}
+
+static bool is_within(const char *path) {
+  size_t bytes = strlen(control->folder);
+  return bytes > 0 && strncmp(path, control->folder, bytes) == 0 &&
+         (path[bytes] == '/' || path[bytes] == '\0');
+}
+
+static bool is_on_disk(int fd) {
+  char path[PATH_MAX];
+  return control && control->capacity >= 0 && path_of(fd, path) && is_within(path);
+}
+
+/* ---- the small disk ---- */
+
+static int64_t blocks(int64_t bytes) {
+  return (bytes + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+static int64_t free_bytes(void) {
+  int64_t used = 0;
+  struct stat st;
+  DIR *folder = opendir(control->folder);
+  if (!folder) abort();
+  for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+    if (fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+      used += blocks(st.st_size);
+  }
+  closedir(folder);
+  return used < control->capacity ? control->capacity - used : 0;
+}
+
+/* How many of the bytes fit. */
+static int64_t fits(int fd, int64_t offset, int64_t bytes) {
+  struct stat st;
+  if (!is_on_disk(fd) || fstat(fd, &st) != 0) return bytes;
+  int64_t room = blocks(st.st_size) + free_bytes() / BLOCK * BLOCK - offset;
+  return room < 0 ? 0 : room < bytes ? room : bytes;
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset) {
+  int64_t fitting = fits(fd, offset, (int64_t)bytes);
+  if (fitting == 0 && bytes > 0) return refuse(ENOSPC);
+  return syscall(SYS_pwrite64, fd, data, (size_t)fitting, offset);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset) {
+  return pwrite64(fd, data, bytes, offset);
+}
+
+ssize_t write(int fd, const void *data, size_t bytes) {
+  off_t offset = is_on_disk(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
+  int64_t fitting = fits(fd, offset, (int64_t)bytes);
+  if (fitting == 0 && bytes > 0) return refuse(ENOSPC);
+  return syscall(SYS_write, fd, data, (size_t)fitting);
+}
+
+int posix_fallocate64(int fd, off64_t offset, off64_t bytes) {
+  if (fits(fd, offset, bytes) < bytes) {
+    refuse(ENOSPC);
+    return ENOSPC;
+  }
+  return syscall(SYS_fallocate, fd, 0, offset, bytes) == 0 ? 0 : errno;
+}
+
+int posix_fallocate(int fd, off_t offset, off_t bytes) {
+  return posix_fallocate64(fd, offset, bytes);
+}
+
+static int say_free(int result, const char *path, struct statvfs *out) {
+  char real[PATH_MAX];
+  if (result != 0 || !control || control->capacity < 0 || !realpath(path, real)) return result;
+  if (is_within(real)) out->f_bavail = out->f_bfree = (fsblkcnt_t)free_bytes() / out->f_frsize;
+  return 0;
+}
+
+int statvfs(const char *path, struct statvfs *out) {
+  int (*next)(const char *, struct statvfs *) =
+      (int (*)(const char *, struct statvfs *))dlsym(RTLD_NEXT, "statvfs");
+  return say_free(next(path, out), path, out);
+}
+
+/* The same layout, where off_t has 64 bits. */
+int statvfs64(const char *path, struct statvfs64 *out) {
+  return statvfs(path, (struct statvfs *)out);
+}
+
+/* ---- the read-only disk ---- */
+
+static bool is_refused(const char *path, int flags) {
+  char real[PATH_MAX];
+  if (!control || !control->read_only || (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY) return false;
+  if (realpath(path, real)) return is_within(real);
+  const char *slash = strrchr(path, '/'); /* a file that is to be created */
+  char folder[PATH_MAX];
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+  return realpath(folder, real) && is_within(real);
+}
+
+int open64(const char *path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  if (is_refused(path, flags)) return refuse(EROFS);
+  return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return open64(path, flags, mode);
+}
+
+int unlink(const char *path) {
+  if (is_refused(path, O_RDWR)) return refuse(EROFS);
+  return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* ---- syncs ---- */
+
+static bool sync_fails(int fd) {
+  char path[PATH_MAX];
+  if (!control || !control->pattern[0] || !path_of(fd, path)) return false;
+  if (!strstr(path, control->pattern)) return false;
+  int64_t nth = ++control->sync_count, fail = control->sync_fail;
+  return fail > 0 && (control->sync_stays ? nth >= fail : nth == fail);
+}
+
+int fsync(int fd) {
+  return sync_fails(fd) ? refuse(EIO) : (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd) {
+  return sync_fails(fd) ? refuse(EIO) : (int)syscall(SYS_fdatasync, fd);
+}
+
+/* ---- the clock ---- */
+
+int clock_gettime(clockid_t id, struct timespec *out) {
+  int result = (int)syscall(SYS_clock_gettime, id, out);
+  if (result != 0 || !control || (id != CLOCK_REALTIME && id != CLOCK_REALTIME_COARSE))
+    return result;
+  int64_t ms = control->clock_ms;
+  out->tv_sec += ms / 1000;
+  out->tv_nsec += ms % 1000 * 1000000;
+  if (out->tv_nsec < 0) {
+    out->tv_nsec += 1000000000;
+    out->tv_sec--;
+  } else if (out->tv_nsec >= 1000000000) {
+    out->tv_nsec -= 1000000000;
+    out->tv_sec++;
+  }
+  return 0;
+}
+
+int gettimeofday(struct timeval *restrict out, void *restrict zone) {
+  struct timespec now;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &now);
+  out->tv_sec = now.tv_sec;
+  out->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t *out) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (out) *out = now.tv_sec;
+  return now.tv_sec;
+}
