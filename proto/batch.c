@@ -16,6 +16,41 @@ void vow_batch_end(struct vow_jsonw *w) {
   vow_jsonw_end(w);
 }
 
+void vow_batch_end_log(struct vow_jsonw *w, struct vow_log_position log, bool ask) {
+  vow_jsonw_end(w);
+  vow_log_position_write(w, "log", log, ask);
+  vow_jsonw_end(w);
+}
+
+void vow_batch_end_seen(struct vow_jsonw *w, struct vow_log_position seen) {
+  vow_jsonw_end(w);
+  vow_log_position_write(w, "seen", seen, false);
+  vow_jsonw_end(w);
+}
+
+static enum vow_error read_position(const struct vow_json *document, const char *key,
+                                    struct vow_log_position *out, bool *ask,
+                                    char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_json_object o;
+
+  vow_json_object_begin(&o, vow_json_root(document), NULL);
+  vow_json_object_ignore_unknown(&o);
+  vow_log_position_get(&o, key, out, ask);
+  enum vow_error error = vow_json_object_end(&o);
+  if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+  return error;
+}
+
+enum vow_error vow_batch_log_read(const struct vow_json *document, struct vow_log_position *log,
+                                  bool *ask, char why[VOW_JSON_WHY_BYTES]) {
+  return read_position(document, "log", log, ask, why);
+}
+
+enum vow_error vow_batch_seen_read(const struct vow_json *document, struct vow_log_position *seen,
+                                   char why[VOW_JSON_WHY_BYTES]) {
+  return vow_error_of_answer(read_position(document, "seen", seen, NULL, why));
+}
+
 /* ---- requests ---- */
 
 void vow_batch_begin(struct vow_jsonw *w, struct vow_buf *out) {

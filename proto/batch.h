@@ -14,13 +14,22 @@
 #define VOW_BATCH_MESSAGES_MAX 128
 #define VOW_BATCH_BYTES_MAX    ((size_t)512 << 10) /* of the request's body */
 
-/* ---- the request: {messages: [...]} ---- */
+/* ---- the request: {messages: [...], log?} ---- */
 
 void vow_batch_begin(struct vow_jsonw *w, struct vow_buf *out);
 /* `traceparent` (W3C; NULL: none) is what goes into a header when the message travels alone. */
 void vow_batch_message_write(struct vow_jsonw *w, const struct vow_message *message,
                              const char *traceparent);
 void vow_batch_end(struct vow_jsonw *w); /* of a request and of an answer */
+/* The same, with what a message says of the log: it is one for all of them and stands once. */
+void vow_batch_end_log(struct vow_jsonw *w, struct vow_log_position log, bool ask);
+void vow_batch_end_seen(struct vow_jsonw *w, struct vow_log_position seen); /* of an answer */
+
+/* What stands beside `messages` or `replies`; left alone where nothing does. */
+enum vow_error vow_batch_log_read(const struct vow_json *document, struct vow_log_position *log,
+                                  bool *ask, char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+enum vow_error vow_batch_seen_read(const struct vow_json *document, struct vow_log_position *seen,
+                                   char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* *messages is the array, of 1 to VOW_BATCH_MESSAGES_MAX. VOW_E_INVALID_JSON,
  * VOW_E_INVALID_REQUEST, VOW_E_LIMIT_EXCEEDED, VOW_E_NO_MEMORY, with a sentence. */
@@ -33,7 +42,7 @@ enum vow_error vow_batch_message_read(struct vow_json *document,
                                       struct vow_message *out,
                                       char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
-/* ---- the answer: {replies: [...]}, in the order of the messages ---- */
+/* ---- the answer: {replies: [...], seen?}, in the order of the messages ---- */
 
 void vow_batch_replies_begin(struct vow_jsonw *w, struct vow_buf *out);
 void vow_batch_reply_write(struct vow_jsonw *w, enum vow_message_type type,

@@ -76,6 +76,7 @@ void vow_message_write(struct vow_jsonw *w, const struct vow_message *message) {
   vow_jsonw_uint(w, "branch", message->branch);
   vow_jsonw_string(w, "coordinator", message->coordinator);
   vow_jsonw_id(w, "finished_below", message->finished_below);
+  vow_log_position_write(w, "log", message->log, message->log_ask);
   if (message->type == VOW_MESSAGE_PREPARE) {
     vow_jsonw_uint(w, "timeout_ms", message->timeout_ms);
     if (message->one_phase) vow_jsonw_bool(w, "one_phase", true);
@@ -114,6 +115,7 @@ static enum vow_error read_members(const struct vow_json_node *node, const char 
   vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
   get_coordinator(&o, &m->coordinator);
   vow_json_get_id(&o, "finished_below", VOW_JSON_REQUIRED, &m->finished_below);
+  vow_log_position_get(&o, "log", &m->log, &m->log_ask);
   if (m->type == VOW_MESSAGE_PREPARE) {
     vow_json_get_uint(&o, "timeout_ms", VOW_JSON_REQUIRED, 1, UINT32_MAX, &timeout_ms);
     vow_json_get_bool(&o, "one_phase", VOW_JSON_OPTIONAL, &m->one_phase);
@@ -164,6 +166,7 @@ enum vow_error vow_message_decode(enum vow_message_type type, const char *text, 
 
 void vow_message_reply_write(struct vow_jsonw *w, enum vow_message_type type,
                              const struct vow_message_reply *reply) {
+  vow_log_position_write(w, "seen", reply->seen, false);
   if (type == VOW_MESSAGE_FORGET) return;
   if (type == VOW_MESSAGE_PREPARE) {
     vow_jsonw_string(w, "vote", vow_vote_name(reply->vote));
@@ -218,6 +221,7 @@ static bool one_phase_fits(const struct vow_message_reply *reply) {
 
 static void read_reply(struct vow_json_object *o, enum vow_message_type type,
                        struct vow_message_reply *reply) {
+  vow_log_position_get(o, "seen", &reply->seen, NULL);
   if (type == VOW_MESSAGE_FORGET) return;
   if (type == VOW_MESSAGE_PREPARE) get_vote(o, &reply->vote);
   get_outcome(o, type != VOW_MESSAGE_PREPARE, &reply->outcome);
@@ -281,7 +285,8 @@ void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_resu
   vow_jsonw_end(w);
 }
 
-void vow_inquiry_request_encode(const struct vow_id *ids, size_t count, struct vow_buf *out) {
+void vow_inquiry_request_encode(const struct vow_id *ids, size_t count,
+                                struct vow_log_position seen, struct vow_buf *out) {
   struct vow_jsonw w;
 
   vow_jsonw_init(&w, out);
@@ -289,6 +294,7 @@ void vow_inquiry_request_encode(const struct vow_id *ids, size_t count, struct v
   vow_jsonw_array(&w, "transactions");
   for (size_t i = 0; i < count; i++) vow_jsonw_id(&w, NULL, ids[i]);
   vow_jsonw_end(&w);
+  vow_log_position_write(&w, "seen", seen, false);
   vow_jsonw_end(&w);
 }
 
@@ -323,8 +329,10 @@ static void read_ids(struct vow_json_object *o, const struct vow_json_node *arra
 }
 
 enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct vow_id *ids,
-                                          size_t max, size_t *count, char why[VOW_JSON_WHY_BYTES]) {
+                                          size_t max, size_t *count, struct vow_log_position *seen,
+                                          char why[VOW_JSON_WHY_BYTES]) {
   const struct vow_json_node *array = NULL;
+  struct vow_log_position said = *seen;
   struct vow_json_object o;
   struct vow_json *json = NULL;
 
@@ -334,10 +342,12 @@ enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct
   if (vow_json_get_array(&o, "transactions", VOW_JSON_REQUIRED, max, &array)) {
     read_ids(&o, array, NULL);
   }
+  vow_log_position_get(&o, "seen", &said, NULL);
   error = vow_json_object_end(&o);
   if (error == VOW_OK) {
     read_ids(&o, array, ids);
     *count = vow_json_array_length(array);
+    *seen = said;
   } else {
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
   }

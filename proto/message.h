@@ -10,6 +10,7 @@
 #define VOW_PROTO_MESSAGE_H
 
 #include "json.h"
+#include "position.h"
 #include "vow/types.h"
 
 enum vow_message_type {
@@ -35,8 +36,10 @@ struct vow_message {
   const char *coordinator; /* base URL to ask for the outcome */
   const char *payload;     /* prepare only: compact JSON, or NULL */
   size_t payload_bytes;
-  uint32_t timeout_ms; /* prepare only */
-  bool one_phase;      /* prepare only */
+  uint32_t timeout_ms;         /* prepare only */
+  bool one_phase;              /* prepare only */
+  bool log_ask;                /* say what you have seen, and keep `log` not yet */
+  struct vow_log_position log; /* of the coordinator; nothing from one that does not say */
 };
 
 struct vow_message_reply {
@@ -44,6 +47,8 @@ struct vow_message_reply {
   enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE.
                              * Any word is read in answer to commit and abort: the core judges it */
   const char *reason; /* or NULL; as long as the other side made it: cut it before keeping it */
+  struct vow_log_position
+      seen; /* of the coordinator's log; of a batch it stands beside `replies` */
 };
 
 /* The members of a message, into the object that is open. */
@@ -91,11 +96,13 @@ struct vow_inquiry_result {
 
 /* One result as an object: {transaction, outcome, presumed?}. */
 void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result);
-/* POST /v1/outcomes: {transactions: [...]} -> {outcomes: [...]}. Decoders fill at most `max`
+/* POST /v1/outcomes: {transactions: [...], seen?} -> {outcomes: [...]}. Decoders fill at most `max`
  * entries and *count; more is VOW_E_LIMIT_EXCEEDED. */
-void vow_inquiry_request_encode(const struct vow_id *ids, size_t count, struct vow_buf *out);
+void vow_inquiry_request_encode(const struct vow_id *ids, size_t count,
+                                struct vow_log_position seen, struct vow_buf *out);
+/* *seen is left alone where the participant does not say. */
 enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct vow_id *ids,
-                                          size_t max, size_t *count,
+                                          size_t max, size_t *count, struct vow_log_position *seen,
                                           char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 /* The answer of GET …/outcome. VOW_E_PROTOCOL with a sentence. */
 enum vow_error vow_inquiry_result_decode(const char *text, size_t bytes,

@@ -146,6 +146,7 @@ struct inquiry {
   uint32_t missing_at[API_LIMIT_MAX]; /* where its result belongs */
   size_t count;
   uint32_t missing_count;
+  struct vow_log_position seen; /* by who asks */
 };
 
 static void answer_inquiry(struct vow_api_call *call) {
@@ -207,8 +208,8 @@ static bool read_inquiry(struct vow_api_call *call, struct inquiry *inquiry) {
   char why[VOW_JSON_WHY_BYTES];
   if (!vow_api_read_body(call, false, &object, &present)) return false;
   const char *body = vow_request_body(call->request, &bytes);
-  enum vow_error error =
-      vow_inquiry_request_decode(body, bytes, inquiry->ids, API_LIMIT_MAX, &inquiry->count, why);
+  enum vow_error error = vow_inquiry_request_decode(body, bytes, inquiry->ids, API_LIMIT_MAX,
+                                                    &inquiry->count, &inquiry->seen, why);
   if (error == VOW_OK) return true;
   vow_api_problem(call, error, why);
   return false;

@@ -170,6 +170,7 @@ void vow_core_free(struct vow_core *core) {
   free_tree(core->by_id.root, free_by_id);
   free_tree(core->by_url.root, free_by_url);
   free_tree(core->by_number.root, free_by_number);
+  free(core->known);
   free(core->actions);
   free(core);
 }
@@ -281,6 +282,9 @@ static enum vow_error take(struct vow_core *core, const struct vow_event *event)
       return VOW_OK;
     case VOW_EVENT_CANCEL:
       core_cancel(core, event->token);
+      return VOW_OK;
+    case VOW_EVENT_WITNESS:
+      core_witness(core, event->u.witness.seen, event->u.witness.by);
       return VOW_OK;
     case VOW_EVENT_LOAD_BEGIN:
       return core_load_begin(core, event);

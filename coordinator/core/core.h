@@ -64,7 +64,8 @@ enum vow_event_type {
   VOW_EVENT_REPLY,   /* a SEND came back */
   VOW_EVENT_DURABLE, /* the log is synced up to `position` */
   VOW_EVENT_TICK,
-  VOW_EVENT_CANCEL, /* the client with this token is gone; it needs no ANSWER any more */
+  VOW_EVENT_CANCEL,  /* the client with this token is gone; it needs no ANSWER any more */
+  VOW_EVENT_WITNESS, /* somebody has seen the log at `witness`; REPLY brings that, too */
   /* start: LOAD_BEGIN, LOAD for each open record, LOAD_END; other events may come in between */
   VOW_EVENT_LOAD_BEGIN,
   VOW_EVENT_LOAD,
@@ -73,6 +74,12 @@ enum vow_event_type {
                         */
   VOW_EVENT_DRAIN,     /* begins are refused with DRAINING; open transactions go on */
   VOW_EVENT_CONFIG     /* new timeouts and limits (SIGHUP) */
+};
+
+/* A start of the log that it knows of, and how far the log had come when it ended. */
+struct vow_incarnation {
+  uint64_t number; /* 0: all those up to `until` are taken for known, the list being bounded */
+  uint64_t until;
 };
 
 struct vow_event_branch {
@@ -132,6 +139,7 @@ struct vow_event {
                                (no connection was made), so it cannot have voted */
       } * results;
       uint32_t count;
+      struct vow_log_position seen; /* of the log by the participant; or nothing */
       uint32_t batch_max; /* as many messages the participant offered to take at once, with this
                              answer; 0: none was offered */
     } reply;
@@ -139,7 +147,16 @@ struct vow_event {
     struct {
       uint64_t position;      /* highest in the log */
       struct vow_id id_floor; /* ids of this run are above it: the ceiling of the last run */
+      uint64_t incarnation;   /* of this start; 0: the log has none, and nobody is told of it */
+      const struct vow_incarnation *known; /* the starts before it */
+      uint32_t known_count;
+      bool quarantined;           /* records may be missing */
+      struct vow_id presume_from; /* below it nothing is presumed: records were missing once */
     } load_begin;
+    struct {
+      struct vow_log_position seen;
+      const char *by; /* for the operator */
+    } witness;
     struct vow_txn
         *load; /* LOAD: an open record; the core takes what it owns and leaves it empty */
     bool log_space_low;
@@ -152,8 +169,9 @@ struct vow_event {
 enum vow_action_type { VOW_ACTION_LOG = 1, VOW_ACTION_SEND, VOW_ACTION_ANSWER };
 
 enum vow_record_kind {
-  VOW_RECORD_TXN = 1,       /* the transaction's image; replaces the last one of the same id */
-  VOW_RECORD_ID_CEILING = 2 /* ids below `ceiling` may be issued */
+  VOW_RECORD_TXN = 1,        /* the transaction's image; replaces the last one of the same id */
+  VOW_RECORD_ID_CEILING = 2, /* ids below `ceiling` may be issued */
+  VOW_RECORD_QUARANTINE = 3  /* the log is behind `seen` */
 };
 
 struct vow_action_message {
@@ -174,6 +192,8 @@ struct vow_action {
       bool forced; /* sync it now; else with the next sync, or within the log's own lazy bound */
       const struct vow_txn *txn; /* open iff txn->ended_ms == 0 */
       struct vow_id ceiling;
+      struct vow_log_position seen;
+      const char *by; /* who has seen it */
     } log;
     struct {
       uint64_t request; /* the driver returns it in REPLY */
@@ -182,6 +202,8 @@ struct vow_action {
                                                     branch */
       uint32_t count; /* more than one only where the participant has offered it */
       struct vow_id finished_below;
+      struct vow_log_position log; /* how far it is durable */
+      bool log_ask; /* the participant says what it has seen and keeps this not yet */
     } send;
     struct {
       uint64_t token;
@@ -225,6 +247,13 @@ const struct vow_txn *vow_core_next(const struct vow_core *core, struct vow_id f
 const struct vow_txn *vow_core_prev(const struct vow_core *core, const struct vow_id *before);
 
 bool vow_core_loading(const struct vow_core *core);
+/* The log may have lost records: nothing is presumed, and nothing begun (proto/README.md, C11). */
+bool vow_core_quarantined(const struct vow_core *core);
+/* Was a transaction aborted if neither core nor log knows it (C2)? */
+bool vow_core_may_presume(const struct vow_core *core, struct vow_id id);
+/* Has a log with these starts behind it, in none of which `seen` lies ahead, ever come so far? */
+bool vow_log_knows(const struct vow_incarnation *known, uint32_t count,
+                   struct vow_log_position seen);
 struct vow_id vow_core_finished_below(const struct vow_core *core);
 struct vow_id vow_core_id_ceiling(
     const struct vow_core *core); /* durable; no id at or above it was ever issued */
@@ -234,6 +263,7 @@ struct vow_core_counts {
   uint64_t open_heuristic; /* ended or not, waiting for an operator */
   uint64_t recovering;     /* loaded at this start and still being driven to its end */
   uint64_t recovered;      /* loaded at this start and driven to its end since */
+  uint64_t held_back;      /* undecided ones of the last run, until the log is reconciled */
   uint64_t begun, committed, aborted, heuristic[5]; /* since the start */
   uint64_t requests_inflight, messages_queued;
   uint64_t endpoints, endpoints_down;

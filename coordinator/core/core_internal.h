@@ -7,11 +7,10 @@
  * event, so whatever it cannot emit for want of memory stays noted and is emitted by a later step.
  * That is why only requests and LOAD can fail, before they changed anything.
  *
- *   request.c, operator.c, reply.c, load.c   first half: one file for each kind of event
- *   protocol.c                               the moves of transactions and branches
- *   emit.c                                   second half: records, answers, messages
- *   endpoint.c, ids.c, history.c             what these lean on
- *   tree.c, timer.c, list.h                  containers that allocate nothing
+ *   request.c, operator.c, reply.c, load.c, quarantine.c   first half: one file for each kind of
+ * event protocol.c                               the moves of transactions and branches emit.c
+ * second half: records, answers, messages endpoint.c, ids.c, history.c             what these lean
+ * on tree.c, timer.c, list.h                  containers that allocate nothing
  */
 #ifndef VOW_CORE_INTERNAL_H
 #define VOW_CORE_INTERNAL_H
@@ -64,7 +63,8 @@ struct core_endpoint {
   uint32_t batch_max; /* messages that it takes at once; at least 1 */
   bool batch_refused; /* it did not take one: its offers do not count until it comes back up */
   bool down;
-  bool probing; /* down, and one request is under way to see whether it still is */
+  bool introduced; /* in this run it has answered, and so has said what it saw of the log */
+  bool probing;    /* down, and one request is under way to see whether it still is */
 };
 
 /* ---- what is to be done for one branch ---- */
@@ -147,6 +147,8 @@ struct core_txn {
   bool held;           /* has no id yet */
   bool loaded;         /* from the log, and not driven to its end yet */
   bool forgetting;     /* forgets are out */
+  bool presumed;       /* the log did not say how it was decided: taken for aborted */
+  bool parked;         /* the same, but the log may have lost it: nothing is done */
 };
 
 /* ---- a SEND under way ---- */
@@ -208,6 +210,15 @@ struct vow_core {
   uint64_t next_ceiling_ms;  /* of the newest ceiling record */
   bool ceiling_forced;       /* somebody waits for it */
   bool ceiling_wanted;       /* to be emitted at the end of the step */
+
+  uint64_t incarnation;          /* of the log; 0: it has none */
+  struct vow_incarnation *known; /* owned; its starts before this */
+  uint32_t known_count;
+  bool quarantined;
+  bool quarantine_wanted;       /* its record is to be emitted */
+  struct vow_id presume_from;   /* below it nothing is presumed */
+  struct vow_log_position seen; /* that put it into quarantine in this run */
+  char seen_by[CORE_TEXT_BYTES_MAX];
 
   char detail[160]; /* of the answer at hand, where it has a number in it */
 
@@ -351,6 +362,15 @@ enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) VOW_MU
  * *error says how the request ended. The waiter waits, too, for the record at `position`. */
 struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *event,
                               enum core_wait wait, uint64_t position, enum vow_error *error);
+
+/* ---- quarantine.c ---- */
+
+enum vow_error core_quarantine_load(struct vow_core *core,
+                                    const struct vow_event *event) VOW_MUST_CHECK;
+/* Somebody has seen the log there: if it never came so far, it goes into quarantine. */
+void core_witness(struct vow_core *core, struct vow_log_position seen, const char *by);
+/* Nothing more is done for it until the log is reconciled. */
+void core_park(struct vow_core *core, struct core_txn *txn);
 
 /* ---- waiter.c ---- */
 

@@ -55,6 +55,21 @@ static void emit_ceiling(struct vow_core *core) {
   action->u.log.ceiling = vow_id_floor(core->next_ceiling_ms, 0);
 }
 
+static bool emit_quarantine(struct vow_core *core) {
+  if (!core->quarantine_wanted) return true;
+  struct vow_action *action = add_action(core);
+  if (action == NULL) return false;
+
+  core->quarantine_wanted = false;
+  *action = (struct vow_action){.type = VOW_ACTION_LOG};
+  action->u.log.record = VOW_RECORD_QUARANTINE;
+  action->u.log.position = ++core->position;
+  action->u.log.forced = true;
+  action->u.log.seen = core->seen;
+  action->u.log.by = core->seen_by;
+  return true;
+}
+
 /* Operators wait for the record of what they did. */
 static void set_waiters_position(struct core_txn *txn) {
   for (struct core_list *link = txn->waiters.next; link != &txn->waiters; link = link->next) {
@@ -184,6 +199,8 @@ static bool send(struct vow_core *core, struct core_endpoint *endpoint,
   action->u.send.messages = request->messages;
   action->u.send.count = request->count;
   action->u.send.finished_below = finished_below;
+  action->u.send.log = (struct vow_log_position){core->incarnation, core->durable};
+  action->u.send.log_ask = !endpoint->introduced || core->quarantined;
   return true;
 }
 
@@ -227,8 +244,8 @@ static bool bring_forward(struct vow_core *core, struct core_txn *txn) {
 void core_flush(struct vow_core *core) {
   struct core_list again;
 
-  core->deferred = false;
   emit_ceiling(core);
+  core->deferred = !emit_quarantine(core);
   core_list_init(&again);
   while (!core_list_empty(&core->dirty)) {
     struct core_txn *txn = core_container(core->dirty.next, struct core_txn, dirty);

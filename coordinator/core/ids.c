@@ -72,14 +72,15 @@ struct vow_id vow_core_id_ceiling(const struct vow_core *core) {
   return core->ceiling;
 }
 
-/* Nothing is over for good before everything that is open is loaded. */
+/* Nothing is over for good before everything that is open is loaded, or while some of it may be
+ * missing. */
 struct vow_id vow_core_finished_below(const struct vow_core *core) {
   const struct vow_id nil = {{0}};
   const struct core_tree_node *first = core_tree_at(&core->by_id, 0);
   uint64_t ms;
   uint16_t counter;
 
-  if (core->loading) return nil;
+  if (core->loading || core->quarantined) return nil;
   if (first != NULL) {
     const struct core_txn *txn = core_container(first, struct core_txn, by_id);
     return txn->image.id;

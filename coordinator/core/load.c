@@ -2,6 +2,7 @@
  * Recovery: what a restarted core does with each transaction the log still calls open.
  *
  *   in the log as            it is
+ *   (where the log may have lost records, undecided ones are held back: quarantine.c)
  *   active, preparing        aborted, since no decision was made, and its branches are told
  *   preparing, delegated     undecided until its branch has been asked
  *   committing               driven to its end; the outcome was commit from the record on
@@ -35,6 +36,8 @@ static const unsigned branch_states[] = {
 
 enum vow_error core_load_begin(struct vow_core *core, const struct vow_event *event) {
   if (core->begun) return VOW_E_INVALID_ARGUMENT;
+  enum vow_error error = core_quarantine_load(core, event);
+  if (error != VOW_OK) return error;
   core->begun = true;
   core->position = event->u.load_begin.position;
   core->durable = event->u.load_begin.position;
@@ -127,6 +130,11 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
   switch (txn->image.state) {
     case VOW_TXN_ACTIVE:
     case VOW_TXN_PREPARING:
+      txn->presumed = true;
+      if (core->quarantined) {
+        core_park(core, txn);
+        break;
+      }
       core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
                    txn->image.delegated ? "undecided: its branch is asked" : "undecided: aborted");
       txn->pending = txn->image.branch_count;

@@ -268,7 +268,8 @@ void core_txn_abort_now(struct vow_core *core, struct core_txn *txn) {
   }
   for (uint32_t i = 0; i < image->branch_count; i++) abort_branch(core, &txn->tasks[i]);
   txn->deadline_ms = CORE_NEVER;
-  set_record_due(core, txn);
+  /* What was only presumed is not written down as a decision: the log may turn out to lack it. */
+  if (!txn->presumed) set_record_due(core, txn);
   core_rearm(core, txn);
 }
 
@@ -423,7 +424,7 @@ static void go_on_durable(struct vow_core *core, struct core_txn *txn) {
 void core_txn_advance(struct vow_core *core, struct core_txn *txn) {
   struct vow_txn *image = &txn->image;
 
-  if (txn->held) return;
+  if (txn->held || txn->parked) return;
   if (image->state == VOW_TXN_PREPARING && txn->pending == 0) decide_commit(core, txn);
   if (core_txn_decided(core, txn)) go_on_durable(core, txn);
   if (txn->pending > 0 || image->ended_ms != 0) return;

@@ -371,6 +371,7 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
 
   struct core_endpoint *endpoint = request->endpoint;
   const char *down = NULL;
+  core_witness(core, event->u.reply.seen, endpoint->url);
   core_tree_remove(&core->by_number, &number, node);
   core_endpoint_returned(request);
   for (uint32_t i = 0; i < request->count; i++) {
@@ -382,7 +383,9 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
     task->alone = kind == VOW_REPLY_ENDPOINT_DOWN && (task->alone || !answer.not_delivered);
     task->txn->inflight--;
     core_touch(core, task->txn);
-    if (core_task_message(task, &due)) hear(core, task, &answer);
+    if (!task->txn->parked && core_task_message(task, &due)) hear(core, task, &answer);
+    /* These two it has written itself, and beside them what it has seen. */
+    endpoint->introduced |= kind == VOW_REPLY_ANSWERED || kind == VOW_REPLY_UNKNOWN_BRANCH;
     if (kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
     if (kind == VOW_REPLY_NOT_A_BATCH) core_endpoint_refused_batch(endpoint);
   }

@@ -10,7 +10,11 @@
 #include "core_internal.h"
 
 #define TOO_MANY_BRANCHES "a transaction has at most %u branches (limits_branches)"
-#define TOO_MANY_WAITERS  "%u clients wait for this transaction, and no more may (limits_waiters)"
+#define QUARANTINE_DETAIL                                                                       \
+  "the log may have lost records: nothing is begun, aborted or presumed until an operator has " \
+  "run "                                                                                        \
+  "`vowctl reconcile`"
+#define TOO_MANY_WAITERS "%u clients wait for this transaction, and no more may (limits_waiters)"
 
 /* Answers at once with an error. */
 static enum vow_error refuse(struct vow_core *core, uint64_t token, enum vow_error error,
@@ -129,6 +133,10 @@ static enum vow_error check_begin(struct vow_core *core, const struct vow_event 
   if (!core->begun || (core->loading && event->u.begin.idempotency_key != NULL)) {
     return VOW_E_LOADING;
   }
+  if (core->quarantined) {
+    *detail = QUARANTINE_DETAIL;
+    return VOW_E_QUARANTINED;
+  }
   if (core->draining) {
     *detail = "it is being stopped and takes no new transactions; try again when it is back";
     return VOW_E_DRAINING;
@@ -218,6 +226,10 @@ static enum vow_error check_enlist(struct vow_core *core, const struct core_txn 
                                    const char **detail) {
   enum vow_txn_state state = vow_txn_shown_state(&txn->image);
 
+  if (txn->parked) {
+    *detail = QUARANTINE_DETAIL;
+    return VOW_E_QUARANTINED;
+  }
   if (state == VOW_TXN_ABORTING || state == VOW_TXN_ABORTED) {
     *detail = txn->image.reason;
     return VOW_E_ABORTED;
@@ -284,6 +296,10 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
   *error = VOW_OK;
   if (txn == NULL) {
     *error = core_refuse_unknown(core, event->token);
+    return NULL;
+  }
+  if (txn->parked) {
+    *error = refuse(core, event->token, VOW_E_QUARANTINED, QUARANTINE_DETAIL, NULL);
     return NULL;
   }
   if (txn->waiting >= core->config.waiters_max) {

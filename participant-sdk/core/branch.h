@@ -165,6 +165,7 @@ struct vow_paction {
       struct vow_precord record; /* its payload and reason stay until LOGGED or NOT_LOGGED */
       uint64_t position;         /* never 0 */
       bool forced; /* LOGGED or NOT_LOGGED must follow; else it may wait for company */
+      struct vow_log_position seen; /* of the coordinator's log; goes along if it is news */
     } log;
     struct {
       const char *coordinator;
@@ -178,7 +179,8 @@ struct vow_paction {
       enum vow_message_type type;
       enum vow_error error; /* VOW_OK: `reply` */
       struct vow_message_reply reply;
-      const char *detail; /* of an error; or NULL */
+      const char *detail;           /* of an error; or NULL */
+      struct vow_log_position seen; /* also beside an error */
     } reply;
   } u;
 };

@@ -136,13 +136,25 @@ static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) 
   action->u.purge.count = n;
 }
 
-/* Names the coordinator in the records of this step, and lets a purge ride along. */
-static void complete_records(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
+/* What was seen of the coordinator's log is kept with what is written anyway. Should that write
+ * fail, a later one brings more. */
+static void complete_record(struct vow_pcoordinator *coordinator, struct vow_paction *action) {
+  action->u.log.record.coordinator = coordinator->url;
+  if (vow_log_position_compare(coordinator->seen, coordinator->seen_logged) <= 0) return;
+  action->u.log.seen = coordinator->seen;
+  coordinator->seen_logged = coordinator->seen;
+}
+
+/* Names the coordinator in the records of this step and what was seen of it in the replies, and
+ * lets a purge ride along. NULL: it was never heard of. */
+static void complete(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
   bool forced = false;
+  if (!coordinator) return;
   for (uint32_t i = 0; i < core->step.count; i++) {
     struct vow_paction *action = &core->step.actions[i];
+    if (action->type == VOW_PACTION_REPLY) action->u.reply.seen = coordinator->seen;
     if (action->type != VOW_PACTION_LOG) continue;
-    action->u.log.record.coordinator = coordinator->url;
+    complete_record(coordinator, action);
     forced = forced || action->u.log.forced;
   }
   if (forced) purge(core, coordinator);
@@ -180,24 +192,26 @@ static enum vow_error limits(const struct vow_pcore *core, const struct vow_pcoo
 }
 
 static enum vow_error meet_coordinator(struct vow_pcore *core, const struct vow_message *message,
-                                       struct vow_pcoordinator **out, const char **detail) {
+                                       bool stale, struct vow_pcoordinator **out,
+                                       const char **detail) {
   if (!*out && core->coordinator_count >= core->config.coordinators_max) {
     *detail = "too many coordinators: name those that may coordinate (coordinator_allow)";
     return VOW_E_OVERLOADED;
   }
   if (!*out && vow_ptable_add_coordinator(core, message->coordinator, out)) return VOW_E_NO_MEMORY;
-  if (vow_id_compare((*out)->finished_below, message->finished_below) < 0) {
+  if (!stale && vow_id_compare((*out)->finished_below, message->finished_below) < 0) {
     (*out)->finished_below = message->finished_below;
   }
   return VOW_OK;
 }
 
 static struct vow_pbranch *take_in(struct vow_pcore *core, const struct vow_message *message,
-                                   struct vow_pcoordinator *coordinator, uint64_t token) {
+                                   bool stale, struct vow_pcoordinator *coordinator,
+                                   uint64_t token) {
   const char *detail = NULL;
   struct vow_pbranch *b = NULL;
   enum vow_error error = limits(core, coordinator, message->type, &detail);
-  if (!error) error = meet_coordinator(core, message, &coordinator, &detail);
+  if (!error) error = meet_coordinator(core, message, stale, &coordinator, &detail);
   if (!error) {
     struct vow_precord record = {.transaction = message->transaction,
                                  .branch = message->branch,
@@ -209,20 +223,40 @@ static struct vow_pbranch *take_in(struct vow_pcore *core, const struct vow_mess
   return b;
 }
 
-static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
+/* A later start of the coordinator is behind what an earlier one has told: its log has lost
+ * records. Within one start a lower position is only an older message. */
+static bool is_behind(const struct vow_pcoordinator *c, const struct vow_message *message) {
+  return message->log.incarnation > c->seen.incarnation && message->log.position < c->seen.position;
+}
+
+/* A log that lags behind what was seen of it says nothing about what is over: an older message, or
+ * a log that has lost records. The watermark of one that did not lag has been taken already. */
+static bool is_stale(const struct vow_pcoordinator *c, const struct vow_message *message) {
+  if (!c || message->log.incarnation == 0) return false;
+  return is_behind(c, message) || vow_log_position_compare(message->log, c->seen) < 0;
+}
+
+/* Before the first reply of this start the coordinator asks: it has to hear of what was seen first,
+ * and may not hear this reply. */
+static void see(struct vow_pcoordinator *c, const struct vow_message *message) {
+  if (!c || message->log_ask || is_stale(c, message)) return;
+  if (vow_log_position_compare(message->log, c->seen) > 0) c->seen = message->log;
+}
+
+static void take_message(struct vow_pcore *core, const struct vow_pevent *event,
+                         struct vow_pcoordinator *c, bool stale) {
   const struct vow_message *message = event->u.message.message;
   struct vow_pwaiter waiter = {
       .token = event->u.message.token, .type = message->type, .one_phase = message->one_phase};
-  struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, message->coordinator);
   struct vow_id below = message->finished_below;
-  if (c && vow_id_compare(c->finished_below, below) < 0) c->finished_below = below;
+  if (c && !stale && vow_id_compare(c->finished_below, below) < 0) c->finished_below = below;
   if (c) below = c->finished_below;
 
   struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
   if (!b) {
     bool over = vow_id_compare(message->transaction, below) < 0;
     if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return;
-    b = take_in(core, message, c, waiter.token);
+    b = take_in(core, message, stale, c, waiter.token);
     if (!b) return;
   }
   if (vow_pbranch_needs_live(b, waiter.type) && vow_ptable_make_live(b, NULL, 0)) {
@@ -234,9 +268,26 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
   /* A coordinator that came back under another address is asked there. */
   if (c) vow_ptable_adopt(b, c);
   vow_pbranch_message(b, &core->step, &waiter);
-  struct vow_pcoordinator *coordinator = b->coordinator;
   end(core, b, before);
-  complete_records(core, coordinator);
+}
+
+static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
+  const struct vow_message *message = event->u.message.message;
+  struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, message->coordinator);
+  bool stale = is_stale(c, message);
+  /* A commit is told only of a decision that is durable, so it holds whatever else was lost. */
+  if (stale && message->type != VOW_MESSAGE_COMMIT && is_behind(c, message)) {
+    reply_error(core, event->u.message.token, message->type, VOW_E_LOG_BEHIND,
+                "this participant has seen it further: nothing was done; see `vowctl status`");
+  } else {
+    see(c, message);
+    take_message(core, event, c, stale);
+  }
+  if (!c) {
+    c = vow_ptable_find_coordinator(core, message->coordinator);
+    see(c, message);
+  }
+  complete(core, c);
 }
 
 static void on_operate(struct vow_pcore *core, const struct vow_pevent *event) {
@@ -249,7 +300,7 @@ static void on_operate(struct vow_pcore *core, const struct vow_pevent *event) {
   begin(core, b);
   vow_pbranch_operate(b, &core->step, event->u.operate.token, event->u.operate.outcome);
   end(core, b, before);
-  complete_records(core, b->coordinator);
+  complete(core, b->coordinator);
 }
 
 /* ---- results ---- */
@@ -279,7 +330,7 @@ static enum vow_error on_result(struct vow_pcore *core, const struct vow_pevent 
   begin(core, b);
   enum vow_error error = apply(b, &core->step, event);
   end(core, b, before);
-  complete_records(core, coordinator);
+  complete(core, coordinator);
   return error;
 }
 
@@ -346,6 +397,14 @@ static enum vow_error on_load_coordinator(struct vow_pcore *core, const struct v
   return VOW_OK;
 }
 
+static enum vow_error on_load_seen(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pcoordinator *c = NULL;
+  enum vow_error error = load_coordinator(core, event->u.coordinator.url, &c);
+  if (error) return error;
+  c->seen = c->seen_logged = event->u.coordinator.seen;
+  return VOW_OK;
+}
+
 /* ---- the step ---- */
 
 static enum vow_error dispatch(struct vow_pcore *core, const struct vow_pevent *event) {
@@ -369,6 +428,8 @@ static enum vow_error dispatch(struct vow_pcore *core, const struct vow_pevent *
       return on_load(core, event->u.load);
     case VOW_PEVENT_LOAD_COORDINATOR:
       return on_load_coordinator(core, event);
+    case VOW_PEVENT_LOAD_SEEN:
+      return on_load_seen(core, event);
     default:
       return on_result(core, event);
   }
@@ -404,6 +465,31 @@ const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vo
 const struct vow_pbranch *vow_pcore_next_in_doubt(const struct vow_pcore *core,
                                                   const struct vow_pbranch *last) {
   return vow_ptable_next(core, last, vow_pbranch_in_doubt);
+}
+
+static bool any(const struct vow_pbranch *b) {
+  (void)b;
+  return true;
+}
+
+const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
+                                         const struct vow_pbranch *last) {
+  return vow_ptable_next(core, last, any);
+}
+
+struct vow_log_position vow_pcore_seen(const struct vow_pcore *core, const char *coordinator) {
+  const struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, coordinator);
+  return c ? c->seen : (struct vow_log_position){0};
+}
+
+bool vow_pcore_coordinator_at(const struct vow_pcore *core, uint32_t index, const char **url,
+                              struct vow_log_position *seen) {
+  const struct vow_pcoordinator *c = core->coordinators;
+  while (c && index-- > 0) c = c->next;
+  if (!c) return false;
+  *url = c->url;
+  *seen = c->seen;
+  return true;
 }
 
 struct vow_id vow_pcore_finished_below(const struct vow_pcore *core, const char *coordinator) {

@@ -12,7 +12,8 @@
  *   - every MESSAGE and OPERATE is answered by one REPLY with its token, now or later;
  *   - a PURGE belongs to the database transaction of the LOG before it: a tombstone must not vanish
  *     without the watermark that stands in for it. It may be lost with that transaction;
- *   - at a start: LOAD for each record and LOAD_COORDINATOR for each watermark, before all else;
+ *   - at a start: LOAD for each record, LOAD_COORDINATOR for each watermark and LOAD_SEEN for each
+ *     position of a coordinator's log, before all else;
  *   - TICK comes no later than vow_pcore_next_deadline() asks.
  *
  * Threads: none; one owner. Memory: bounded by vow_pconfig. When memory is out a MESSAGE is
@@ -42,7 +43,8 @@ enum vow_pevent_type {
   VOW_PEVENT_TICK,
   VOW_PEVENT_OPERATE,
   VOW_PEVENT_LOAD,
-  VOW_PEVENT_LOAD_COORDINATOR
+  VOW_PEVENT_LOAD_COORDINATOR,
+  VOW_PEVENT_LOAD_SEEN
 };
 
 struct vow_pevent {
@@ -79,7 +81,8 @@ struct vow_pevent {
     struct {
       const char *url;
       struct vow_id finished_below;
-    } coordinator; /* ASK_FAILED, LOAD_COORDINATOR */
+      struct vow_log_position seen;
+    } coordinator; /* ASK_FAILED, LOAD_COORDINATOR (finished_below), LOAD_SEEN (seen) */
   } u;
 };
 
@@ -107,8 +110,16 @@ const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vo
 /* Iterates over the branches in doubt; NULL begins, and ends. The order means nothing. */
 const struct vow_pbranch *vow_pcore_next_in_doubt(const struct vow_pcore *core,
                                                   const struct vow_pbranch *last);
+/* The same over all branches. */
+const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
+                                         const struct vow_pbranch *last);
 /* All zero for a coordinator that was never heard of. */
 struct vow_id vow_pcore_finished_below(const struct vow_pcore *core, const char *coordinator);
+/* The highest position of its log that it has told, and not only asked about. */
+struct vow_log_position vow_pcore_seen(const struct vow_pcore *core, const char *coordinator);
+/* The coordinators heard of, for who wants all of that: false when index is past the last. */
+bool vow_pcore_coordinator_at(const struct vow_pcore *core, uint32_t index, const char **url,
+                              struct vow_log_position *seen);
 const char *vow_pbranch_coordinator(const struct vow_pbranch *branch);
 
 struct vow_pcounts {

@@ -14,7 +14,9 @@ enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
 struct vow_pcoordinator {
   char *url; /* owned */
   struct vow_id finished_below;
-  uint64_t quiet_until_ms; /* it did not answer: no question before this */
+  struct vow_log_position seen;        /* the highest it has told of its log */
+  struct vow_log_position seen_logged; /* of it, what went to our own log */
+  uint64_t quiet_until_ms;             /* it did not answer: no question before this */
   uint32_t retry_ms;
   struct vow_pheap tombstones;
   uint32_t branch_count; /* that name it */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "known.h"
 #include "media.h"
 #include "participant_internal.h"
 #include "url.h"
@@ -31,22 +32,29 @@ static void respond(const struct vow_participant *p, int status, const char *typ
   vow_buf_fini(buf);
 }
 
-void vow_dispatch_problem(const struct vow_participant *p, enum vow_error error, const char *detail,
-                          struct vow_http_response *response) {
+static void respond_problem(const struct vow_participant *p, enum vow_error error,
+                            const char *detail, struct vow_log_position seen,
+                            struct vow_http_response *response) {
   struct vow_buf buf;
   struct vow_jsonw w;
   int status = vow_error_http_status(error);
   vow_buf_init(&buf, ANSWER_BYTES_MAX);
   vow_jsonw_init(&w, &buf);
   vow_problem_begin(&w, error, detail && *detail ? detail : NULL);
+  vow_log_position_write(&w, "seen", seen, false);
   vow_jsonw_end(&w);
   respond(p, status, problem_type, &buf, response);
   if (status == 503) response->retry_after_s = RETRY_AFTER_S;
 }
 
+void vow_dispatch_problem(const struct vow_participant *p, enum vow_error error, const char *detail,
+                          struct vow_http_response *response) {
+  respond_problem(p, error, detail, (struct vow_log_position){0}, response);
+}
+
 /* ---- routes ---- */
 
-enum route_kind { ROUTE_MESSAGE, ROUTE_BATCH, ROUTE_IN_DOUBT };
+enum route_kind { ROUTE_MESSAGE, ROUTE_BATCH, ROUTE_IN_DOUBT, ROUTE_KNOWN };
 
 struct route {
   const char *path;
@@ -62,6 +70,7 @@ static const struct route routes[] = {
     {"/forget", "POST", ROUTE_MESSAGE, VOW_MESSAGE_FORGET},
     {VOW_BATCH_PATH, "POST", ROUTE_BATCH, 0},
     {"/in-doubt", "GET", ROUTE_IN_DOUBT, 0},
+    {VOW_KNOWN_PATH, "POST", ROUTE_KNOWN, 0},
 };
 
 static const struct route *find_route(const struct vow_participant *p, const char *path) {
@@ -72,54 +81,31 @@ static const struct route *find_route(const struct vow_participant *p, const cha
   return NULL;
 }
 
-/* ---- what is in doubt ---- */
-
-static int compare_keys(const void *a_, const void *b_) {
-  const struct vow_precord_key *a = a_, *b = b_;
-  int order = vow_id_compare(a->transaction, b->transaction);
-  return order ? order : (a->branch > b->branch) - (a->branch < b->branch);
-}
-
-/* The branches in doubt, in order; NULL: no memory. */
-static struct vow_precord_key *copy_in_doubt(struct vow_participant *p, size_t *count) {
-  struct vow_pcounts counts;
-  size_t n = 0;
-  pthread_mutex_lock(&p->lock);
-  vow_pcore_counts(p->core, &counts);
-  struct vow_precord_key *keys = calloc(counts.in_doubt + 1, sizeof *keys);
-  const struct vow_pbranch *b = keys ? vow_pcore_next_in_doubt(p->core, NULL) : NULL;
-  for (; b && n < counts.in_doubt; b = vow_pcore_next_in_doubt(p->core, b)) {
-    keys[n++] = (struct vow_precord_key){b->transaction, b->number};
-  }
-  pthread_mutex_unlock(&p->lock);
-  if (keys) qsort(keys, n, sizeof *keys, compare_keys);
-  *count = n;
-  return keys;
-}
+/* ---- what is on disk ---- */
 
 static void answer_in_doubt(struct vow_participant *p, struct vow_http_response *response) {
   struct vow_buf buf;
-  struct vow_jsonw w;
-  size_t count = 0;
-  struct vow_precord_key *keys = copy_in_doubt(p, &count);
-  if (!keys) {
-    vow_dispatch_problem(p, VOW_E_NO_MEMORY, NULL, response);
-    return;
-  }
   vow_buf_init(&buf, IN_DOUBT_BYTES_MAX);
-  vow_jsonw_init(&w, &buf);
-  vow_jsonw_object(&w, NULL);
-  vow_jsonw_array(&w, "branches");
-  for (size_t i = 0; i < count; i++) {
-    vow_jsonw_object(&w, NULL);
-    vow_jsonw_id(&w, "transaction", keys[i].transaction);
-    vow_jsonw_uint(&w, "branch", keys[i].branch);
-    vow_jsonw_end(&w);
+  if (vow_known_in_doubt(p, &buf) == VOW_OK) {
+    respond(p, 200, json_type, &buf, response);
+  } else {
+    vow_dispatch_problem(p, VOW_E_NO_MEMORY, NULL, response);
   }
-  vow_jsonw_end(&w);
-  vow_jsonw_end(&w);
-  free(keys);
-  respond(p, 200, json_type, &buf, response);
+}
+
+static void answer_known(struct vow_participant *p, const struct vow_http_request *request,
+                         struct vow_http_response *response) {
+  char why[VOW_JSON_WHY_BYTES];
+  struct vow_buf buf;
+  vow_buf_init(&buf, IN_DOUBT_BYTES_MAX);
+  enum vow_error error =
+      vow_known_answer(p, request->body ? request->body : "", request->body_bytes, &buf, why);
+  if (error == VOW_OK) {
+    respond(p, 200, json_type, &buf, response);
+  } else {
+    vow_buf_fini(&buf);
+    vow_dispatch_problem(p, error, why, response);
+  }
 }
 
 /* ---- messages ---- */
@@ -207,9 +193,14 @@ static void read_batch(struct vow_participant *p, struct vow_json *document,
                        const struct vow_json_node *array, struct vow_message *messages,
                        struct vow_exchange *exchanges, uint32_t count) {
   struct reading reading = {.p = p};
+  struct vow_message common = {.type = 0};
+  char why[VOW_JSON_WHY_BYTES] = "";
+  enum vow_error unreadable = vow_batch_log_read(document, &common.log, &common.log_ask, why);
   for (uint32_t i = 0; i < count; i++) {
-    char why[VOW_JSON_WHY_BYTES] = "";
-    enum vow_error error = vow_batch_message_read(document, array, i, &messages[i], why);
+    enum vow_error error = unreadable;
+    if (!error) error = vow_batch_message_read(document, array, i, &messages[i], why);
+    messages[i].log = common.log;
+    messages[i].log_ask = common.log_ask;
     if (!error) error = check_coordinator(&reading, &messages[i], why);
     if (!error && messages[i].payload_bytes > p->options.body_bytes_max) {
       error = VOW_E_BODY_TOO_LARGE;
@@ -253,7 +244,7 @@ static enum vow_error check(const struct vow_participant *p, const struct route 
   why[0] = '\0';
   if (!route) {
     (void)snprintf(why, why_bytes,
-                   "a participant has /prepare, /commit, /abort, /forget, /in-doubt%s",
+                   "a participant has /prepare, /commit, /abort, /forget, /in-doubt, /known%s",
                    p->options.batch_max > 1 ? " and /batch" : "");
     return VOW_E_ROUTE_NOT_FOUND;
   }
@@ -281,6 +272,10 @@ bool vow_dispatch_start(struct vow_participant *p, const struct vow_http_request
     answer_in_doubt(p, response);
     return true;
   }
+  if (!error && route->kind == ROUTE_KNOWN) {
+    answer_known(p, request, response);
+    return true;
+  }
   if (!error) {
     error = route->kind == ROUTE_BATCH ? take_batch(p, request, dispatch, why)
                                        : take_message(p, route->type, request, dispatch, why);
@@ -301,20 +296,23 @@ static const char *detail_of(const struct vow_exchange *exchange,
 
 static void finish_batch(const struct vow_participant *p, const struct vow_dispatch *dispatch,
                          struct vow_http_response *response) {
+  struct vow_log_position seen = {0};
   struct vow_buf buf;
   struct vow_jsonw w;
   vow_buf_init(&buf, dispatch->count * ANSWER_BYTES_MAX);
   vow_batch_replies_begin(&w, &buf);
   for (uint32_t i = 0; i < dispatch->count; i++) {
     char detail[VOW_DETAIL_BYTES + 32];
-    const struct vow_exchange *exchange = &dispatch->exchanges[i];
+    struct vow_exchange *exchange = &dispatch->exchanges[i];
+    if (vow_log_position_compare(exchange->reply.seen, seen) > 0) seen = exchange->reply.seen;
+    exchange->reply.seen = (struct vow_log_position){0}; /* it stands once */
     if (exchange->error) {
       vow_batch_problem_write(&w, exchange->error, detail_of(exchange, detail));
     } else {
       vow_batch_reply_write(&w, exchange->type, &exchange->reply);
     }
   }
-  vow_batch_end(&w);
+  vow_batch_end_seen(&w, seen);
   respond(p, 200, json_type, &buf, response);
 }
 
@@ -328,7 +326,8 @@ void vow_dispatch_finish(const struct vow_participant *p, const struct vow_dispa
     return;
   }
   if (exchange->error) {
-    vow_dispatch_problem(p, exchange->error, detail_of(exchange, detail), response);
+    respond_problem(p, exchange->error, detail_of(exchange, detail), exchange->reply.seen,
+                    response);
     return;
   }
   vow_buf_init(&buf, ANSWER_BYTES_MAX);

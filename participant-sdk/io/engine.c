@@ -172,6 +172,7 @@ static void do_log(struct step *step, const struct vow_paction *action) {
   job->record = action->u.log.record;
   job->position = action->u.log.position;
   job->forced = action->u.log.forced;
+  job->seen = action->u.log.seen;
   step->last_record = job;
 }
 
@@ -193,6 +194,7 @@ static void do_reply(struct step *step, const struct vow_paction *action) {
   if (p->deaf) return;
   struct vow_exchange *exchange = (struct vow_exchange *)(uintptr_t)action->u.reply.token;
   exchange->reply = action->u.reply.reply;
+  exchange->reply.seen = action->u.reply.seen;
   enum vow_error error = action->u.reply.error;
   settle(step, exchange, error, error ? action->u.reply.detail : exchange->reply.reason);
   exchange->reply.reason = !error && exchange->text[0] ? exchange->text : NULL;
@@ -338,6 +340,13 @@ uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questio
   return count;
 }
 
+struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *coordinator) {
+  pthread_mutex_lock(&p->lock);
+  struct vow_log_position seen = vow_pcore_seen(p->core, coordinator);
+  pthread_mutex_unlock(&p->lock);
+  return seen;
+}
+
 void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
                          enum vow_inquiry_answer answer) {
   struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
@@ -467,6 +476,13 @@ static enum vow_error on_load_coordinator(void *context, const char *url,
   return load(context, &event);
 }
 
+static enum vow_error on_load_seen(void *context, const char *url, struct vow_log_position seen) {
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD_SEEN};
+  event.u.coordinator.url = url;
+  event.u.coordinator.seen = seen;
+  return load(context, &event);
+}
+
 static enum vow_error on_load_record(void *context, const struct vow_precord *record) {
   if (VOW_FAILPOINT_FAILS("recover.row")) return VOW_E_LOG_IO;
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD};
@@ -475,6 +491,8 @@ static enum vow_error on_load_record(void *context, const struct vow_precord *re
 }
 
 void vow_engine_load_hooks(struct vow_participant *p, struct vow_log_loader *loader) {
-  *loader = (struct vow_log_loader){
-      .context = p, .coordinator = on_load_coordinator, .record = on_load_record};
+  *loader = (struct vow_log_loader){.context = p,
+                                    .coordinator = on_load_coordinator,
+                                    .seen = on_load_seen,
+                                    .record = on_load_record};
 }

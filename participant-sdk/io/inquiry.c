@@ -48,7 +48,8 @@ static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator,
   struct vow_http_answer answer;
   struct vow_buf body;
   vow_buf_init(&body, ANSWER_BYTES_MAX);
-  vow_inquiry_request_encode(inquiry->ids, id_count, &body);
+  vow_inquiry_request_encode(inquiry->ids, id_count, vow_engine_seen(inquiry->p, coordinator),
+                             &body);
   strcpy(stpcpy(url, coordinator), "/v1/outcomes");
   struct vow_http_call request = {.method = "POST",
                                   .url = url,

@@ -265,6 +265,30 @@ static void refuse_all(struct batch *batch, int code) {
   }
 }
 
+/* What the jobs bring of their coordinators' logs: the newest of each, so once a transaction where
+ * there is one coordinator. It may be missing; but what SQLite says of it counts. */
+static bool write_seen(struct batch *batch) {
+  struct vow_log *log = batch->log;
+  for (struct vow_log_job *job = batch->jobs, *next; job; job = next) {
+    next = job->next;
+    while (next && (!next->seen.incarnation || !next->written)) next = next->next;
+    if (!job->seen.incarnation || !job->written) continue;
+    if (next && next->record.coordinator == job->record.coordinator) continue;
+    int code = vow_log_put_seen(log, job->record.coordinator, job->seen);
+    if (!code) continue;
+    note(batch, code);
+    if (!is_passing(code)) break_log(batch, code);
+    return !sqlite3_get_autocommit(log->db);
+  }
+  return true;
+}
+
+/* The transaction is gone, or has to go: none of the jobs that were tried is done. */
+static void give_up(struct batch *batch) {
+  undo_all(batch, SQLITE_FULL);
+  if (!sqlite3_get_autocommit(batch->log->db)) (void)vow_log_run(batch->log, VOW_LOG_ROLLBACK);
+}
+
 /* Returns the jobs that were not reached because the transaction was lost underway. */
 static struct vow_log_job *run_batch(struct batch *batch) {
   struct vow_log *log = batch->log;
@@ -280,13 +304,18 @@ static struct vow_log_job *run_batch(struct batch *batch) {
     if (!standing) {
       struct vow_log_job *left = job->next;
       job->next = NULL;
-      undo_all(batch, SQLITE_FULL);
-      if (!sqlite3_get_autocommit(log->db)) (void)vow_log_run(log, VOW_LOG_ROLLBACK);
+      give_up(batch);
       return left;
     }
     written += job->written;
   }
-  commit(batch, written);
+  bool standing = write_seen(batch);
+  if (log->broken) return NULL;
+  if (standing) {
+    commit(batch, written);
+  } else {
+    give_up(batch);
+  }
   return NULL;
 }
 

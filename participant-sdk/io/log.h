@@ -41,6 +41,7 @@ struct vow_log_job {
   const struct vow_pbranch *branch; /* of CALL */
   struct vow_precord record;        /* of RECORD; what it points to stays until it is reported */
   uint64_t position;
+  struct vow_log_position seen; /* of RECORD: of its coordinator's log, kept along; or nothing */
   bool forced; /* sync now, and report; else it goes with the next that is forced, or within a
                   second */
   /* Of RECORD: a purge in the same transaction. */
@@ -69,6 +70,8 @@ struct vow_log_loader {
   void *context;
   enum vow_error (*coordinator)(void *context, const char *url, struct vow_id finished_below);
   enum vow_error (*record)(void *context, const struct vow_precord *record);
+  /* Between the two; NULL: not wanted. */
+  enum vow_error (*seen)(void *context, const char *url, struct vow_log_position seen);
 };
 
 /* Opens, verifies and reads the log; `resource` or `path`, the other is NULL. Jobs are taken from

@@ -25,6 +25,7 @@ enum vow_log_statement {
   VOW_LOG_PUT,
   VOW_LOG_ERASE,
   VOW_LOG_PUT_COORDINATOR,
+  VOW_LOG_PUT_SEEN,
   VOW_LOG_STATEMENTS
 };
 
@@ -68,6 +69,7 @@ int vow_log_run(struct vow_log *log, enum vow_log_statement statement);
 /* Write within the open transaction; a SQLite result code. */
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);
+int vow_log_put_seen(struct vow_log *log, const char *coordinator, struct vow_log_position seen);
 /* Reads every row, checks it, and hands it to the loader. */
 enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;

@@ -187,7 +187,10 @@ static enum vow_error make_tables(const struct opening *o) {
       return explain(o, VOW_E_LOG_VERSION,
                      "written by a newer libvow; use that version, nothing was changed");
     }
-    if (strtol(version, NULL, 10) == LOG_VERSION) return VOW_OK;
+    /* An older file lacks a table, which an older libvow does not miss. */
+    error = ask(o, "SELECT count(*) FROM sqlite_schema WHERE name = 'vow_seen'", have, sizeof have);
+    if (error) return error;
+    if (strtol(version, NULL, 10) == LOG_VERSION && strcmp(have, "0") != 0) return VOW_OK;
   }
   error = execute(o, "BEGIN IMMEDIATE");
   if (!error) error = execute(o, vow_log_schema);
@@ -233,7 +236,8 @@ static enum vow_error verify(const struct opening *o) {
   const char *const own[] = {"PRAGMA quick_check(1)", NULL};
   /* The application's own tables are its own business, and may be large. */
   const char *const shared[] = {"PRAGMA quick_check(vow_meta)", "PRAGMA quick_check(vow_branch)",
-                                "PRAGMA quick_check(vow_coordinator)", NULL};
+                                "PRAGMA quick_check(vow_coordinator)",
+                                "PRAGMA quick_check(vow_seen)", NULL};
   for (const char *const *check = o->log->resource ? shared : own; *check; check++) {
     char result[160];
     enum vow_error error = ask(o, *check, result, sizeof result);

@@ -18,6 +18,8 @@ const char vow_log_schema[] =
     " reason TEXT, checksum INTEGER NOT NULL, PRIMARY KEY(transaction_id, branch)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS vow_coordinator(url TEXT PRIMARY KEY, finished_below BLOB NOT NULL,"
     " checksum INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS vow_seen(url TEXT PRIMARY KEY, incarnation INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;"
     "INSERT OR IGNORE INTO vow_meta VALUES('participant_log_version', '1');";
 
 /* ---- checksums ---- */
@@ -52,6 +54,15 @@ static int64_t coordinator_checksum(const char *url, struct vow_id finished_belo
   return (int64_t)XXH3_64bits_digest(&state);
 }
 
+static int64_t seen_checksum(const char *url, struct vow_log_position seen) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  uint64_t numbers[2] = {seen.incarnation, seen.position};
+  add_text(&state, url);
+  add_bytes(&state, numbers, sizeof numbers);
+  return (int64_t)XXH3_64bits_digest(&state);
+}
+
 /* ---- writing ---- */
 
 enum vow_error vow_log_prepare_statements(struct vow_log *log) {
@@ -68,6 +79,7 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
       [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?",
       [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
+      [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
   };
   int code = SQLITE_OK;
   for (int i = 0; !code && i < VOW_LOG_STATEMENTS; i++) {
@@ -134,6 +146,15 @@ int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {
   return code ? code : run(put);
 }
 
+int vow_log_put_seen(struct vow_log *log, const char *coordinator, struct vow_log_position seen) {
+  sqlite3_stmt *put = log->statements[VOW_LOG_PUT_SEEN];
+  int code = sqlite3_bind_text(put, 1, coordinator, -1, SQLITE_STATIC);
+  if (!code) code = sqlite3_bind_int64(put, 2, (sqlite3_int64)seen.incarnation);
+  if (!code) code = sqlite3_bind_int64(put, 3, (sqlite3_int64)seen.position);
+  if (!code) code = sqlite3_bind_int64(put, 4, seen_checksum(coordinator, seen));
+  return code ? code : vow_log_run(log, VOW_LOG_PUT_SEEN);
+}
+
 /* ---- reading ---- */
 
 static bool column_id(sqlite3_stmt *row, int column, struct vow_id *out) {
@@ -194,6 +215,19 @@ static enum vow_error on_coordinator(sqlite3_stmt *row, const struct vow_log_loa
   return VOW_E_LOG_CORRUPT;
 }
 
+static enum vow_error on_seen(sqlite3_stmt *row, const struct vow_log_loader *loader, char *why,
+                              size_t why_bytes) {
+  const char *url = column_text(row, 0);
+  struct vow_log_position seen = {.incarnation = (uint64_t)sqlite3_column_int64(row, 1),
+                                  .position = (uint64_t)sqlite3_column_int64(row, 2)};
+  if (url && sqlite3_column_int64(row, 3) == seen_checksum(url, seen)) {
+    return loader->seen ? loader->seen(loader->context, url, seen) : VOW_OK;
+  }
+  (void)snprintf(why, why_bytes,
+                 "a coordinator's position is damaged (checksum); restore the file");
+  return VOW_E_LOG_CORRUPT;
+}
+
 static enum vow_error read_table(struct vow_log *log, const char *sql,
                                  enum vow_error (*on_row)(sqlite3_stmt *,
                                                           const struct vow_log_loader *, char *,
@@ -220,6 +254,9 @@ enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *lo
                             size_t why_bytes) {
   enum vow_error error =
       read_table(log, "SELECT * FROM vow_coordinator", on_coordinator, loader, why, why_bytes);
+  if (!error) {
+    error = read_table(log, "SELECT * FROM vow_seen", on_seen, loader, why, why_bytes);
+  }
   if (error) return error;
   return read_table(log, "SELECT * FROM vow_branch", on_branch, loader, why, why_bytes);
 }

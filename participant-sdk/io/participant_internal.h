@@ -98,6 +98,8 @@ void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key 
 /* One TICK, if one is due. What is to be asked is copied to `questions`, which has room for
  * VOW_PCORE_TICK_MAX. Returns their number. */
 uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions);
+/* What was seen of this coordinator's log. */
+struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *coordinator);
 void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
                          enum vow_inquiry_answer answer);
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator);
@@ -116,6 +118,13 @@ void vow_dispatch_finish(const struct vow_participant *p, const struct vow_dispa
 void vow_dispatch_fini(struct vow_dispatch *dispatch); /* not before `done` was called */
 void vow_dispatch_problem(const struct vow_participant *p, enum vow_error error, const char *detail,
                           struct vow_http_response *response);
+
+/* ---- known.c ---- */
+
+/* The answers to GET /in-doubt and POST /known. */
+enum vow_error vow_known_in_doubt(struct vow_participant *p, struct vow_buf *out) VOW_MUST_CHECK;
+enum vow_error vow_known_answer(struct vow_participant *p, const char *text, size_t bytes,
+                                struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* ---- inquiry.c ---- */
 

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -52,6 +53,8 @@ RUN_MESSAGE(forget, VOW_MESSAGE_FORGET)
 /* All messages of a batch, which are read one by one. */
 static enum vow_error run_batch(const char *text, size_t bytes, struct vow_buf *again, char *why) {
   static struct vow_message messages[VOW_BATCH_MESSAGES_MAX];
+  struct vow_log_position log = {0};
+  bool ask = false;
   const struct vow_json_node *array = NULL;
   struct vow_json *document = NULL;
   struct vow_jsonw w;
@@ -60,13 +63,14 @@ static enum vow_error run_batch(const char *text, size_t bytes, struct vow_buf *
   if (error != VOW_OK) return error;
   size_t count = vow_json_array_length(array);
   vow_batch_begin(&w, again);
+  error = vow_batch_log_read(document, &log, &ask, why);
   for (size_t i = 0; i < count && error == VOW_OK; i++) {
     error = vow_batch_message_read(document, array, i, &messages[i], why);
   }
   for (size_t i = 0; i < count && error == VOW_OK; i++) {
     vow_batch_message_write(&w, &messages[i], NULL);
   }
-  if (error == VOW_OK) vow_batch_end(&w);
+  if (error == VOW_OK) vow_batch_end_log(&w, log, ask);
   vow_json_free(document);
   return error;
 }
@@ -90,6 +94,7 @@ static enum vow_error run_batch_reply(const char *text, size_t bytes, struct vow
                                       char *why) {
   const struct vow_json_node *array = NULL;
   struct vow_json *document = NULL;
+  struct vow_log_position seen = {0};
   struct vow_jsonw w;
   size_t count = count_replies(text, bytes);
 
@@ -105,7 +110,8 @@ static enum vow_error run_batch_reply(const char *text, size_t bytes, struct vow
       vow_batch_problem_write(&w, reply.problem, reply.detail);
     }
   }
-  if (error == VOW_OK) vow_batch_end(&w);
+  if (error == VOW_OK) error = vow_batch_seen_read(document, &seen, why);
+  if (error == VOW_OK) vow_batch_end_seen(&w, seen);
   vow_json_free(document);
   return error;
 }
@@ -113,11 +119,58 @@ static enum vow_error run_batch_reply(const char *text, size_t bytes, struct vow
 static enum vow_error run_inquiry(const char *text, size_t bytes, struct vow_buf *again,
                                   char *why) {
   struct vow_id ids[IDS_MAX];
+  struct vow_log_position seen = {0};
   size_t count = 0;
 
-  enum vow_error error = vow_inquiry_request_decode(text, bytes, ids, IDS_MAX, &count, why);
-  if (error == VOW_OK) vow_inquiry_request_encode(ids, count, again);
+  enum vow_error error = vow_inquiry_request_decode(text, bytes, ids, IDS_MAX, &count, &seen, why);
+  if (error == VOW_OK) vow_inquiry_request_encode(ids, count, seen, again);
   return error;
+}
+
+static enum vow_error run_known(const char *text, size_t bytes, struct vow_buf *again, char *why) {
+  static struct vow_id ids[VOW_KNOWN_IDS_MAX];
+  struct vow_known_request request = {.ids = ids};
+  struct vow_json *document = NULL;
+
+  enum vow_error error = vow_known_request_decode(text, bytes, &request, &document, why);
+  if (error != VOW_OK) return error;
+  vow_known_request_encode(&request, again);
+  vow_json_free(document);
+  return VOW_OK;
+}
+
+static enum vow_error run_known_reply(const char *text, size_t bytes, struct vow_buf *again,
+                                      char *why) {
+  struct vow_known_reply reply;
+
+  enum vow_error error = vow_known_reply_decode(text, bytes, &reply, why);
+  if (error != VOW_OK) return error;
+  vow_known_reply_encode(&reply, again);
+  free(reply.branches);
+  return VOW_OK;
+}
+
+/* There is no encoder of libvow's for it that stands alone; what was read is written as known. */
+static enum vow_error run_in_doubt(const char *text, size_t bytes, struct vow_buf *again,
+                                   char *why) {
+  struct vow_known_reply reply;
+  struct vow_jsonw w;
+
+  enum vow_error error = vow_in_doubt_decode(text, bytes, "http://c:7800", &reply, why);
+  if (error != VOW_OK) return error;
+  vow_jsonw_init(&w, again);
+  vow_jsonw_object(&w, NULL);
+  vow_jsonw_array(&w, "branches");
+  for (size_t i = 0; i < reply.count; i++) {
+    vow_jsonw_object(&w, NULL);
+    vow_jsonw_id(&w, "transaction", reply.branches[i].transaction);
+    vow_jsonw_uint(&w, "branch", reply.branches[i].branch);
+    vow_jsonw_end(&w);
+  }
+  vow_jsonw_end(&w);
+  vow_jsonw_end(&w);
+  free(reply.branches);
+  return VOW_OK;
 }
 
 static enum vow_error run_inquiry_reply(const char *text, size_t bytes, struct vow_buf *again,
@@ -175,4 +228,7 @@ const struct codec_kind codec_kinds[CODEC_KIND_COUNT] = {
     {"inquiry-reply", run_inquiry_reply, true},
     {"outcome", run_outcome, true},
     {"problem", run_problem, true},
+    {"known", run_known, false},
+    {"known-reply", run_known_reply, true},
+    {"in-doubt", run_in_doubt, true},
 };

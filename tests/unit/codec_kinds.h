@@ -6,6 +6,7 @@
 #define VOW_TEST_CODEC_KINDS_H
 
 #include "batch.h"
+#include "known.h"
 
 struct codec_kind {
   const char *name;
@@ -14,7 +15,7 @@ struct codec_kind {
   bool is_answer; /* refused as PROTOCOL */
 };
 
-#define CODEC_KIND_COUNT 14
+#define CODEC_KIND_COUNT 17
 extern const struct codec_kind codec_kinds[CODEC_KIND_COUNT];
 
 #endif

@@ -274,11 +274,11 @@ static void without_an_offer_there_is_no_such_route(void **state) {
   f->options.batch_max = 0;
   fixture_open(f);
   expect_part(send_raw(f, "POST", "/batch", JSON, "{\"messages\":[{}]}"), 404,
-              "a participant has /prepare, /commit, /abort, /forget, /in-doubt\"");
+              "a participant has /prepare, /commit, /abort, /forget, /in-doubt, /known\"");
   fixture_close(f);
   f->options.batch_max = 2;
   fixture_open(f);
-  expect_part(send_raw(f, "POST", "/nowhere", JSON, "{}"), 404, "/in-doubt and /batch");
+  expect_part(send_raw(f, "POST", "/nowhere", JSON, "{}"), 404, "/known and /batch");
 }
 
 static void an_offer_of_one_or_too_many_is_a_mistake(void **state) {

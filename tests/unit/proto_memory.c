@@ -123,9 +123,10 @@ static bool decode_inquiry(void) {
   static const char text[] = "{\"transactions\":[\"01935e2a-7c3b-7000-8a51-3f1f6c0d9b11\"]}";
   struct vow_id ids[4];
   char why[VOW_JSON_WHY_BYTES];
+  struct vow_log_position seen = {0};
   size_t count = 99;
 
-  enum vow_error error = vow_inquiry_request_decode(text, strlen(text), ids, 4, &count, why);
+  enum vow_error error = vow_inquiry_request_decode(text, strlen(text), ids, 4, &count, &seen, why);
   if (error != VOW_OK) {
     assert_int_equal(error, VOW_E_NO_MEMORY);
     assert_int_equal(count, 99);

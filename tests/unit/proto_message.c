@@ -172,7 +172,7 @@ static void assert_message_refused(enum vow_message_type type, const char *text,
 
 /* A commit must not fail because the coordinator is newer. */
 static void newer_messages_are_taken(void **state) {
-  static const char text[] = HEAD ",\"log\":{\"incarnation\":3}}";
+  static const char text[] = HEAD ",\"newer\":{\"incarnation\":3}}";
   struct vow_json *document = NULL;
   struct vow_message m;
   char why[VOW_JSON_WHY_BYTES];
@@ -181,6 +181,47 @@ static void newer_messages_are_taken(void **state) {
   assert_int_equal(vow_message_decode(VOW_MESSAGE_COMMIT, text, strlen(text), &m, &document, why),
                    VOW_OK);
   vow_json_free(document);
+}
+
+/* How far the log has come is written and read back, in messages, answers and inquiries; who does
+ * not say leaves it alone; half of it is refused, with its place. */
+static void positions_round_trip(void **state) {
+  struct vow_message back, message = a_message(VOW_MESSAGE_COMMIT);
+  struct vow_message_reply reply = {.outcome = VOW_OUTCOME_COMMITTED, .seen = {7, 5}};
+  struct vow_log_position seen = {0};
+  struct vow_id ids[2] = {message.transaction};
+  struct vow_json *document = NULL;
+  struct vow_buf out;
+  char why[VOW_JSON_WHY_BYTES] = "";
+  size_t count = 0;
+
+  (void)state;
+  message.log = (struct vow_log_position){7, 9};
+  message.log_ask = true;
+  assert_encodes(&message, HEAD ",\"log\":{\"incarnation\":7,\"position\":9,\"ask\":true}}");
+  vow_buf_init(&out, 1 << 16);
+  vow_message_encode(&message, &out);
+  assert_int_equal(
+      vow_message_decode(VOW_MESSAGE_COMMIT, out.data, out.bytes, &back, &document, why), VOW_OK);
+  assert_int_equal(vow_log_position_compare(back.log, message.log), 0);
+  assert_true(back.log_ask);
+  vow_json_free(document);
+  vow_buf_reset(&out);
+  vow_message_reply_encode(VOW_MESSAGE_FORGET, &reply, &out);
+  assert_string_equal(vow_buf_text(&out), "{\"seen\":{\"incarnation\":7,\"position\":5}}");
+  assert_int_equal(vow_log_position_of_answer(out.data, out.bytes).position, 5);
+  assert_int_equal(vow_log_position_of_answer("{\"seen\":7}", 10).incarnation, 0);
+  assert_int_equal(vow_log_position_of_answer("<html>", 6).incarnation, 0);
+  vow_buf_reset(&out);
+  vow_inquiry_request_encode(ids, 1, reply.seen, &out);
+  assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, ids, 2, &count, &seen, why),
+                   VOW_OK);
+  assert_int_equal(vow_log_position_compare(seen, reply.seen), 0);
+  vow_buf_fini(&out);
+  assert_message_refused(VOW_MESSAGE_COMMIT, HEAD ",\"log\":{\"incarnation\":7}}",
+                         "log.position is missing");
+  assert_message_refused(VOW_MESSAGE_COMMIT, HEAD ",\"log\":[]}",
+                         "log must be an object, not an array");
 }
 
 /* A message that is refused says where, and leaves the outputs alone. */
@@ -283,6 +324,7 @@ static void wrong_replies_say_where(void **state) {
 /* A thousand ids fit a request of a thousand; one more is a limit exceeded, not an overrun. */
 static void inquiry_limits(void **state) {
   static struct vow_id ids[MANY + 1], back[MANY + 1];
+  struct vow_log_position seen = {0};
   size_t count = 77;
   struct vow_buf out;
   char why[VOW_JSON_WHY_BYTES];
@@ -290,15 +332,15 @@ static void inquiry_limits(void **state) {
   (void)state;
   for (unsigned i = 0; i <= MANY; i++) ids[i] = vow_id_make(i, 0, i);
   vow_buf_init(&out, 1 << 20);
-  vow_inquiry_request_encode(ids, MANY, &out);
-  assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, back, MANY, &count, why),
+  vow_inquiry_request_encode(ids, MANY, seen, &out);
+  assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, back, MANY, &count, &seen, why),
                    VOW_OK);
   assert_int_equal(count, MANY);
   assert_memory_equal(ids, back, MANY * sizeof ids[0]);
   vow_buf_reset(&out);
-  vow_inquiry_request_encode(ids, MANY + 1, &out);
+  vow_inquiry_request_encode(ids, MANY + 1, seen, &out);
   count = 77;
-  assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, back, MANY, &count, why),
+  assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, back, MANY, &count, &seen, why),
                    VOW_E_LIMIT_EXCEEDED);
   assert_string_equal(why, "transactions must have at most 1000 items, it has 1001");
   assert_int_equal(count, 77);
@@ -309,11 +351,12 @@ static void inquiry_limits(void **state) {
 static void a_bad_id_spoils_the_list(void **state) {
   static const char text[] = "{\"transactions\":[\"" ID "\",\"nonsense\",\"" ID "\"]}";
   struct vow_id ids[4] = {{{0}}};
+  struct vow_log_position seen = {0};
   size_t count = 77;
   char why[VOW_JSON_WHY_BYTES];
 
   (void)state;
-  assert_int_equal(vow_inquiry_request_decode(text, strlen(text), ids, 4, &count, why),
+  assert_int_equal(vow_inquiry_request_decode(text, strlen(text), ids, 4, &count, &seen, why),
                    VOW_E_INVALID_REQUEST);
   assert_string_equal(why, "transactions[1] must be a UUID (36 characters, 8-4-4-4-12)");
   assert_int_equal(count, 77);
@@ -410,13 +453,14 @@ static void the_shape_of_a_problem(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(words_round_trip),           cmocka_unit_test(other_words_are_none),
-      cmocka_unit_test(encoding_of_messages),       cmocka_unit_test(decoding_of_a_prepare),
-      cmocka_unit_test(no_payload_is_not_null),     cmocka_unit_test(newer_messages_are_taken),
-      cmocka_unit_test(refused_messages_say_where), cmocka_unit_test(replies_round_trip),
-      cmocka_unit_test(wrong_replies_say_where),    cmocka_unit_test(inquiry_limits),
-      cmocka_unit_test(a_bad_id_spoils_the_list),   cmocka_unit_test(inquiry_replies),
-      cmocka_unit_test(problems_round_trip),        cmocka_unit_test(the_shape_of_a_problem),
+      cmocka_unit_test(words_round_trip),       cmocka_unit_test(other_words_are_none),
+      cmocka_unit_test(encoding_of_messages),   cmocka_unit_test(decoding_of_a_prepare),
+      cmocka_unit_test(no_payload_is_not_null), cmocka_unit_test(newer_messages_are_taken),
+      cmocka_unit_test(positions_round_trip),   cmocka_unit_test(refused_messages_say_where),
+      cmocka_unit_test(replies_round_trip),     cmocka_unit_test(wrong_replies_say_where),
+      cmocka_unit_test(inquiry_limits),         cmocka_unit_test(a_bad_id_spoils_the_list),
+      cmocka_unit_test(inquiry_replies),        cmocka_unit_test(problems_round_trip),
+      cmocka_unit_test(the_shape_of_a_problem),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,9 @@ extern "C" {
   X(38, DATABASE,               FATAL, 500, "database-error",         "the database reports an error") \
   X(39, FORBIDDEN,              USAGE, 403, "forbidden",              "this coordinator is not one that may coordinate here") \
   X(40, BACKUP_EXISTS,          USAGE, 409, "backup-exists",          "there is something at the backup's path already") \
-  X(41, BACKUP_IO,              USAGE, 500, "backup-failed",          "the backup cannot be written there")
+  X(41, BACKUP_IO,              USAGE, 500, "backup-failed",          "the backup cannot be written there") \
+  X(42, QUARANTINED,            RETRY, 503, "quarantined",            "the log may have lost records and waits for an operator") \
+  X(43, LOG_BEHIND,             RETRY, 503, "log-behind",             "the coordinator's log lacks what it has told before")
 /* clang-format on */
 
 enum vow_error {

@@ -1,0 +1,95 @@
+/*
+ * A log that may have lost records. Every start of a log has an incarnation, and messages say how
+ * far it is durable in which; participants and the witness file beside the log keep the highest
+ * they heard of. A log that never came so far has lost what came after (a damaged write-ahead log,
+ * a file that was copied back), or is another log. What it does not positively know may then be
+ * anything, so nothing is presumed any more:
+ *
+ *   - what was read from the log as undecided is held back: neither aborted nor asked about
+ *   - inquiries about what nobody knows are answered "unknown" (vow_core_may_presume)
+ *   - no watermark is announced, since tombstones are what a reconciliation is built on
+ *   - nothing new is begun
+ *
+ * What the log knows stays told and is driven on, and so are transactions that began in this run:
+ * nothing of theirs was lost. Only a reconciliation ends the quarantine, with the daemon stopped.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core_internal.h"
+
+bool vow_log_knows(const struct vow_incarnation *known, uint32_t count,
+                   struct vow_log_position seen) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (known[i].number == 0 && seen.incarnation <= known[i].until) return true;
+    if (known[i].number == seen.incarnation) return seen.position <= known[i].until;
+  }
+  return false;
+}
+
+enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_event *event) {
+  uint32_t count = event->u.load_begin.known_count;
+
+  if (count > 0) {
+    core->known = calloc(count, sizeof(*core->known));
+    if (core->known == NULL) return VOW_E_NO_MEMORY;
+    memcpy(core->known, event->u.load_begin.known, count * sizeof(*core->known));
+  }
+  core->known_count = count;
+  core->incarnation = event->u.load_begin.incarnation;
+  core->quarantined = event->u.load_begin.quarantined;
+  core->presume_from = event->u.load_begin.presume_from;
+  return VOW_OK;
+}
+
+void core_park(struct vow_core *core, struct core_txn *txn) {
+  txn->parked = true;
+  txn->image.decision_durable = false; /* nobody is told that it aborted */
+  txn->record = CORE_RECORD_NONE;
+  txn->record_ms = CORE_NEVER;
+  txn->deadline_ms = CORE_NEVER;
+  core_rearm(core, txn);
+  for (uint32_t i = 0; i < txn->image.branch_count; i++) core_task_stop(core, &txn->tasks[i]);
+  core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
+               "undecided: held back, as the log may have lost its decision");
+  core->counts.held_back++;
+}
+
+/* Was its abort only presumed, and is it written nowhere? What is (C8) has been promised. */
+static bool is_presumption(const struct core_txn *txn) {
+  const struct vow_txn *image = &txn->image;
+
+  if (!txn->presumed || txn->parked || image->ended_ms != 0) return false;
+  if (image->state == VOW_TXN_PREPARING) return true;
+  return image->state == VOW_TXN_ABORTING && txn->decided == 0 &&
+         txn->record != CORE_RECORD_DECISION;
+}
+
+static void enter(struct vow_core *core, struct vow_log_position seen, const char *by) {
+  core->quarantined = true;
+  core->quarantine_wanted = true;
+  core->seen = seen;
+  (void)snprintf(core->seen_by, sizeof(core->seen_by), "%s", by);
+  for (uint32_t i = 0; i < core_tree_count(&core->by_id); i++) {
+    struct core_txn *txn = core_container(core_tree_at(&core->by_id, i), struct core_txn, by_id);
+    if (is_presumption(txn)) core_park(core, txn);
+  }
+}
+
+void core_witness(struct vow_core *core, struct vow_log_position seen, const char *by) {
+  if (core->incarnation == 0 || core->quarantined || seen.incarnation == 0) return;
+  bool known = seen.incarnation == core->incarnation
+                   ? seen.position <= core->durable
+                   : vow_log_knows(core->known, core->known_count, seen);
+  if (!known) enter(core, seen, by);
+}
+
+bool vow_core_quarantined(const struct vow_core *core) {
+  return core->quarantined;
+}
+
+bool vow_core_may_presume(const struct vow_core *core, struct vow_id id) {
+  return !core->quarantined && vow_id_compare(id, core->presume_from) >= 0 &&
+         vow_id_compare(id, core->ceiling) < 0;
+}

@@ -1,0 +1,141 @@
+/*
+ * What this participant has on disk about branches, for operators and their tools: GET /in-doubt,
+ * and POST /known for whoever reconciles a coordinator's log that has lost records. What is not
+ * durable is not told: a decision must not be built on it. Called by dispatch.c.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "known.h"
+#include "participant_internal.h"
+#include "url.h"
+
+static enum vow_known_state state_of(const struct vow_pbranch *b) {
+  if (b->state == VOW_PBRANCH_READ_ONLY) return VOW_KNOWN_READ_ONLY;
+  switch ((enum vow_precord_kind)b->durable) {
+    case VOW_PRECORD_PREPARED:
+      return VOW_KNOWN_PREPARED;
+    case VOW_PRECORD_DECIDED: /* it commits, whatever happens now */
+    case VOW_PRECORD_COMMITTED:
+      return VOW_KNOWN_COMMITTED;
+    case VOW_PRECORD_ABORTED:
+      return VOW_KNOWN_ABORTED;
+    case VOW_PRECORD_READ_ONLY:
+      return VOW_KNOWN_READ_ONLY;
+    case VOW_PRECORD_HEURISTIC:
+    case VOW_PRECORD_FORGOTTEN:
+      return VOW_KNOWN_HEURISTIC;
+    default:
+      return VOW_KNOWN_PREPARING;
+  }
+}
+
+static int compare_branches(const void *a_, const void *b_) {
+  const struct vow_known_branch *a = a_, *b = b_;
+  int order = vow_id_compare(a->transaction, b->transaction);
+  return order ? order : (a->branch > b->branch) - (a->branch < b->branch);
+}
+
+static int compare_ids(const void *a, const void *b) {
+  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
+}
+
+/* Those with one of these ids (in order), or, without ids, those in doubt; NULL: no memory. */
+static struct vow_known_branch *copy_branches(struct vow_participant *p, const struct vow_id *ids,
+                                              size_t id_count, size_t *count) {
+  size_t capacity = 64, n = 0;
+  struct vow_known_branch *branches = calloc(capacity, sizeof *branches);
+  const struct vow_pbranch *b = NULL;
+  pthread_mutex_lock(&p->lock);
+  while (branches && (b = vow_pcore_next(p->core, b)) != NULL) {
+    if (!ids && !vow_pbranch_in_doubt(b)) continue;
+    if (ids && !bsearch(&b->transaction, ids, id_count, sizeof *ids, compare_ids)) continue;
+    if (n == capacity) {
+      struct vow_known_branch *more = reallocarray(branches, 2 * capacity, sizeof *branches);
+      if (!more) {
+        free(branches);
+        branches = NULL;
+        break;
+      }
+      branches = more;
+      capacity *= 2;
+    }
+    branches[n++] = (struct vow_known_branch){b->transaction, b->number, state_of(b)};
+  }
+  pthread_mutex_unlock(&p->lock);
+  if (branches) qsort(branches, n, sizeof *branches, compare_branches);
+  *count = n;
+  return branches;
+}
+
+static void write_seen(struct vow_participant *p, struct vow_jsonw *w) {
+  struct vow_log_position seen;
+  const char *url;
+  bool some = false;
+  pthread_mutex_lock(&p->lock);
+  for (uint32_t i = 0; vow_pcore_coordinator_at(p->core, i, &url, &seen); i++) {
+    if (seen.incarnation == 0) continue;
+    if (!some) vow_jsonw_array(w, "seen");
+    some = true;
+    vow_jsonw_object(w, NULL);
+    vow_jsonw_string(w, "coordinator", url);
+    vow_jsonw_uint(w, "incarnation", seen.incarnation);
+    vow_jsonw_uint(w, "position", seen.position);
+    vow_jsonw_end(w);
+  }
+  pthread_mutex_unlock(&p->lock);
+  if (some) vow_jsonw_end(w);
+}
+
+enum vow_error vow_known_in_doubt(struct vow_participant *p, struct vow_buf *out) {
+  struct vow_jsonw w;
+  size_t count = 0;
+  struct vow_known_branch *branches = copy_branches(p, NULL, 0, &count);
+  if (!branches) return VOW_E_NO_MEMORY;
+  vow_jsonw_init(&w, out);
+  vow_jsonw_object(&w, NULL);
+  vow_jsonw_array(&w, "branches");
+  for (size_t i = 0; i < count; i++) {
+    vow_jsonw_object(&w, NULL);
+    vow_jsonw_id(&w, "transaction", branches[i].transaction);
+    vow_jsonw_uint(&w, "branch", branches[i].branch);
+    vow_jsonw_end(&w);
+  }
+  vow_jsonw_end(&w);
+  write_seen(p, &w);
+  vow_jsonw_end(&w);
+  free(branches);
+  return VOW_OK;
+}
+
+enum vow_error vow_known_answer(struct vow_participant *p, const char *text, size_t bytes,
+                                struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) {
+  char coordinator[VOW_URL_BYTES_MAX + 1];
+  struct vow_known_reply reply = {.count = 0};
+  struct vow_json *document = NULL;
+  struct vow_known_request request = {.ids = calloc(VOW_KNOWN_IDS_MAX, sizeof *request.ids)};
+  enum vow_error error = VOW_E_NO_MEMORY;
+  (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
+  if (!request.ids) goto out;
+  error = vow_known_request_decode(text, bytes, &request, &document, why);
+  if (error) goto out;
+  error = vow_url_normalize(request.coordinator, coordinator, why, VOW_JSON_WHY_BYTES);
+  if (error) goto out;
+  qsort(request.ids, request.count, sizeof *request.ids, compare_ids);
+  reply.branches = copy_branches(p, request.ids, request.count, &reply.count);
+  if (!reply.branches) {
+    error = VOW_E_NO_MEMORY;
+    goto out;
+  }
+  pthread_mutex_lock(&p->lock);
+  reply.finished_below = vow_pcore_finished_below(p->core, coordinator);
+  reply.seen = vow_pcore_seen(p->core, coordinator);
+  pthread_mutex_unlock(&p->lock);
+  vow_known_reply_encode(&reply, out);
+out:
+  free(reply.branches);
+  free(request.ids);
+  vow_json_free(document);
+  return error;
+}
