@@ -4,6 +4,7 @@ used."""
 from .bank import Bank, check_books
 from .client import LOST, Client, assert_aborted, assert_committed, transaction_of
 from .ending import everything_ends
+from .proxy import Proxy
 from .town import Town, transfer_branches
 from .toy import Toy
 from .vowd import Vowd, vowd_run
@@ -13,6 +14,7 @@ __all__ = [
     "LOST",
     "Bank",
     "Client",
+    "Proxy",
     "Town",
     "Toy",
     "Vowd",

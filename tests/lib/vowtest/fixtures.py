@@ -5,6 +5,7 @@ import pytest
 
 from .bank import Bank
 from .faults import Faults
+from .proxy import Proxy
 from .toy import Toy
 from .vowd import Vowd
 
@@ -15,6 +16,7 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.vowds, self.toys, self.banks, self.control_files = [], [], [], []
+        self.proxies = []
 
     def vowd(self, start=True, name="vowd", **options):
         vowd = Vowd(self.folder / name, **options)
@@ -34,6 +36,11 @@ class World:
         bank = Bank(self.folder / name, name, **options)
         self.banks.append(bank)
         return bank.start() if start else bank
+
+    def proxy(self, target):
+        proxy = Proxy(target).start()
+        self.proxies.append(proxy)
+        return proxy
 
     def faults(self, *owners):
         """Faults that every start of the owners has from now on; none yet."""
@@ -69,6 +76,8 @@ def world(tmp_path):
         yield world
         wrong = list(world.end())
     finally:
+        for proxy in world.proxies:
+            proxy.stop()
         for owner in world.vowds + world.banks:
             owner.kill()
         for toy in world.toys:

@@ -47,22 +47,31 @@ class Asked:
 
 
 class Town:
-    """`urls` is where the coordinator is told that the banks are: proxies may stand before them."""
+    """proxied: `proxies` stand before the banks and `front` before vowd, also for the banks."""
 
-    def __init__(self, world, **options):
-        self.world, self.asked = world, []
-        self.vowd = world.vowd(**{"prepare_timeout_ms": 6000, "retry_max_ms": 200, **options})
+    def __init__(self, world, proxied=False, **options):
+        self.asked = []
+        options = {"prepare_timeout_ms": 6000, "retry_max_ms": 200, **options}
+        if proxied:
+            self.front = world.proxy(lambda: self.vowd.address)
+            options["advertise_url"] = self.front.url
+        self.vowd = world.vowd(**options)
         self.banks = [
             world.bank(name, accounts=ACCOUNTS, balance=BALANCE) for name in ("left", "right")
         ]
+        self.proxies = [self.before(world, bank) for bank in self.banks] if proxied else []
+
+    @staticmethod
+    def before(world, bank):
+        return world.proxy(lambda: bank.address)
 
     @property
     def urls(self):
-        return [bank.url for bank in self.banks]
+        return [one.url for one in self.proxies or self.banks]
 
-    def ask(self, amount=10, url=None, timeout=30):
+    def ask(self, amount=10, url=None, timeout=30, account=1):
         """A transfer from the left bank to the right one."""
-        branches = transfer_branches(self.urls, amount)
+        branches = transfer_branches(self.urls, amount, account)
         self.asked.append(Asked(url or self.vowd.url, branches, amount, timeout))
         return self.asked[-1]
 
@@ -93,9 +102,9 @@ class Town:
     def open(self):
         return [one for state in OPEN_STATES for one in self.vowd.client.list(state=state)]
 
-    def at_rest(self, seconds=30):
+    def at_rest(self, seconds=30, told=None):
         """Everything ends by itself, all or nothing, as clients were told."""
-        told = self.told()
+        told = {**self.told(), **(told or {})}
         wait_until(lambda: not self.open(), "everything has ended", seconds)
         check_books(self.banks, told, seconds)
         for id, (status, _) in told.items():
