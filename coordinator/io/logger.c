@@ -40,8 +40,10 @@ static void put_time(struct vow_buf *line, uint64_t unix_ms) {
   vow_buf_printf(line, "%s.%03uZ", text, (unsigned)(unix_ms % 1000));
 }
 
-static void begin(struct vow_logger *logger, enum vow_logger_level level, const char *event,
-                  const char *format, va_list arguments) {
+__attribute__((format(printf, 4, 0))) static void begin(struct vow_logger *logger,
+                                                        enum vow_logger_level level,
+                                                        const char *event, const char *format,
+                                                        va_list arguments) {
   char message[VOW_LOGGER_VALUE_BYTES];
   vsnprintf(message, sizeof message, format, arguments);
   vow_buf_reset(&logger->line);

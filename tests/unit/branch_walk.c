@@ -179,6 +179,7 @@ static void on_reply(const struct vow_paction *action) {
   const struct vow_message_reply *reply = &action->u.reply.reply;
   if (action->u.reply.error) return;
   must(reply->outcome <= VOW_OUTCOME_ABORTED); /* nobody broke the promise */
+  must(w.token_type[token] == VOW_MESSAGE_PREPARE || reply->outcome != VOW_OUTCOME_NONE);
   if (reply->outcome == VOW_OUTCOME_COMMITTED) {
     must(b->disk == VOW_PRECORD_COMMITTED || b->disk == VOW_PRECORD_READ_ONLY || b->read_only);
     b->told_committed = true;

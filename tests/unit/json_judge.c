@@ -70,6 +70,10 @@ bool json_judge(const char *text, size_t bytes, bool *valid_out,
   bool agreed = true;
 
   bool valid = vow_json_parse(&ours, text, bytes, why) == VOW_OK;
+  if (!valid && memchr(text, '\0', bytes) != NULL) {
+    *valid_out = false; /* theirs takes a NUL behind a number for the end of the text */
+    return true;
+  }
   json_t *theirs = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
   if (valid != (theirs != NULL) && !may_differ(why, &error)) {
     (void)snprintf(complaint, JSON_JUDGE_COMPLAINT_BYTES, "ours: %s\ntheirs: %s",

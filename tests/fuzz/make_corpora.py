@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+"""Makes the inputs that the fuzzers start from: one folder a target, one file an input.
+
+usage: make_corpora.py SOURCE OUT
+"""
+
+import pathlib
+import random
+import shutil
+import sys
+
+# The order of codec_kinds in tests/unit/codec_kinds.c: the first byte of an input of `message`.
+KINDS = (
+    "prepare commit abort forget prepare-reply commit-reply abort-reply forget-reply batch"
+    " batch-reply inquiry inquiry-reply outcome problem"
+).split()
+
+URLS = (
+    "http://127.0.0.1:7001",
+    "https://Bank.Example:443/a/b/",
+    "http://[::1]:80/x%20y",
+    "http://user@host/",
+    "ftp://host",
+    "http://host:99999/?q#f",
+)
+IDS = ("01935e2a-7c3b-7000-8a51-3f1f6c0d9b11", "01935E2A-7C3B-4000-8A51-3F1F6C0D9B11")
+LINES = ("plain", 'say "no" \\ \t\n\r', "é 日本 \u202e \ufeff \u200b", "\x1b[31mred")
+DURATIONS = ("250ms", "1h30m", "2d", "90s", "application/json; charset=utf-8")
+
+RECORD = (
+    '{"id":"018bcfe5-6800-7000-8000-000000000001","state":"%s","created":"2023-11-14T22:13:20.000Z"'
+    ',"updated":"2023-11-14T22:13:21.000Z","deadline":"2023-11-14T22:14:20.000Z",%s'
+    '"metadata":{"a":1}'
+    ',"idempotency_key":"k","request_hash":"000102030405060708090a0b0c0d0e0f","branches":[%s],'
+    '"history":%s}'
+)
+# As the log writes it, and as the API shows it.
+COMPACT = '[[0,1],[100,6,1,2,"commit"],[200,16]]'
+SHOWN = (
+    '[{"time":"2023-11-14T22:13:20.000Z","kind":"begun"},'
+    '{"time":"2023-11-14T22:13:20.100Z","kind":"vote","branch":1,"count":2,"detail":"commit"}]'
+)
+BRANCH = (
+    '{"branch":%d,"name":"b%d","url":"http://b%d","state":"%s","vote":"%s",%s"attempts":2,'
+    '"last_error":"no route","last_error_at":"2023-11-14T22:13:20.500Z"}'
+)
+
+
+def branch(number, state, vote, outcome=""):
+    outcome = f'"outcome":"{outcome}",' if outcome else ""
+    return BRANCH % (number, number, number, state, vote, outcome)
+
+
+def records(history):
+    ended = '"ended":"2023-11-14T22:13:22.000Z",'
+    one, two = branch(1, "preparing", "commit"), branch(2, "prepared", "commit")
+    odd = branch(1, "heuristic", "commit", "heuristic-abort")
+    for state, members, branches in (
+        ("active", "", branch(1, "enlisted", "commit")),
+        ("preparing", "", f"{one},{two}"),
+        ("preparing", '"delegated":true,', branch(1, "aborting", "commit")),
+        ("committing", "", branch(1, "committing", "commit") + "," + two),
+        ("committing", '"heuristic":"hazard",', branch(1, "unknown", "commit")),
+        ("aborting", '"reason":"no",', branch(1, "aborting", "commit")),
+        ("committed", ended, branch(1, "committed", "commit", "committed")),
+        ("committed", '"heuristic":"abort",', odd),
+        ("aborted", ended, branch(1, "aborted", "abort", "aborted")),
+    ):
+        yield RECORD % (state, members, branches, history)
+
+
+def api():
+    headers = "Content-Type: application/json\n"
+    post = lambda path, body, more="": f"POST {path}\n{headers}{more}\n{body}"
+    get = lambda path: f"GET {path}\n\n"
+    begin = (
+        '{"branches":[{"participant":"bank"},{"url":"http://x","name":"x","payload":{"a":1.50}}]%s}'
+    )
+    shot = begin % ',"commit":true,"timeout_ms":5000,"metadata":{"who":"me"}'
+    all_of_them, at = "/v1/transactions", "/v1/transactions/@"
+    yield [post(all_of_them, shot), get(at), get(at + "/outcome"), get(at + "/history?limit=2")]
+    yield [post("/v1/transactions", shot, "Idempotency-Key: k\nPrefer: respond-async\n")] * 2
+    yield [post("/v1/transactions", "{}"), post(at + "/branches", '{"participant":"other"}')] + [
+        post(at + "/commit", ""),
+        post(at + "/commit", ""),
+    ]
+    yield [post(all_of_them, begin % ""), "-" + post(at + "/commit", ""), post(at + "/abort", "")]
+    yield ["~" + post(all_of_them, shot), "!~" + post(at + "/commit", ""), get(all_of_them)]
+    yield [get("/v1/transactions?state=committed&limit=5&participant=bank&heuristic=true&cursor=x")]
+    yield [post("/v1/outcomes", '{"transactions":["01935e2a-7c3b-7000-8a51-3f1f6c0d9b11"]}')]
+    yield [
+        post("/v1/transactions", begin % ""),
+        post(at + "/resolve", '{"outcome":"aborted","branch":1,"reason":"by hand"}'),
+        post(at + "/forget", '{"reason":"seen"}'),
+    ]
+    plain = "/v1/participants /v1/status /healthz /readyz /metrics"
+    yield [get(path) for path in plain.split()]
+    yield [post("/v1/backup", '{"path":"/dev/null/backup"}'), "DELETE /v1/transactions\n\n"]
+
+
+def config(source):
+    def one(flags, variables, file):
+        lists = [*flags, *variables]
+        return bytes([len(flags) + 6 * len(variables)]) + "\n".join([*lists, file]).encode()
+
+    sample = (source / "deploy/config/vowd.conf").read_text()
+    set_lines = [line[1:] for line in sample.split("\n") if line.startswith("#") and " = " in line]
+    yield one([], [], "\n".join(line for line in set_lines[:12]))
+    yield one([], [], "listen = 127.0.0.1:0\nparticipant = bank=http://bank\nlog_level = debug\n")
+    yield one(["--listen=[::1]:7800", "--print-config"], [], "# nothing\n")
+    variables = ["VOW_LOG_FORMAT=json", "VOW_PARTICIPANT=b=http://b c=http://c"]
+    yield one(["--participant=a=http://a"], variables, "")
+    yield one(["--retry-min-ms", "5"], ["VOW_NO_SUCH=1"], "[section]\nretry_max_ms = 4\n")
+    yield one(["--advertise-url=HTTP://Host:80/"], [], "limits_branches = 1001\n")
+
+
+def choices(seed, count):
+    return random.Random(seed).randbytes(count)
+
+
+def main(source, out):
+    vectors = sorted((source / "proto/vectors").glob("*/*.json"))
+    corpora = {name: [] for name in ("json", "message", "text")}
+    for path in vectors:
+        body = path.read_bytes()
+        corpora["json"].append(body)
+        corpora["message"].append(bytes([KINDS.index(path.name.split(".")[0])]) + body)
+    for kind, texts in enumerate((URLS, IDS, LINES, DURATIONS, tuple(records(SHOWN)))):
+        corpora["text"] += [bytes([kind]) + text.encode() for text in texts]
+    corpora["record"] = [text.encode() for text in records(COMPACT)]
+    corpora["api"] = [b"\xff".join(one.encode() for one in many) for many in api()]
+    corpora["config"] = list(config(source))
+    for name in ("rows", "coordinator", "participant"):
+        corpora[name] = [
+            bytes([seed % 2]) + choices(f"{name} {seed}", 40 + 20 * seed) for seed in range(16)
+        ]
+    shutil.rmtree(out, ignore_errors=True)
+    for name, inputs in corpora.items():
+        (out / name).mkdir(parents=True)
+        for number, text in enumerate(inputs):
+            (out / name / f"{number:03}").write_bytes(text)
+    (out / "made").write_text("")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))

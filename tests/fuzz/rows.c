@@ -1,0 +1,215 @@
+/*
+ * The rows of the participant's log. An input is a table: each row is either one that the log wrote
+ * (what comes back is what was written), or one whose columns hold anything (it is refused, or is
+ * exactly what it says). The core that loads what was taken must be able to go on from it.
+ */
+#include <string.h>
+
+#include "core/pcore.h"
+#include "fuzz.h"
+#include "io/log_internal.h"
+
+#define ROWS_MAX 6
+
+/* log.c is not part of this: nothing here fails in SQLite. */
+enum vow_error vow_log_error_of(int code) {
+  fprintf(stderr, "SQLite: %d\n", code);
+  must(!"SQLite failed");
+  return VOW_E_INTERNAL;
+}
+
+#define TEXT_BYTES_MAX 20
+#define IDS            4
+#define BRANCHES       3
+
+/* A record that the log was given, with its texts. */
+struct kept {
+  bool there;
+  struct vow_precord record;
+  char coordinator[TEXT_BYTES_MAX + 1], payload[TEXT_BYTES_MAX + 1], reason[TEXT_BYTES_MAX + 1];
+};
+
+struct table {
+  struct vow_pcore *core;
+  struct kept kept[IDS][BRANCHES + 1];
+  bool honest; /* the log wrote every row */
+};
+
+/* One database for all inputs, emptied before each: to open one takes longer than to use it. */
+static struct vow_log the_log;
+
+static void open_log(void) {
+  if (the_log.db != NULL) return;
+  must(sqlite3_open(":memory:", &the_log.db) == SQLITE_OK);
+  must(sqlite3_exec(the_log.db, vow_log_schema, NULL, NULL, NULL) == SQLITE_OK);
+  must(vow_log_prepare_statements(&the_log) == VOW_OK);
+}
+
+static void begin(struct table *t) {
+  static const struct vow_pconfig config = {.branches_max = 2,
+                                            .preparing_max = 2,
+                                            .tombstones_max = 8,
+                                            .coordinators_max = 4,
+                                            .inquiry_min_ms = 10,
+                                            .inquiry_max_ms = 100};
+  const char *empty = "DELETE FROM vow_branch; DELETE FROM vow_coordinator";
+  *t = (struct table){.honest = true};
+  open_log();
+  must(sqlite3_exec(the_log.db, empty, NULL, NULL, NULL) == SQLITE_OK);
+  must(vow_pcore_new(&t->core, &config) == VOW_OK);
+}
+
+/* A text in the room of the caller; NULL: none. */
+static const char *choose_text(struct choices *c, char room[TEXT_BYTES_MAX + 1]) {
+  size_t bytes = choose_byte(c);
+  if (bytes == 0 || bytes > TEXT_BYTES_MAX) return NULL;
+  for (size_t i = 0; i < bytes; i++) room[i] = (char)(choose_byte(c) | 1);
+  room[bytes] = '\0';
+  return room;
+}
+
+/* A row as the log writes it. */
+static void put_honest(struct table *t, struct choices *c) {
+  unsigned id = choose(c, IDS), branch = 1 + choose(c, BRANCHES);
+  struct kept *kept = &t->kept[id][branch];
+  struct vow_precord *record = &kept->record;
+
+  *kept = (struct kept){.there = true};
+  record->kind = (enum vow_precord_kind)(1 + choose(c, 8));
+  record->outcome = (enum vow_outcome)choose(c, VOW_OUTCOME_HEURISTIC_HAZARD + 1);
+  record->transaction.bytes[15] = (uint8_t)id;
+  record->branch = branch;
+  record->coordinator = choose_text(c, kept->coordinator);
+  if (record->coordinator == NULL) record->coordinator = strcpy(kept->coordinator, "http://c");
+  record->payload = choose_text(c, kept->payload);
+  record->payload_bytes = record->payload == NULL ? 0 : strlen(record->payload);
+  record->reason = choose_text(c, kept->reason);
+  must(vow_log_put(&the_log, record) == SQLITE_OK);
+}
+
+/* A purge: a tombstone goes, the watermark that stands in for it comes. */
+static void put_watermark(struct table *t, struct choices *c) {
+  char url[TEXT_BYTES_MAX + 1];
+  unsigned id = choose(c, IDS);
+  struct vow_log_job job = {.purge_coordinator = choose_text(c, url)};
+  struct vow_precord_key key = {.branch = 1};
+
+  if (job.purge_coordinator == NULL) job.purge_coordinator = "http://c";
+  key.transaction.bytes[15] = (uint8_t)id;
+  job.purge_below.bytes[15] = (uint8_t)choose(c, IDS);
+  job.purge_keys = &key;
+  job.purge_count = 1;
+  must(vow_log_purge(&the_log, &job) == SQLITE_OK);
+  t->kept[id][1].there = false;
+}
+
+static void bind_any(sqlite3_stmt *put, int column, struct choices *c, char *room) {
+  int code = SQLITE_OK;
+  size_t bytes = choose(c, 24);
+  for (size_t i = 0; i < bytes; i++) room[i] = (char)choose_byte(c);
+  switch (bytes == 0 ? 4 : choose(c, 4)) {
+    case 0:
+      code = sqlite3_bind_int64(put, column, (int64_t)choose_byte(c) - 2);
+      break;
+    case 1:
+      code = sqlite3_bind_text(put, column, room, (int)bytes, SQLITE_TRANSIENT);
+      break;
+    case 2:
+      code = sqlite3_bind_blob(put, column, room, (int)bytes, SQLITE_TRANSIENT);
+      break;
+    case 3:
+      code = sqlite3_bind_double(put, column, (double)choose_byte(c) * 1e17);
+      break;
+    default: /* NULL */
+      break;
+  }
+  must(code == SQLITE_OK);
+}
+
+/* One column of a row, or all of a new row, become anything. */
+static void damage(struct table *t, struct choices *c) {
+  static const char *const changes[] = {"UPDATE vow_branch SET branch = ?",
+                                        "UPDATE vow_branch SET kind = ?",
+                                        "UPDATE vow_branch SET outcome = ?",
+                                        "UPDATE vow_branch SET coordinator = ?",
+                                        "UPDATE vow_branch SET payload = ?",
+                                        "UPDATE vow_branch SET reason = ?",
+                                        "UPDATE vow_branch SET checksum = ?",
+                                        "UPDATE vow_branch SET transaction_id = ?",
+                                        "UPDATE vow_coordinator SET finished_below = ?",
+                                        "UPDATE vow_coordinator SET url = ?",
+                                        "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
+                                        "REPLACE INTO vow_coordinator VALUES(?,?,?)"};
+  char room[32];
+  sqlite3_stmt *change = NULL;
+  const char *sql = changes[choose(c, sizeof changes / sizeof *changes)];
+  must(sqlite3_prepare_v2(the_log.db, sql, -1, &change, NULL) == SQLITE_OK);
+  for (int i = 1; i <= sqlite3_bind_parameter_count(change); i++) bind_any(change, i, c, room);
+  (void)sqlite3_step(change); /* a constraint may refuse it */
+  sqlite3_finalize(change);
+  t->honest = false;
+}
+
+static void step(struct table *t, struct vow_pevent *event) {
+  struct vow_pactions actions;
+  enum vow_error error = vow_pcore_step(t->core, event, &actions);
+  must(error == VOW_OK || error == VOW_E_LIMIT_EXCEEDED);
+  for (uint32_t i = 0; i < actions.count; i++) must(actions.items[i].type != VOW_PACTION_REPLY);
+}
+
+static enum vow_error on_coordinator(void *context, const char *url, struct vow_id finished_below) {
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
+  event.u.coordinator.url = url;
+  event.u.coordinator.finished_below = finished_below;
+  step(context, &event);
+  return VOW_OK;
+}
+
+static bool same_text(const char *a, const char *b) {
+  return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_record(const struct vow_precord *a, const struct vow_precord *b) {
+  return a->kind == b->kind && a->outcome == b->outcome && a->payload_bytes == b->payload_bytes &&
+         same_text(a->coordinator, b->coordinator) && same_text(a->payload, b->payload) &&
+         same_text(a->reason, b->reason);
+}
+
+static enum vow_error on_record(void *context, const struct vow_precord *record) {
+  struct table *t = context;
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD, .u.load = record};
+  must(record->branch >= 1 && record->coordinator != NULL);
+  if (t->honest) {
+    struct kept *kept = &t->kept[record->transaction.bytes[15]][record->branch];
+    must(kept->there && same_record(&kept->record, record));
+    kept->there = false;
+  }
+  must(record->payload != NULL || record->payload_bytes == 0);
+  step(t, &event);
+  return VOW_OK;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+  struct choices c = {data, bytes};
+  struct table t;
+  char why[256] = "";
+
+  begin(&t);
+  for (unsigned i = 0; i < ROWS_MAX && c.left > 0; i++) {
+    unsigned kind = choose(&c, 8);
+    if (kind < 5) put_honest(&t, &c);
+    if (kind == 5) put_watermark(&t, &c);
+    if (kind > 5) damage(&t, &c);
+  }
+  struct vow_log_loader loader = {&t, on_coordinator, on_record};
+  enum vow_error error = vow_log_read(&the_log, &loader, why, sizeof why);
+  must(error == VOW_OK || (error == VOW_E_LOG_CORRUPT && strlen(why) > 10));
+  must(error == VOW_OK || !t.honest);
+  for (unsigned i = 0; t.honest && i < IDS * (BRANCHES + 1); i++) {
+    must(!t.kept[i / (BRANCHES + 1)][i % (BRANCHES + 1)].there); /* each has come back */
+  }
+  struct vow_pevent tick = {.type = VOW_PEVENT_TICK, .now_ms = 1000};
+  step(&t, &tick);
+  vow_pcore_free(t.core);
+  return 0;
+}
