@@ -243,8 +243,9 @@ static void see(struct vow_pcoordinator *c, const struct vow_message *message) {
   if (vow_log_position_compare(message->log, c->seen) > 0) c->seen = message->log;
 }
 
-static void take_message(struct vow_pcore *core, const struct vow_pevent *event,
-                         struct vow_pcoordinator *c, bool stale) {
+/* Returns whom the branch's records name; NULL: nobody, for there is no branch. */
+static struct vow_pcoordinator *take_message(struct vow_pcore *core, const struct vow_pevent *event,
+                                             struct vow_pcoordinator *c, bool stale) {
   const struct vow_message *message = event->u.message.message;
   struct vow_pwaiter waiter = {
       .token = event->u.message.token, .type = message->type, .one_phase = message->one_phase};
@@ -255,25 +256,28 @@ static void take_message(struct vow_pcore *core, const struct vow_pevent *event,
   struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
   if (!b) {
     bool over = vow_id_compare(message->transaction, below) < 0;
-    if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return;
+    if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return NULL;
     b = take_in(core, message, stale, c, waiter.token);
-    if (!b) return;
+    if (!b) return NULL;
   }
   if (vow_pbranch_needs_live(b, waiter.type) && vow_ptable_make_live(b, NULL, 0)) {
     reply_error(core, waiter.token, waiter.type, VOW_E_NO_MEMORY, NULL);
-    return;
+    return NULL;
   }
   uint8_t before = b->state;
   begin(core, b);
   /* A coordinator that came back under another address is asked there. */
   if (c) vow_ptable_adopt(b, c);
   vow_pbranch_message(b, &core->step, &waiter);
+  struct vow_pcoordinator *coordinator = b->coordinator;
   end(core, b, before);
+  return coordinator;
 }
 
 static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
   const struct vow_message *message = event->u.message.message;
   struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, message->coordinator);
+  struct vow_pcoordinator *of_branch = NULL;
   bool stale = is_stale(c, message);
   /* A commit is told only of a decision that is durable, so it holds whatever else was lost. */
   if (stale && message->type != VOW_MESSAGE_COMMIT && is_behind(c, message)) {
@@ -281,13 +285,14 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
                 "this participant has seen it further: nothing was done; see `vowctl status`");
   } else {
     see(c, message);
-    take_message(core, event, c, stale);
+    of_branch = take_message(core, event, c, stale);
   }
   if (!c) {
     c = vow_ptable_find_coordinator(core, message->coordinator);
     see(c, message);
   }
-  complete(core, c);
+  /* The branch of another coordinator, told by one that was never heard of: it keeps its own. */
+  complete(core, c ? c : of_branch);
 }
 
 static void on_operate(struct vow_pcore *core, const struct vow_pevent *event) {

@@ -6,14 +6,9 @@ usage: make_corpora.py SOURCE OUT
 
 import pathlib
 import random
+import re
 import shutil
 import sys
-
-# The order of codec_kinds in tests/unit/codec_kinds.c: the first byte of an input of `message`.
-KINDS = (
-    "prepare commit abort forget prepare-reply commit-reply abort-reply forget-reply batch"
-    " batch-reply inquiry inquiry-reply outcome problem"
-).split()
 
 URLS = (
     "http://127.0.0.1:7001",
@@ -114,6 +109,12 @@ def config(source):
     yield one(["--advertise-url=HTTP://Host:80/"], [], "limits_branches = 1001\n")
 
 
+def kinds(source):
+    """The first byte of an input of `message` is a place in this list."""
+    text = (source / "tests/unit/codec_kinds.c").read_text()
+    return re.findall(r'^ *\{"([a-z-]+)", run_', text, re.M)
+
+
 def choices(seed, count):
     return random.Random(seed).randbytes(count)
 
@@ -121,10 +122,11 @@ def choices(seed, count):
 def main(source, out):
     vectors = sorted((source / "proto/vectors").glob("*/*.json"))
     corpora = {name: [] for name in ("json", "message", "text")}
+    order = kinds(source)
     for path in vectors:
         body = path.read_bytes()
         corpora["json"].append(body)
-        corpora["message"].append(bytes([KINDS.index(path.name.split(".")[0])]) + body)
+        corpora["message"].append(bytes([order.index(path.name.split(".")[0])]) + body)
     for kind, texts in enumerate((URLS, IDS, LINES, DURATIONS, tuple(records(SHOWN)))):
         corpora["text"] += [bytes([kind]) + text.encode() for text in texts]
     corpora["record"] = [text.encode() for text in records(COMPACT)]

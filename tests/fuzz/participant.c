@@ -22,6 +22,7 @@ struct job {
   unsigned seat;
   enum vow_message_type call;
   struct vow_precord record; /* its payload and reason are the core's until it is reported */
+  struct vow_log_position seen;
   uint64_t position;
   bool forced;
   bool purges;
@@ -46,6 +47,7 @@ static struct participant {
   struct vow_pconfig config;
   struct seat seats[IDS * BRANCHES];
   struct vow_id watermarks[COORDINATORS]; /* on the disk */
+  struct vow_log_position seen[COORDINATORS];
   struct job queue[QUEUE];
   unsigned queued;
   struct job *in_transaction;
@@ -155,6 +157,7 @@ static void on_call(const struct vow_paction *action) {
 
 static void on_log(const struct vow_paction *action) {
   struct job job = {.record = action->u.log.record,
+                    .seen = action->u.log.seen,
                     .position = action->u.log.position,
                     .forced = action->u.log.forced};
   job.seat = seat_of(job.record.transaction, job.record.branch);
@@ -209,6 +212,7 @@ static void write_job(const struct job *job) {
   seat->disk = job->record.kind;
   seat->outcome = job->record.outcome;
   seat->coordinator = coordinator_of(job->record.coordinator);
+  if (job->seen.incarnation != 0) p.seen[seat->coordinator] = job->seen;
   for (uint32_t i = 0; job->purges && i < job->purged_count; i++) {
     p.seats[seat_of(job->purged[i].transaction, job->purged[i].branch)].disk = VOW_PRECORD_NONE;
   }
@@ -271,6 +275,11 @@ static void send(void) {
     message.one_phase = flags & 16;
     if (flags & 32) message.payload = "{\"pay\":1}";
     message.payload_bytes = message.payload ? strlen(message.payload) : 0;
+  }
+  if (choose_flag(&c)) {
+    message.log.incarnation = 1 + choose(&c, 3);
+    message.log.position = choose(&c, 8);
+    message.log_ask = choose_flag(&c);
   }
   struct vow_pevent event = {.type = VOW_PEVENT_MESSAGE};
   name(&event, seat);
@@ -346,6 +355,9 @@ static void start(void) {
     event.u.coordinator.url = coordinator_urls[n];
     event.u.coordinator.finished_below = p.watermarks[n];
     if (!vow_id_is_nil(p.watermarks[n])) must(step(&event) == VOW_OK);
+    event.type = VOW_PEVENT_LOAD_SEEN;
+    event.u.coordinator.seen = p.seen[n];
+    if (p.seen[n].incarnation != 0) must(step(&event) == VOW_OK);
   }
   for (unsigned n = 0; n < IDS * BRANCHES; n++) {
     struct vow_pevent event = {.type = VOW_PEVENT_LOAD};

@@ -52,7 +52,7 @@ static void begin(struct table *t) {
                                             .coordinators_max = 4,
                                             .inquiry_min_ms = 10,
                                             .inquiry_max_ms = 100};
-  const char *empty = "DELETE FROM vow_branch; DELETE FROM vow_coordinator";
+  const char *empty = "DELETE FROM vow_branch; DELETE FROM vow_coordinator; DELETE FROM vow_seen";
   *t = (struct table){.honest = true};
   open_log();
   must(sqlite3_exec(the_log.db, empty, NULL, NULL, NULL) == SQLITE_OK);
@@ -103,6 +103,14 @@ static void put_watermark(struct table *t, struct choices *c) {
   t->kept[id][1].there = false;
 }
 
+/* A position of a coordinator's log. */
+static void put_seen(struct choices *c) {
+  char url[TEXT_BYTES_MAX + 1];
+  const char *coordinator = choose_text(c, url);
+  struct vow_log_position seen = {.incarnation = 1U + choose_byte(c), .position = choose_byte(c)};
+  must(vow_log_put_seen(&the_log, coordinator ? coordinator : "http://c", seen) == SQLITE_OK);
+}
+
 static void bind_any(sqlite3_stmt *put, int column, struct choices *c, char *room) {
   int code = SQLITE_OK;
   size_t bytes = choose(c, 24);
@@ -136,6 +144,8 @@ static void damage(struct table *t, struct choices *c) {
                                         "UPDATE vow_branch SET reason = ?",
                                         "UPDATE vow_branch SET checksum = ?",
                                         "UPDATE vow_branch SET transaction_id = ?",
+                                        "UPDATE vow_seen SET position = ?",
+                                        "REPLACE INTO vow_seen VALUES(?,?,?,?)",
                                         "UPDATE vow_coordinator SET finished_below = ?",
                                         "UPDATE vow_coordinator SET url = ?",
                                         "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
@@ -161,6 +171,14 @@ static enum vow_error on_coordinator(void *context, const char *url, struct vow_
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
   event.u.coordinator.url = url;
   event.u.coordinator.finished_below = finished_below;
+  step(context, &event);
+  return VOW_OK;
+}
+
+static enum vow_error on_seen(void *context, const char *url, struct vow_log_position seen) {
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD_SEEN};
+  event.u.coordinator.url = url;
+  event.u.coordinator.seen = seen;
   step(context, &event);
   return VOW_OK;
 }
@@ -196,12 +214,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
 
   begin(&t);
   for (unsigned i = 0; i < ROWS_MAX && c.left > 0; i++) {
-    unsigned kind = choose(&c, 8);
+    unsigned kind = choose(&c, 9);
     if (kind < 5) put_honest(&t, &c);
     if (kind == 5) put_watermark(&t, &c);
-    if (kind > 5) damage(&t, &c);
+    if (kind == 6) put_seen(&c);
+    if (kind > 6) damage(&t, &c);
   }
-  struct vow_log_loader loader = {&t, on_coordinator, on_record};
+  struct vow_log_loader loader = {
+      .context = &t, .coordinator = on_coordinator, .seen = on_seen, .record = on_record};
   enum vow_error error = vow_log_read(&the_log, &loader, why, sizeof why);
   must(error == VOW_OK || (error == VOW_E_LOG_CORRUPT && strlen(why) > 10));
   must(error == VOW_OK || !t.honest);

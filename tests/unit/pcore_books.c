@@ -205,6 +205,23 @@ static void each_coordinator_has_its_own_watermark(void **state) {
   assert_non_null(find_action(w, VOW_PACTION_CALL));
 }
 
+/* The forget of a heuristic outcome is the message that writes at once. */
+static void a_message_from_an_address_never_heard_of_is_recorded_for_the_coordinator_of_the_branch(
+    void **state) {
+  struct world *w = *state;
+  prepared(w, 1, HERE);
+  struct vow_pevent event = {.type = VOW_PEVENT_OPERATE, .transaction = id_of(1), .branch = 1};
+  event.u.operate.token = 1;
+  event.u.operate.outcome = VOW_OUTCOME_HEURISTIC_ABORT;
+  must_step(w, event);
+  log_it(w);
+  send(w, VOW_MESSAGE_FORGET, 1, THERE, 0);
+  const struct vow_paction *log = find_action(w, VOW_PACTION_LOG);
+  assert_non_null(log);
+  assert_non_null(log->u.log.record.coordinator);
+  assert_string_equal(log->u.log.record.coordinator, HERE);
+}
+
 static void a_branch_follows_its_coordinator_to_another_address(void **state) {
   struct world *w = *state;
   prepared(w, 1, HERE);
@@ -509,6 +526,7 @@ int main(void) {
       test(a_purge_rides_on_a_record_and_takes_a_few_tombstones),
       test(a_watermark_never_goes_back),
       test(each_coordinator_has_its_own_watermark),
+      test(a_message_from_an_address_never_heard_of_is_recorded_for_the_coordinator_of_the_branch),
       test(a_branch_follows_its_coordinator_to_another_address),
       test(coordinators_are_limited),
       test(past_each_limit_what_is_new_is_told_to_come_again),
