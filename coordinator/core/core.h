@@ -152,6 +152,7 @@ struct vow_event {
       uint32_t known_count;
       bool quarantined;           /* records may be missing */
       struct vow_id presume_from; /* below it nothing is presumed: records were missing once */
+      uint64_t open; /* records that LOAD will bring: until then they count towards the limit */
     } load_begin;
     struct {
       struct vow_log_position seen;

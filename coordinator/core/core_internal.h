@@ -192,7 +192,8 @@ struct vow_core {
   uint32_t idle_count;
   uint64_t last_request;
 
-  bool begun; /* LOAD_BEGIN was seen */
+  uint64_t to_load; /* records that LOAD has yet to bring: begins leave room for them */
+  bool begun;       /* LOAD_BEGIN was seen */
   bool loading;
   bool draining;
   bool log_space_low;

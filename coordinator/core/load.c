@@ -41,6 +41,7 @@ enum vow_error core_load_begin(struct vow_core *core, const struct vow_event *ev
   core->begun = true;
   core->position = event->u.load_begin.position;
   core->durable = event->u.load_begin.position;
+  core->to_load = event->u.load_begin.open;
   core_ids_load(core, event->u.load_begin.id_floor);
   return VOW_OK;
 }
@@ -48,6 +49,7 @@ enum vow_error core_load_begin(struct vow_core *core, const struct vow_event *ev
 enum vow_error core_load_end(struct vow_core *core) {
   if (!core->begun || !core->loading) return VOW_E_INVALID_ARGUMENT;
   core->loading = false;
+  core->to_load = 0;
   return VOW_OK;
 }
 
@@ -173,6 +175,7 @@ enum vow_error core_load(struct vow_core *core, const struct vow_event *event) {
     free(txn);
     return VOW_E_NO_MEMORY;
   }
+  core->to_load -= core->to_load > 0;
   enter(core, txn, image);
   recover(core, txn);
   return VOW_OK;

@@ -142,7 +142,8 @@ static enum vow_error check_begin(struct vow_core *core, const struct vow_event 
     return VOW_E_DRAINING;
   }
   if (core->log_space_low) return VOW_E_LOG_FULL; /* how much room is wanted is not known here */
-  if (core_tree_count(&core->by_id) + core->held_count >= config->transactions_max) {
+  if (core_tree_count(&core->by_id) + core->held_count + core->to_load >=
+      config->transactions_max) {
     *detail =
         with_number(core, "%u transactions are open, and no more may be (limits_transactions)",
                     config->transactions_max);

@@ -298,6 +298,7 @@ static void load_begin(struct vow_driver *driver) {
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
   event.u.load_begin.position = driver->info.position;
   event.u.load_begin.id_floor = driver->info.id_ceiling;
+  event.u.load_begin.open = driver->info.open;
   driver->loading = driver->recovering = true;
   vow_driver_step(driver, &event);
   load_page(driver, (struct vow_id){{0}});

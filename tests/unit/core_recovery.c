@@ -87,6 +87,36 @@ static void an_empty_record_ends(void **state) {
   expect(w, "log t1 aborted ended");
 }
 
+/* What is yet to be read counts: a core that is restarted again and again while clients begin does
+ * not gather more than it may hold. */
+static void records_to_come_count_towards_the_limit(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
+
+  begin(w, "a+");
+  struct vow_txn image = world_copy_image(world_find(w, T1));
+  w->config.transactions_max = 2;
+  vow_core_free(w->core);
+  assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
+  event.u.load_begin.position = w->position;
+  event.u.load_begin.id_floor = w->ceiling;
+  event.u.load_begin.open = 1;
+  world_must(w, &event);
+  sync(w);
+  world_forget_trace(w);
+  begin(w, "b+");
+  expect(w, "answer #2 ok t2 active created");
+  begin(w, "c+");
+  expect(w,
+         "answer #3 overloaded: 2 transactions are open, and no more may be (limits_transactions)");
+  event = (struct vow_event){.type = VOW_EVENT_LOAD, .u.load = &image};
+  world_must(w, &event);
+  world_forget_trace(w);
+  begin(w, "d+");
+  expect(w,
+         "answer #4 overloaded: 2 transactions are open, and no more may be (limits_transactions)");
+}
+
 static void committing_goes_on(void **state) {
   struct world *w = *state;
 
@@ -440,6 +470,7 @@ int main(void) {
       TEST(what_was_not_recorded_is_over),
       TEST(preparing_becomes_aborting),
       TEST(an_empty_record_ends),
+      TEST(records_to_come_count_towards_the_limit),
       TEST(committing_goes_on),
       TEST(a_lost_end_is_repeated),
       TEST(a_delegation_is_asked_about),
