@@ -14,17 +14,23 @@
 
 #include "io/log_internal.h"
 
+/* No id is older than the log, whatever the clock does next: one that were would be taken for
+ * another log's, and its branches would wait for ever. So its first ids begin at its own time. */
 static int build(const char *path) {
-  char setup[160], head[240];
+  char setup[160], head[280], floor[2 * sizeof(struct vow_id) + 1];
   struct log_head empty = {.created_ms = log_wall_ms(), .advertise_url = ""};
+  empty.ceiling = vow_id_floor(empty.created_ms, 0);
   sqlite3 *db = NULL;
   snprintf(setup, sizeof setup,
            "PRAGMA page_size=%d; PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL;"
            "PRAGMA application_id=%d; PRAGMA user_version=%d;",
            LOG_PAGE_BYTES, LOG_APPLICATION_ID, VOW_LOG_FORMAT);
+  for (size_t i = 0; i < sizeof empty.ceiling.bytes; i++) {
+    snprintf(floor + 2 * i, 3, "%02x", empty.ceiling.bytes[i]);
+  }
   snprintf(head, sizeof head,
-           "INSERT INTO head VALUES(1, %llu, 0, 0, 0, zeroblob(16), zeroblob(16), '', %lld);",
-           (unsigned long long)empty.created_ms, (long long)log_head_checksum(&empty));
+           "INSERT INTO head VALUES(1, %llu, 0, 0, 0, x'%s', zeroblob(16), '', %lld);",
+           (unsigned long long)empty.created_ms, floor, (long long)log_head_checksum(&empty));
   int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, setup, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
