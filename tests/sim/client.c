@@ -1,7 +1,6 @@
 /*
- * Applications: each has one transaction that it wants done, and goes on asking until it knows.
- * Operators: settle by hand what they think hangs, and forget it later; after healing they clear up
- * what is heuristic, and nothing else.
+ * Applications: each has transactions that it wants done, one after the other, and goes on asking
+ * until it knows how one ended. There are many with one each, or one to three with all of them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,9 +23,27 @@ static void plan_branch(struct sim *s, struct sim_plan *plan, uint32_t number, b
   branch->has_payload = sim_chance(s, 700);
   branch->at_begin = plan->one_shot || sim_chance(s, 500);
   branch->vote = draw_vote(s, fair);
-  (void)snprintf(branch->url, sizeof branch->url, "http://p%u", branch->participant);
   (void)snprintf(branch->name, sizeof branch->name, "b%u", number);
   (void)snprintf(branch->payload, sizeof branch->payload, "{\"n\":%u}", plan->number * 10 + number);
+}
+
+/* Sometimes all of them, each with a branch. */
+static void spread(struct sim *s, struct sim_plan *plan) {
+  bool all = sim_chance(s, 150);
+  if (all) plan->branch_count = s->participant_count;
+  for (uint32_t b = 0; b < plan->branch_count; b++) {
+    struct sim_plan_branch *branch = &plan->branches[b];
+    if (all) branch->participant = b;
+    (void)snprintf(branch->url, sizeof branch->url, "http://p%u", branch->participant);
+  }
+}
+
+/* From a tiny space keys meet other requests of their coordinator. */
+static void draw_key(struct sim *s, struct sim_plan *plan) {
+  bool tiny = (s->faults >> SIM_FAULT_TINY & 1) != 0;
+  uint32_t number = tiny ? (uint32_t)sim_draw(s, 4) : plan->number;
+  plan->hash = (uint8_t)(1 + plan->number);
+  if (sim_chance(s, 350)) (void)snprintf(plan->key, sizeof plan->key, "k%u", number);
 }
 
 static void plan_one(struct sim *s, uint32_t number) {
@@ -36,29 +53,63 @@ static void plan_one(struct sim *s, uint32_t number) {
 
   plan->state = SIM_PLAN_BEGIN;
   plan->number = number;
+  plan->next = SIM_PLANS_MAX;
+  plan->left_out = (s->set.plans_off >> number & 1) != 0;
+  plan->coordinator = s->crowd ? 0 : (uint32_t)sim_draw(s, s->coordinator_count);
   plan->one_shot = sim_chance(s, 500);
   plan->no_wait = sim_chance(s, 150);
   plan->aborts = !orderly && !plan->one_shot && sim_chance(s, 150);
   plan->vanishes = !orderly && sim_chance(s, 150);
+  plan->hurries = !orderly && sim_chance(s, 300);
   plan->rechecks = (uint32_t)sim_draw(s, 4);
   plan->timeout_ms = !orderly && sim_chance(s, 200) ? 1 + (uint32_t)sim_draw(s, 3000) : 0;
-  plan->branch_count = (uint32_t)sim_draw(s, SIM_BRANCHES_MAX + 1);
+  plan->branch_count = (uint32_t)sim_draw(s, 5);
   if (plan->branch_count == 0 && sim_chance(s, 800)) plan->branch_count = 1;
   (void)snprintf(plan->metadata, sizeof plan->metadata, "{\"n\":%u}", number);
-  if (sim_chance(s, 350)) (void)snprintf(plan->key, sizeof plan->key, "k%u", number);
-  for (uint32_t b = 0; b < plan->branch_count; b++) plan_branch(s, plan, b, fair);
-  sim_at(s, sim_draw(s, LAST_BEGIN_MS), SIM_CLIENT_ACTS, SIM_CLIENTS)->index = number;
+  draw_key(s, plan);
+  for (uint32_t b = 0; b < SIM_BRANCHES_MAX; b++) plan_branch(s, plan, b, fair);
+  spread(s, plan);
 }
 
+static void act_in(struct sim *s, struct sim_plan *plan, uint64_t delay_ms) {
+  sim_at(s, delay_ms, SIM_CLIENT_ACTS, SIM_CLIENTS)->index = plan->number;
+}
+
+/* Each plan is a client's only one, or follows another of its client. A crowd comes all at once. */
 void sim_plan_all(struct sim *s) {
-  s->plan_count = 1 + (uint32_t)sim_draw(s, SIM_PLANS_MAX);
-  for (uint32_t i = 0; i < s->plan_count; i++) plan_one(s, i);
+  bool many = s->crowd || sim_chance(s, 500);
+  uint32_t clients = many ? SIM_PLANS_MAX : 1 + (uint32_t)sim_draw(s, 3);
+  uint64_t span_ms = s->crowd ? 20 : LAST_BEGIN_MS;
+  uint32_t last[SIM_PLANS_MAX];
+
+  for (uint32_t i = 0; i < SIM_PLANS_MAX; i++) last[i] = SIM_PLANS_MAX;
+  s->plan_count = s->crowd ? SIM_PLANS_MAX : 1 + (uint32_t)sim_draw(s, SIM_PLANS_MAX);
+  for (uint32_t i = 0; i < s->plan_count; i++) {
+    uint64_t begin_ms = sim_draw(s, span_ms);
+    uint32_t client = i % clients;
+    plan_one(s, i);
+    if (s->plans[i].left_out) continue;
+    if (last[client] == SIM_PLANS_MAX) {
+      act_in(s, &s->plans[i], begin_ms);
+    } else {
+      s->plans[last[client]].next = i;
+    }
+    last[client] = i;
+  }
 }
 
 /* ---- asking ---- */
 
-static void send(struct sim *s, struct sim_plan *plan, enum vow_event_type type) {
-  struct sim_call *call = sim_call_new(s, SIM_CLIENTS, type);
+/* The transaction is none of its business any more: on to the next. */
+static void done(struct sim *s, struct sim_plan *plan) {
+  plan->state = SIM_PLAN_DONE;
+  if (plan->next == SIM_PLANS_MAX) return;
+  act_in(s, &s->plans[plan->next], sim_draw(s, 100));
+  plan->next = SIM_PLANS_MAX;
+}
+
+static void send_once(struct sim *s, struct sim_plan *plan, enum vow_event_type type) {
+  struct sim_call *call = sim_call_new(s, SIM_CLIENTS, plan->coordinator, type);
   call->plan = plan->number;
   call->id = plan->id;
   call->branch = plan->enlisted;
@@ -76,14 +127,21 @@ static void send(struct sim *s, struct sim_plan *plan, enum vow_event_type type)
   sim_call(s, call);
 }
 
+/* Who is in a hurry does not wait for the answer before it asks again, with its key. */
+static void send(struct sim *s, struct sim_plan *plan, enum vow_event_type type) {
+  bool twice = plan->hurries && type == VOW_EVENT_BEGIN && plan->key[0] != '\0';
+  if (twice) send_once(s, plan, type);
+  send_once(s, plan, type);
+}
+
 /* It stops waiting, and sometimes the daemon notices. */
 static void vanish(struct sim *s, struct sim_plan *plan) {
   sim_say(s, SIM_CLIENTS, "client %u vanishes", plan->number);
   uint32_t waited = plan->call;
-  plan->state = SIM_PLAN_DONE;
+  done(s, plan);
   plan->call = plan->rechecks = 0;
   if (waited == 0 || !sim_chance(s, 600)) return;
-  struct sim_call *call = sim_call_new(s, SIM_CLIENTS, VOW_EVENT_CANCEL);
+  struct sim_call *call = sim_call_new(s, SIM_CLIENTS, plan->coordinator, VOW_EVENT_CANCEL);
   call->branch = waited;
   sim_call(s, call);
 }
@@ -130,19 +188,20 @@ void sim_client_acts(struct sim *s, struct sim_plan *plan) {
 
 /* ---- being answered ---- */
 
-static void again_in(struct sim *s, struct sim_plan *plan, uint64_t delay_ms) {
-  sim_at(s, delay_ms, SIM_CLIENT_ACTS, SIM_CLIENTS)->index = plan->number;
-}
-
 static void know(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome) {
-  if (outcome != VOW_OUTCOME_NONE) plan->told = outcome;
-  plan->state = SIM_PLAN_DONE;
+  if (plan->told == VOW_OUTCOME_NONE) plan->told = outcome;
+  done(s, plan);
   if (plan->rechecks == 0) return;
   plan->rechecks--;
-  again_in(s, plan, sim_draw(s, 6000));
+  act_in(s, plan, sim_draw(s, 6000));
 }
 
 static void learn_begin(struct sim *s, struct sim_plan *plan, const struct sim_answer *answer) {
+  if (answer->error == VOW_E_KEY_CONFLICT) {
+    plan->rechecks = 0;
+    done(s, plan);
+    return;
+  }
   if (answer->has_id) {
     plan->has_id = true;
     plan->id = answer->id;
@@ -151,9 +210,9 @@ static void learn_begin(struct sim *s, struct sim_plan *plan, const struct sim_a
     know(s, plan, answer->outcome);
   } else if (answer->error == VOW_OK) {
     plan->state = plan->one_shot ? SIM_PLAN_ASK : SIM_PLAN_ENLIST;
-    again_in(s, plan, sim_draw(s, 30));
+    act_in(s, plan, sim_draw(s, 30));
   } else {
-    again_in(s, plan, 50 + sim_draw(s, 500));
+    act_in(s, plan, 50 + sim_draw(s, 500));
   }
 }
 
@@ -161,10 +220,11 @@ static void learn_begin(struct sim *s, struct sim_plan *plan, const struct sim_a
 static void lost(struct sim *s, struct sim_plan *plan, const struct sim_call *call) {
   bool hopeless = call->type == VOW_EVENT_BEGIN && plan->one_shot && plan->key[0] == '\0';
   if (hopeless || (plan->state == SIM_PLAN_DONE && plan->rechecks == 0)) {
-    plan->state = SIM_PLAN_DONE;
+    done(s, plan);
     return;
   }
-  again_in(s, plan, sim_draw(s, 500));
+  plan->tries++;
+  act_in(s, plan, sim_draw(s, 500));
 }
 
 void sim_client_answered(struct sim *s, struct sim_call *call) {
@@ -185,14 +245,15 @@ void sim_client_answered(struct sim *s, struct sim_call *call) {
       learn_begin(s, plan, answer);
       return;
     case VOW_EVENT_ENLIST:
-      sim_check(s, answer->error != VOW_E_NAME_CONFLICT, "API", "a repeated enlist is a conflict");
+      sim_check(s, answer->error != VOW_E_NAME_CONFLICT, SIM_API,
+                "a repeated enlist is a conflict");
       if (answer->outcome != VOW_OUTCOME_NONE) {
         know(s, plan, answer->outcome);
         return;
       }
       if (answer->error == VOW_OK) plan->enlisted++;
       if (answer->error == VOW_E_ILLEGAL_STATE) plan->state = SIM_PLAN_ASK;
-      if (answer->error == VOW_E_UNKNOWN_TRANSACTION) plan->state = SIM_PLAN_DONE;
+      if (answer->error == VOW_E_UNKNOWN_TRANSACTION) done(s, plan);
       break;
     default:
       if (answer->outcome != VOW_OUTCOME_NONE) {
@@ -200,75 +261,10 @@ void sim_client_answered(struct sim *s, struct sim_call *call) {
         return;
       }
       if (answer->error == VOW_OK) plan->state = SIM_PLAN_ASK;
-      break;
-  }
-  again_in(s, plan, 20 + sim_draw(s, 400));
-}
-
-/* ---- operators ---- */
-
-bool sim_has_operators(const struct sim *s) {
-  return (s->faults >> SIM_FAULT_OPERATOR & 1) != 0;
-}
-
-static void operate(struct sim *s, uint32_t txn, enum vow_event_type type, uint32_t branch,
-                    enum vow_outcome outcome) {
-  struct sim_call *call = sim_call_new(s, SIM_CLIENTS, type);
-  call->plan = SIM_PLANS_MAX;
-  call->id = s->txns[txn].id;
-  call->branch = branch;
-  call->outcome = outcome;
-  sim_say(s, SIM_CLIENTS, "operator asks #%u: %s t%u/%u %s", call->serial,
-          type == VOW_EVENT_FORGET ? "forget" : "resolve", txn, branch, vow_outcome_name(outcome));
-  sim_call(s, call);
-}
-
-/* Anything goes. */
-static void meddle(struct sim *s, uint32_t txn) {
-  struct sim_txn *t = &s->txns[txn];
-  if (t->branch_count == 0) return;
-  uint32_t branch = 1 + (uint32_t)sim_draw(s, t->branch_count);
-  enum vow_outcome word = sim_chance(s, 500) ? VOW_OUTCOME_COMMITTED : VOW_OUTCOME_ABORTED;
-
-  if (sim_chance(s, 300)) {
-    operate(s, txn, VOW_EVENT_RESOLVE, 0, VOW_OUTCOME_ABORTED);
-  } else if (sim_chance(s, 300)) {
-    t->meddled = true;
-    operate(s, txn, VOW_EVENT_RESOLVE, branch, word);
-  } else {
-    sim_p_operate(s, &s->p[t->branches[branch - 1].participant], txn, branch,
-                  (enum vow_outcome)(VOW_OUTCOME_HEURISTIC_COMMIT + sim_draw(s, 4)));
-  }
-}
-
-/* What only an operator can end. */
-static void clear_up(struct sim *s, const struct vow_txn *image) {
-  uint32_t txn = sim_txn_of(s, image->id);
-  if (image->state == VOW_TXN_COMMITTED || image->state == VOW_TXN_ABORTED) {
-    operate(s, txn, VOW_EVENT_FORGET, 0, VOW_OUTCOME_NONE);
-    return;
-  }
-  for (uint32_t i = 0; i < image->branch_count; i++) {
-    if (image->branches[i].state != VOW_BRANCH_UNKNOWN) continue;
-    operate(s, txn, VOW_EVENT_RESOLVE, i + 1, VOW_OUTCOME_COMMITTED);
-    return;
-  }
-}
-
-void sim_operator_acts(struct sim *s) {
-  struct vow_id from = {{0}};
-  if (s->txn_count > 0 && !s->healed && sim_chance(s, 300)) {
-    meddle(s, (uint32_t)sim_draw(s, s->txn_count));
-  }
-  sim_at(s, s->healed ? 1000 : 100 + sim_draw(s, 1500), SIM_OPERATOR_ACTS, SIM_CLIENTS);
-  if (s->c.core == NULL) return;
-  for (const struct vow_txn *txn = vow_core_next(s->c.core, from); txn != NULL;) {
-    struct vow_id id = txn->id;
-    if (txn->heuristic != VOW_HEURISTIC_NONE && (s->healed || sim_chance(s, 200))) {
-      clear_up(s, txn);
+      if (call->type == 0 || answer->error != VOW_E_UNKNOWN_TRANSACTION) break;
+      plan->rechecks = 0; /* so old that its history was purged */
+      done(s, plan);
       return;
-    }
-    for (int i = 15; i >= 0 && ++id.bytes[i] == 0; i--) continue;
-    txn = vow_core_next(s->c.core, id);
   }
+  act_in(s, plan, 20 + sim_draw(s, 400));
 }

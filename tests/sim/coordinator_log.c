@@ -1,12 +1,18 @@
 /*
- * The coordinator's log: a row a transaction, one database transaction for all that is queued, one
- * sync. A crash keeps the transaction that was being written as a whole, or not at all; what was
- * still queued is gone. A COMMIT that failed ends the process, and may have happened all the same.
+ * A coordinator's log: a row a transaction, one database transaction for all that is queued, one
+ * sync. What was still queued is gone after a crash. The transaction that was being written is
+ * whole or not there, for a torn one does not pass its checksums; after a kill, or a COMMIT that
+ * failed, it may be whole in the page cache only, and a power cut takes it from there. So a start
+ * syncs the log before it believes it (log rule 3).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim.h"
+
+static int node_of(const struct sim_coordinator *c) {
+  return SIM_COORDINATOR + (int)c->number;
+}
 
 /* ---- images ---- */
 
@@ -40,135 +46,262 @@ struct vow_txn sim_image_copy(const struct vow_txn *from) {
   return image;
 }
 
-static void set_row(struct sim_row *row, struct vow_txn *image) {
+static void set_row(struct sim_row *row, const struct vow_txn *image) {
   if (row->used) vow_txn_fini(&row->image);
   row->used = true;
   row->image = *image;
 }
 
-static void drop_rows(struct sim *s, struct sim_batch *batch) {
-  for (uint32_t i = 0; i < s->txn_count; i++) {
+static void drop_batch(const struct sim *s, struct sim_batch *batch) {
+  for (uint32_t i = 0; batch->count > 0 && i < s->txn_count; i++) {
     if (batch->rows[i].used) vow_txn_fini(&batch->rows[i].image);
     batch->rows[i].used = false;
   }
-  batch->count = 0;
+  batch->count = batch->decisions = 0;
   batch->position = 0;
   batch->forced = false;
   batch->ceiling = (struct vow_id){{0}};
 }
 
-/* The batch is on the disk. */
-static void write_batch(struct sim *s, struct sim_batch *batch) {
-  for (uint32_t i = 0; i < s->txn_count; i++) {
-    if (!batch->rows[i].used) continue;
-    set_row(&s->c.table[i], &batch->rows[i].image);
-    batch->rows[i].used = false;
+/* The newer one goes into the older one, and is empty then. */
+static void merge(const struct sim *s, struct sim_batch *into, struct sim_batch *from) {
+  for (uint32_t i = 0; from->count > 0 && i < s->txn_count; i++) {
+    if (!from->rows[i].used) continue;
+    set_row(&into->rows[i], &from->rows[i].image);
+    from->rows[i].used = false;
   }
-  if (batch->position > s->c.position) s->c.position = batch->position;
-  if (vow_id_compare(batch->ceiling, s->c.ceiling) > 0) s->c.ceiling = batch->ceiling;
-  drop_rows(s, batch);
+  into->count += from->count;
+  into->decisions += from->decisions;
+  if (from->position > into->position) into->position = from->position;
+  if (vow_id_compare(from->ceiling, into->ceiling) > 0) into->ceiling = from->ceiling;
+  into->forced |= from->forced;
+  drop_batch(s, from);
+}
+
+/* ---- what is on the disk ---- */
+
+/* A heuristic outcome that nobody has forgotten, and a commit whose branch was settled by hand. */
+static bool is_kept(const struct vow_txn *image) {
+  if (image->heuristic != VOW_HEURISTIC_NONE && !image->forgotten) return true;
+  for (uint32_t i = 0; image->state == VOW_TXN_COMMITTED && i < image->branch_count; i++) {
+    if (image->branches[i].resolved) return true;
+  }
+  return false;
+}
+
+/* The one that ended first of those that may go; NULL: no more than may stay. */
+static struct sim_row *oldest(struct sim *s, struct sim_coordinator *c, uint32_t *txn) {
+  struct sim_row *found = NULL;
+  uint32_t ended = 0;
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    struct sim_row *row = &c->table[i];
+    if (!row->used || row->image.ended_ms == 0) continue;
+    ended++;
+    if (is_kept(&row->image)) continue;
+    if (found != NULL && row->image.ended_ms >= found->image.ended_ms) continue;
+    found = row;
+    *txn = i;
+  }
+  return ended > c->retention_count ? found : NULL;
+}
+
+static void purge(struct sim *s, struct sim_coordinator *c) {
+  struct sim_row *row;
+  uint32_t txn = 0;
+  while ((row = oldest(s, c, &txn)) != NULL) {
+    bool commit = row->image.state == VOW_TXN_COMMITTED;
+    if (commit && vow_id_compare(row->image.id, c->purged_to) > 0) c->purged_to = row->image.id;
+    sim_say(s, node_of(c), "purges t%u, which had %s", txn, vow_txn_state_name(row->image.state));
+    vow_txn_fini(&row->image);
+    row->used = false;
+    sim_purged(s, txn);
+  }
+}
+
+/* The batch is on the disk. */
+static void write_batch(struct sim *s, struct sim_coordinator *c, struct sim_batch *batch) {
+  if (batch->position == 0) return;
+  for (uint32_t i = 0; batch->count > 0 && i < s->txn_count; i++) {
+    if (!batch->rows[i].used) continue;
+    enum vow_txn_state state = batch->rows[i].image.state;
+    set_row(&c->table[i], &batch->rows[i].image);
+    batch->rows[i].used = false;
+    s->txns[i].committed |= state == VOW_TXN_COMMITTING || state == VOW_TXN_COMMITTED;
+    s->txns[i].dirty = true;
+  }
+  if (batch->position > c->position) c->position = batch->position;
+  if (vow_id_compare(batch->ceiling, c->ceiling) > 0) c->ceiling = batch->ceiling;
+  drop_batch(s, batch);
+  purge(s, c);
 }
 
 const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn) {
-  return s->c.table[txn].used ? &s->c.table[txn].image : NULL;
+  const struct sim_row *row = &s->c[s->txns[txn].coordinator].table[txn];
+  return row->used ? &row->image : NULL;
+}
+
+/* Ids are above the time at which the log was made: older ones are not of this log. */
+void sim_c_create_log(struct sim *s, struct sim_coordinator *c) {
+  c->created_ms = sim_wall_ms(s);
+  if (s->mutant != SIM_MUTANT_NO_FLOOR) c->ceiling = vow_id_floor(c->created_ms, 0);
+}
+
+void sim_c_drop_log(const struct sim *s, struct sim_coordinator *c) {
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    if (c->table[i].used) vow_txn_fini(&c->table[i].image);
+  }
+  drop_batch(s, &c->cached);
+  drop_batch(s, &c->queue);
+  drop_batch(s, &c->writing);
+  drop_batch(s, &c->zombie);
 }
 
 /* ---- writing ---- */
 
-static void sync_in(struct sim *s, uint64_t delay_ms) {
-  if (s->now_ms + delay_ms >= s->c.sync_due_ms) return;
-  s->c.sync_due_ms = s->now_ms + delay_ms;
-  sim_at(s, delay_ms, SIM_C_SYNC, SIM_COORDINATOR)->life = s->c.life;
+static void sync_in(struct sim *s, struct sim_coordinator *c, uint64_t delay_ms) {
+  if (s->now_ms + delay_ms >= c->sync_due_ms) return;
+  c->sync_due_ms = s->now_ms + delay_ms;
+  sim_at(s, delay_ms, SIM_C_SYNC, node_of(c))->life = c->life;
 }
 
-void sim_c_append(struct sim *s, const struct vow_action *action) {
-  struct sim_batch *queue = &s->c.queue;
-  sim_check(s, action->u.log.position == s->c.last_position + 1, "contract",
-            "a record's position does not follow the last");
-  s->c.last_position = queue->position = action->u.log.position;
-  queue->forced |= action->u.log.forced;
-  if (action->u.log.record == VOW_RECORD_ID_CEILING) {
-    queue->ceiling = action->u.log.ceiling;
-  } else {
-    const struct vow_txn *image = action->u.log.txn;
-    uint32_t txn = sim_txn_of(s, image->id);
-    sim_see(s, image);
-    sim_check_decision(s, image);
-    sim_say(s, SIM_COORDINATOR, "log%s t%u %s%s", action->u.log.forced ? "!" : "", txn,
-            vow_txn_state_name(image->state), image->ended_ms ? ", ended" : "");
-    bool lost = s->mutant == SIM_MUTANT_KEY_LOST && image->state >= VOW_TXN_ABORTING &&
-                image->idempotency_key != NULL && sim_c_row(s, txn) == NULL;
-    struct vow_txn copy = sim_image_copy(image);
-    if (lost) {
-      vow_txn_fini(&copy);
-    } else {
-      set_row(&queue->rows[txn], &copy);
-    }
-    queue->count++;
-    if (image->heuristic != VOW_HEURISTIC_NONE) sim_probe(s, SIM_PROBE_HEURISTIC);
-    if (image->forgotten) sim_probe(s, SIM_PROBE_FORGOTTEN);
+/* Nobody has said no yet. */
+static bool hopes_to_commit(const struct vow_txn *image) {
+  for (uint32_t i = 0; i < image->branch_count; i++) {
+    if (image->branches[i].vote == VOW_VOTE_ABORT) return false;
   }
-  if (!s->c.syncing) sync_in(s, action->u.log.forced ? sim_draw(s, 3) : s->c.lazy_ms);
+  return image->state == VOW_TXN_PREPARING && !image->delegated;
+}
+
+static void append_image(struct sim *s, struct sim_coordinator *c,
+                         const struct vow_action *action) {
+  const struct vow_txn *image = action->u.log.txn;
+  struct sim_batch *queue = &c->queue;
+
+  sim_see(s, c, image);
+  uint32_t txn = sim_txn_of(s, image->id);
+  sim_check_decision(s, image);
+  sim_say(s, node_of(c), "log%s t%u %s%s", action->u.log.forced ? "!" : "", txn,
+          vow_txn_state_name(image->state), image->ended_ms ? ", ended" : "");
+  sim_check(s, image->history_count <= c->config.history_max, SIM_B1,
+            "t%u has %u entries of history", txn, image->history_count);
+  if (image->heuristic != VOW_HEURISTIC_NONE) sim_probe(s, SIM_PROBE_HEURISTIC);
+  if (image->forgotten) sim_probe(s, SIM_PROBE_FORGOTTEN);
+  queue->count++;
+  const struct vow_txn *row = sim_c_row(s, txn);
+  bool decides = image->state == VOW_TXN_COMMITTING;
+  if (decides && (row == NULL || row->state != VOW_TXN_COMMITTING)) queue->decisions++;
+  if (s->mutant == SIM_MUTANT_KEY_LOST && image->state >= VOW_TXN_ABORTING &&
+      image->idempotency_key != NULL && row == NULL) {
+    return;
+  }
+  struct vow_txn copy = sim_image_copy(image);
+  if (s->mutant == SIM_MUTANT_DECIDE_EARLY && hopes_to_commit(image)) {
+    copy.state = VOW_TXN_COMMITTING;
+    sim_check_decision(s, &copy);
+  }
+  set_row(&queue->rows[txn], &copy);
+}
+
+void sim_c_append(struct sim *s, struct sim_coordinator *c, const struct vow_action *action) {
+  sim_check(s, action->u.log.position == c->last_position + 1, SIM_CONTRACT,
+            "a record's position does not follow the last");
+  c->last_position = c->queue.position = action->u.log.position;
+  c->queue.forced |= action->u.log.forced;
+  if (action->u.log.record == VOW_RECORD_ID_CEILING) {
+    c->queue.ceiling = action->u.log.ceiling;
+  } else {
+    append_image(s, c, action);
+  }
+  if (!c->syncing) sync_in(s, c, action->u.log.forced ? sim_draw(s, 3) : c->lazy_ms);
 }
 
 /* Takes all that is queued. */
-void sim_c_sync(struct sim *s) {
-  s->c.sync_due_ms = UINT64_MAX;
-  if (s->c.syncing || s->c.queue.position == 0) return;
-  if (s->c.queue.count >= 4) sim_probe(s, SIM_PROBE_GROUP);
-  for (uint32_t i = 0; i < s->txn_count; i++) {
-    s->c.writing.rows[i] = s->c.queue.rows[i];
-    s->c.queue.rows[i].used = false;
-  }
-  s->c.writing.position = s->c.queue.position;
-  s->c.writing.ceiling = s->c.queue.ceiling;
-  s->c.writing.forced = s->c.queue.forced;
-  s->c.queue.count = 0;
-  s->c.queue.position = 0;
-  s->c.queue.forced = false;
-  s->c.queue.ceiling = (struct vow_id){{0}};
-  s->c.syncing = true;
-  uint64_t sync_ms = 1 + sim_draw(s, 6);
+void sim_c_sync(struct sim *s, struct sim_coordinator *c) {
+  c->sync_due_ms = UINT64_MAX;
+  if (c->syncing || c->queue.position == 0) return;
+  if (c->queue.count >= 4) sim_probe(s, SIM_PROBE_GROUP);
+  if (c->queue.decisions >= 8) sim_probe(s, SIM_PROBE_EIGHT);
+  merge(s, &c->writing, &c->queue);
+  c->syncing = true;
+  uint64_t sync_ms = 1 + sim_draw(s, c->sync_ms);
   if (sim_fault(s, SIM_FAULT_SLOW, 100)) sync_ms += sim_draw(s, 3000);
-  sim_at(s, sync_ms, SIM_C_SYNCED, SIM_COORDINATOR)->life = s->c.life;
+  sim_at(s, sync_ms, SIM_C_SYNCED, node_of(c))->life = c->life;
 }
 
-void sim_c_synced(struct sim *s) {
+void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
   if (sim_fault(s, SIM_FAULT_SYNC_C, 30)) {
-    sim_c_crash(s, true);
+    sim_c_crash(s, c, SIM_FAILED_SYNC);
     return;
   }
-  struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = s->c.writing.position};
-  s->c.syncing = false;
-  write_batch(s, &s->c.writing);
-  if (event.u.position > s->c.told_durable) {
-    s->c.told_durable = event.u.position;
-    uint32_t life = s->c.life;
-    sim_c_step(s, &event);
-    if (s->c.life != life) return;
+  struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = c->writing.position};
+  c->syncing = false;
+  if (c->cached.position != 0) {
+    /* A mutant's log: nothing is safe behind what is not. */
+    c->position = c->writing.position;
+    merge(s, &c->cached, &c->writing);
+  } else {
+    write_batch(s, c, &c->writing);
   }
-  if (s->c.queue.position != 0) sync_in(s, s->c.queue.forced ? sim_draw(s, 3) : s->c.lazy_ms);
+  if (event.u.position > c->told_durable) {
+    c->told_durable = event.u.position;
+    uint32_t life = c->life;
+    sim_c_step(s, c, &event);
+    if (c->life != life) return;
+  }
+  if (c->queue.position != 0) sync_in(s, c, c->queue.forced ? sim_draw(s, 3) : c->lazy_ms);
 }
 
-void sim_c_lose_log(struct sim *s, bool keep_writing) {
-  write_batch(s, &s->c.zombie);
-  if (s->mutant == SIM_MUTANT_SYNC_IS_ABORT && s->c.syncing) {
-    /* Taken for lost now, it shows at the next start. */
-    for (uint32_t i = 0; i < s->txn_count; i++) {
-      s->c.zombie.rows[i] = s->c.writing.rows[i];
-      s->c.writing.rows[i].used = false;
-    }
-    if (vow_id_compare(s->c.writing.ceiling, s->c.ceiling) > 0) {
-      s->c.ceiling = s->c.writing.ceiling;
-    }
-    if (s->c.writing.position > s->c.position) s->c.position = s->c.writing.position;
-    drop_rows(s, &s->c.writing);
-  } else if (s->c.syncing && keep_writing) {
-    write_batch(s, &s->c.writing);
-  } else {
-    drop_rows(s, &s->c.writing);
+/* ---- dying, and coming back ---- */
+
+/* Taken for lost now, it shows at the next start but one. */
+static void keep_as_zombie(const struct sim *s, struct sim_coordinator *c) {
+  struct vow_id ceiling = c->writing.ceiling;
+  if (vow_id_compare(ceiling, c->ceiling) > 0) c->ceiling = ceiling;
+  if (c->writing.position > c->position) c->position = c->writing.position;
+  merge(s, &c->zombie, &c->writing);
+}
+
+static void lose_writing(struct sim *s, struct sim_coordinator *c, enum sim_death death,
+                         bool keep) {
+  if (death == SIM_POWER_CUT) {
+    sim_probe(s, keep ? SIM_PROBE_POWER_KEPT : SIM_PROBE_TORN);
+    if (keep) write_batch(s, c, &c->writing);
+  } else if (keep) {
+    merge(s, &c->cached, &c->writing);
   }
-  drop_rows(s, &s->c.queue);
-  s->c.syncing = false;
-  s->c.sync_due_ms = UINT64_MAX;
+}
+
+void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death death, bool keep) {
+  write_batch(s, c, &c->zombie);
+  if (c->cached.position != 0 && death == SIM_POWER_CUT) {
+    if (!keep) sim_probe(s, SIM_PROBE_CACHE_LOST);
+    if (keep) write_batch(s, c, &c->cached);
+    drop_batch(s, &c->cached);
+  }
+  if (s->mutant == SIM_MUTANT_SYNC_IS_ABORT && c->syncing) {
+    keep_as_zombie(s, c);
+  } else if (c->syncing) {
+    lose_writing(s, c, death, keep);
+  }
+  drop_batch(s, &c->writing);
+  drop_batch(s, &c->queue);
+  c->syncing = false;
+  c->sync_due_ms = UINT64_MAX;
+}
+
+bool sim_c_settle(struct sim *s, struct sim_coordinator *c) {
+  if (c->cached.position == 0) return true;
+  if (s->mutant == SIM_MUTANT_NO_SETTLE) {
+    c->position = c->cached.position;
+    if (vow_id_compare(c->cached.ceiling, c->ceiling) > 0) c->ceiling = c->cached.ceiling;
+    return true;
+  }
+  if (sim_fault(s, SIM_FAULT_SYNC_C, 200)) {
+    sim_say(s, node_of(c), "---- it cannot sync its log, and ends ----");
+    sim_probe(s, SIM_PROBE_SETTLE_FAILED);
+    sim_at(s, 1 + sim_draw(s, 1000), SIM_C_START, node_of(c))->life = c->life;
+    return false;
+  }
+  write_batch(s, c, &c->cached);
+  return true;
 }

@@ -19,8 +19,15 @@ static bool is_cut(const struct sim *s, int from, int to) {
   return s->cut_until_ms[from][to] > s->now_ms;
 }
 
+static int some_node(struct sim *s) {
+  uint32_t n = (uint32_t)sim_draw(s, s->coordinator_count + s->participant_count + 1);
+  if (n < s->coordinator_count) return SIM_COORDINATOR + (int)n;
+  n -= s->coordinator_count;
+  return n < s->participant_count ? SIM_PARTICIPANT + (int)n : SIM_CLIENTS;
+}
+
 void sim_cut(struct sim *s) {
-  int a = (int)sim_draw(s, SIM_NODES), b = (int)sim_draw(s, SIM_NODES);
+  int a = some_node(s), b = some_node(s);
   uint64_t until_ms = s->now_ms + sim_draw(s, 8000);
   if (a == b) return;
   s->cut_until_ms[a][b] = until_ms;
@@ -30,6 +37,10 @@ void sim_cut(struct sim *s) {
 }
 
 /* ---- messages to participants ---- */
+
+static int home_of(const struct sim *s, uint32_t index) {
+  return SIM_COORDINATOR + (int)s->exchanges[index].coordinator;
+}
 
 static struct sim_event *towards(struct sim *s, uint32_t index, enum sim_event_kind kind, int node,
                                  uint64_t delay) {
@@ -41,20 +52,20 @@ static struct sim_event *towards(struct sim *s, uint32_t index, enum sim_event_k
 
 static void fail_soon(struct sim *s, uint32_t index, bool not_delivered) {
   struct sim_event *event =
-      towards(s, index, SIM_REPLY_ARRIVES, SIM_COORDINATOR, 1 + sim_draw(s, 5));
+      towards(s, index, SIM_REPLY_ARRIVES, home_of(s, index), 1 + sim_draw(s, 5));
   event->reply =
       (struct sim_reply){.kind = VOW_REPLY_ENDPOINT_DOWN, .not_delivered = not_delivered};
 }
 
 void sim_send_message(struct sim *s, uint32_t index) {
-  int node = SIM_PARTICIPANT + (int)s->exchanges[index].participant;
-  (void)towards(s, index, SIM_EXCHANGE_TIMES_OUT, SIM_COORDINATOR, MESSAGE_TIMEOUT_MS);
+  int node = SIM_PARTICIPANT + (int)s->exchanges[index].participant, home = home_of(s, index);
+  (void)towards(s, index, SIM_EXCHANGE_TIMES_OUT, home, MESSAGE_TIMEOUT_MS);
   if (sim_fault(s, SIM_FAULT_REFUSE, 60)) {
     fail_soon(s, index, true);
     return;
   }
-  if (is_cut(s, SIM_COORDINATOR, node) || sim_fault(s, SIM_FAULT_LOSE, 80)) {
-    sim_say(s, SIM_COORDINATOR, "  (lost)");
+  if (is_cut(s, home, node) || sim_fault(s, SIM_FAULT_LOSE, 80)) {
+    sim_say(s, home, "  (lost)");
     return;
   }
   (void)towards(s, index, SIM_MESSAGE_ARRIVES, node, delay_ms(s));
@@ -70,7 +81,8 @@ void sim_message_arrives(struct sim *s, const struct sim_event *event) {
   }
   exchange->delivered = true;
   if (exchange->count > 1 && sim_fault(s, SIM_FAULT_GARBAGE, 60)) { /* it knows of no batches */
-    struct sim_event *refusal = towards(s, event->index, SIM_REPLY_ARRIVES, SIM_COORDINATOR, 1);
+    struct sim_event *refusal =
+        towards(s, event->index, SIM_REPLY_ARRIVES, home_of(s, event->index), 1);
     refusal->reply = (struct sim_reply){.kind = VOW_REPLY_NOT_A_BATCH, .batch_max = p->batch_max};
     return;
   }
@@ -112,13 +124,12 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
   if (exchange->generation != request->generation) return;
   bool batch = exchange->count > 1;
   if (batch && !complete_batch(exchange, request, reply)) return;
-  int from = SIM_PARTICIPANT + (int)exchange->participant;
-  if (is_cut(s, from, SIM_COORDINATOR) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
+  int from = SIM_PARTICIPANT + (int)exchange->participant, home = home_of(s, request->exchange);
+  if (is_cut(s, from, home) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
     sim_say(s, from, "  (reply lost)");
     return;
   }
-  struct sim_event *event =
-      towards(s, request->exchange, SIM_REPLY_ARRIVES, SIM_COORDINATOR, delay_ms(s));
+  struct sim_event *event = towards(s, request->exchange, SIM_REPLY_ARRIVES, home, delay_ms(s));
   event->reply = batch ? (struct sim_reply){0} : *reply;
   if (sim_fault(s, SIM_FAULT_GARBAGE, 60)) {
     if (batch) {
@@ -130,16 +141,18 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
   event->reply.batch_max = s->p[exchange->participant].batch_max;
 }
 
-/* ---- calls to the coordinator ---- */
+/* ---- calls to a coordinator ---- */
 
-struct sim_call *sim_call_new(struct sim *s, int from, enum vow_event_type type) {
+struct sim_call *sim_call_new(struct sim *s, int from, uint32_t to, enum vow_event_type type) {
   struct sim_call *call;
   uint32_t tries = 0;
+
   do { /* past those that the core still keeps waiting */
     call = &s->calls[++s->call_serial % SIM_CALLS_MAX];
-    if (++tries > SIM_CALLS_MAX) sim_fail(s, SIM_LIVENESS, "B1: more calls than a run may have");
-  } while (call->in_core && call->life == s->c.life);
-  *call = (struct sim_call){.serial = s->call_serial, .type = type, .from = from, .waits = true};
+    if (++tries > SIM_CALLS_MAX) sim_fail(s, SIM_B1, "more calls than a run may have");
+  } while (call->in_core && call->life == s->c[call->to].life);
+  *call = (struct sim_call){
+      .serial = s->call_serial, .type = type, .from = from, .to = to, .waits = true};
   return call;
 }
 
@@ -150,7 +163,8 @@ struct sim_call *sim_call_find(struct sim *s, uint32_t serial) {
 
 /* The answer is in the call; it travels, or is lost. */
 static void travel_back(struct sim *s, struct sim_call *call) {
-  if (is_cut(s, SIM_COORDINATOR, call->from) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 60)) return;
+  int home = SIM_COORDINATOR + (int)call->to;
+  if (is_cut(s, home, call->from) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 60)) return;
   sim_at(s, delay_ms(s), SIM_ANSWER_ARRIVES, call->from)->index = call->serial;
 }
 
@@ -161,6 +175,7 @@ void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answ
 
 void sim_call(struct sim *s, struct sim_call *call) {
   sim_at(s, CALL_TIMEOUT_MS, SIM_CALL_TIMES_OUT, call->from)->index = call->serial;
-  if (is_cut(s, call->from, SIM_COORDINATOR) || sim_fault(s, SIM_FAULT_LOSE, 60)) return;
-  sim_at(s, delay_ms(s), SIM_CALL_ARRIVES, SIM_COORDINATOR)->index = call->serial;
+  int home = SIM_COORDINATOR + (int)call->to;
+  if (is_cut(s, call->from, home) || sim_fault(s, SIM_FAULT_LOSE, 60)) return;
+  sim_at(s, delay_ms(s), SIM_CALL_ARRIVES, home)->index = call->serial;
 }

@@ -55,7 +55,12 @@ static void do_log(struct sim *s, const struct vow_paction *action, struct sim_j
       .kind = record->kind, .outcome = record->outcome, .has_payload = record->payload != NULL};
 }
 
+static uint32_t coordinator_of(const char *url) {
+  return (uint32_t)(url[strlen("http://c")] - '0');
+}
+
 static void do_purge(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
+  job->purge_of = coordinator_of(action->u.purge.coordinator);
   job->purge_below = action->u.purge.finished_below;
   job->purge_count = action->u.purge.count;
   for (uint32_t i = 0; i < action->u.purge.count; i++) {
@@ -86,22 +91,24 @@ static enum vow_reply_kind kind_of(enum vow_error error) {
 static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_paction *action) {
   uint64_t token = action->u.reply.token;
   bool known = token >= 1 && token <= SIM_REQUESTS_MAX && p->requests[token - 1].open;
-  sim_check(s, known, "tokens", "p%u answers token %llu, but nobody waits for it", p->number,
+  sim_check(s, known, SIM_TOKENS, "p%u answers token %llu, but nobody waits for it", p->number,
             (unsigned long long)token);
   struct sim_request *request = &p->requests[token - 1];
   enum vow_error error = action->u.reply.error;
-  const struct vow_message_reply *from = &action->u.reply.reply;
+  struct vow_message_reply said = action->u.reply.reply;
   struct sim_reply reply = {.kind = kind_of(error)};
+  bool lies = s->mutant == SIM_MUTANT_LIAR && said.outcome == VOW_OUTCOME_ABORTED;
 
   request->open = false;
   if (request->type == 0) {
     sim_say(s, node_of(p), "operator: %s", vow_error_text(error));
     return;
   }
+  if (lies && sim_chance(s, 50)) said.outcome = VOW_OUTCOME_HEURISTIC_ABORT;
   if (error == VOW_OK) {
-    reply.vote = from->vote;
-    reply.outcome = from->outcome;
-    sim_check_participant_reply(s, p, request, from);
+    reply.vote = said.vote;
+    reply.outcome = said.outcome;
+    sim_check_participant_reply(s, p, request, &said);
   }
   sim_say(s, node_of(p), "answers %s t%u/%u: %s %s", vow_message_type_name(request->type),
           request->txn, request->branch, error == VOW_OK ? vow_vote_name(reply.vote) : "-",
@@ -109,17 +116,44 @@ static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_
   sim_send_reply(s, request, &reply);
 }
 
-struct asking {
-  struct sim_call *call;
-};
+/* One coordinator after the other, in questions of so many ids. */
+static void ask_next(struct sim *s, struct sim_participant *p) {
+  if (p->question_count == 0) return;
+  uint32_t to = p->questions[0].coordinator, left = 0;
+  struct sim_call *call = sim_call_new(s, node_of(p), to, 0);
+  for (uint32_t i = 0; i < p->question_count; i++) {
+    struct sim_question question = p->questions[i];
+    if (question.coordinator != to || call->asked_count == SIM_ASKED_MAX) {
+      p->questions[left++] = question;
+      continue;
+    }
+    call->asked[call->asked_count] = s->txns[question.txn].id;
+    call->asked_branch[call->asked_count++] = question.branch;
+  }
+  p->question_count = left;
+  p->asking = call->serial;
+  sim_say(s, node_of(p), "asks c%u #%u: %u outcomes", to, call->serial, call->asked_count);
+  sim_call(s, call);
+}
 
-static void do_ask(struct sim *s, struct sim_participant *p, const struct vow_paction *action,
-                   struct asking *asking) {
-  if (asking->call == NULL) asking->call = sim_call_new(s, node_of(p), 0);
-  struct sim_call *call = asking->call;
-  if (call->asked_count == SIM_ASKED_MAX) return; /* it asks again later */
-  call->asked[call->asked_count] = action->branch->transaction;
-  call->asked_branch[call->asked_count++] = action->branch->number;
+static void do_ask(struct sim *s, struct sim_participant *p, const struct vow_paction *action) {
+  uint32_t to = coordinator_of(vow_pbranch_coordinator(action->branch));
+  if (p->question_count == SIM_QUESTIONS_MAX) return; /* it asks again later */
+  if (p->question_count > 0 && p->questions[0].coordinator != to) {
+    sim_probe(s, SIM_PROBE_TWO_MASTERS);
+  }
+  p->questions[p->question_count++] =
+      (struct sim_question){.coordinator = to,
+                            .txn = sim_txn_of(s, action->branch->transaction),
+                            .branch = action->branch->number};
+}
+
+/* True: the process died before this action. */
+static bool dies(struct sim *s, struct sim_participant *p) {
+  const struct sim_crash *crash = sim_crash_due(s, node_of(p), ++p->actions);
+  if (crash == NULL && !sim_fault(s, SIM_FAULT_CRASH_P, 4)) return false;
+  sim_p_crash(s, p, crash != NULL ? crash->keep : sim_chance(s, 500));
+  return true;
 }
 
 /* False: the process died on the way. */
@@ -127,14 +161,10 @@ static bool carry_out(struct sim *s, struct sim_participant *p, const struct vow
                       struct sim_job *job) {
   struct sim_job record = {.work = -1};
   struct sim_job *last = NULL;
-  struct asking asking = {.call = NULL};
 
   for (uint32_t i = 0; i < actions->count; i++) {
     const struct vow_paction *action = &actions->items[i];
-    if (sim_fault(s, SIM_FAULT_CRASH_P, 4)) {
-      sim_p_crash(s, p);
-      return false;
-    }
+    if (dies(s, p)) return false;
     sim_mix(s, (uint64_t)action->type << 8 | p->number);
     switch (action->type) {
       case VOW_PACTION_CALL:
@@ -145,22 +175,19 @@ static bool carry_out(struct sim *s, struct sim_participant *p, const struct vow
         do_log(s, action, last);
         break;
       case VOW_PACTION_PURGE:
-        sim_check(s, last != NULL, "contract", "p%u purges without a record", p->number);
+        sim_check(s, last != NULL, SIM_CONTRACT, "p%u purges without a record", p->number);
         do_purge(s, action, last);
         break;
       case VOW_PACTION_REPLY:
         if (!p->broken) do_reply(s, p, action);
         break;
       case VOW_PACTION_ASK:
-        do_ask(s, p, action, &asking);
+        do_ask(s, p, action);
         break;
     }
   }
   if (last == &record) sim_p_submit(s, p, &record);
-  if (asking.call != NULL) {
-    p->asking = asking.call->serial;
-    sim_call(s, asking.call);
-  }
+  if (p->asking == 0) ask_next(s, p);
   return true;
 }
 
@@ -179,7 +206,7 @@ void sim_p_step(struct sim *s, struct sim_participant *p, struct vow_pevent *eve
   event->now_ms = s->now_ms;
   event->random = sim_random(s);
   enum vow_error error = vow_pcore_step(p->core, event, &actions);
-  sim_check(s, error == VOW_OK, "contract", "p%u's core answers %s to event %d", p->number,
+  sim_check(s, error == VOW_OK, SIM_CONTRACT, "p%u's core answers %s to event %d", p->number,
             vow_error_text(error), (int)event->type);
   if (carry_out(s, p, &actions, job)) arm_tick(s, p);
 }
@@ -204,7 +231,7 @@ static struct sim_request *enter(struct sim *s, struct sim_participant *p, uint6
     p->requests[i] = (struct sim_request){.open = true};
     return &p->requests[i];
   }
-  sim_fail(s, SIM_LIVENESS, "B1: too many requests wait at p%u", p->number);
+  sim_fail(s, SIM_B1, "too many requests wait at p%u", p->number);
 }
 
 static void probe_message(struct sim *s, const struct sim_participant *p,
@@ -217,7 +244,8 @@ static void probe_message(struct sim *s, const struct sim_participant *p,
   if (m->type == VOW_MESSAGE_ABORT && b != NULL && b->state == VOW_PBRANCH_PREPARING) {
     sim_probe(s, SIM_PROBE_ABORT_IN_PREPARE);
   }
-  if (b == NULL && vow_id_compare(m->transaction, vow_pcore_finished_below(p->core, SIM_URL)) < 0) {
+  if (b == NULL &&
+      vow_id_compare(m->transaction, vow_pcore_finished_below(p->core, m->coordinator)) < 0) {
     sim_probe(s, SIM_PROBE_BELOW_WATERMARK);
   }
 }
@@ -280,6 +308,8 @@ static void run_callback(struct sim *s, struct sim_participant *p, enum vow_mess
   if (call == VOW_MESSAGE_PREPARE) {
     event->type = VOW_PEVENT_VOTED;
     event->u.voted.vote = sim_db_vote(s, txn, branch);
+    bool no = event->u.voted.vote == VOW_VOTE_ABORT && !s->txns[txn].one_phase;
+    if (s->mutant == SIM_MUTANT_LEFTOVER && no) p->work[txn][branch - 1] = SIM_WORK_PREPARED;
     if (event->u.voted.vote != VOW_VOTE_COMMIT) return;
     sim_db_prepare(s, p, txn, branch);
     p->work_is_volatile[txn][branch - 1] = !p->config.intent;
@@ -300,39 +330,46 @@ void sim_p_callback(struct sim *s, struct sim_participant *p, const struct sim_e
 
   sim_say(s, node_of(p), "calls %s for t%u/%u", vow_message_type_name(call), txn, branch);
   run_callback(s, p, call, txn, branch, &event);
-  if (sim_fault(s, SIM_FAULT_CRASH_P, 6)) {
-    sim_p_crash(s, p);
-    return;
-  }
+  if (dies(s, p)) return;
   if (!p->broken) sim_p_step(s, p, &event, NULL);
 }
 
 /* ---- what the coordinator told ---- */
 
-void sim_p_inquired(struct sim *s, struct sim_participant *p, const struct sim_call *call) {
-  if (p->asking != call->serial || p->core == NULL) return;
+static void hear(struct sim *s, struct sim_participant *p, const struct sim_call *call,
+                 uint32_t index) {
+  struct vow_id id = call->asked[index];
+  struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED,
+                             .transaction = id,
+                             .branch = call->asked_branch[index],
+                             .u.answer = call->answer.inquiry[index]};
+  const struct vow_pbranch *b = vow_pcore_find(p->core, id, call->asked_branch[index]);
+  bool waits = b != NULL && b->state == VOW_PBRANCH_PREPARED;
+  if (waits && event.u.answer == VOW_INQUIRY_COMMITTED) sim_probe(s, SIM_PROBE_ASKED_COMMIT);
+  if (waits && event.u.answer == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
+  if (s->mutant == SIM_MUTANT_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
+    event.u.answer = VOW_INQUIRY_ABORTED;
+  }
+  sim_p_step(s, p, &event, NULL);
+}
+
+void sim_p_inquired(struct sim *s, struct sim_participant *p, const struct sim_call *from) {
+  if (p->asking != from->serial || p->core == NULL || p->broken) return;
+  struct sim_call call = *from;
   uint32_t life = p->life;
+  bool failed = call.answer.lost || call.answer.error || s->mutant == SIM_MUTANT_DEAF;
+  if (failed) {
+    struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED,
+                               .u.coordinator.url = sim_c_url(call.to)};
+    sim_p_step(s, p, &event, NULL);
+  }
+  for (uint32_t i = 0; i < call.asked_count && p->life == life; i++) {
+    if (!failed || s->mutant == SIM_MUTANT_UNILATERAL) hear(s, p, &call, i);
+  }
+  if (p->life != life) return;
   p->asking = 0;
-  if (p->broken) return;
-  if (call->answer.lost || call->answer.error || s->mutant == SIM_MUTANT_DEAF) {
-    struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED, .u.coordinator.url = SIM_URL};
-    sim_p_step(s, p, &event, NULL);
-    if (s->mutant != SIM_MUTANT_UNILATERAL || p->life != life) return;
-  }
-  for (uint32_t i = 0; i < call->asked_count && p->life == life; i++) {
-    struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED,
-                               .transaction = call->asked[i],
-                               .branch = call->asked_branch[i],
-                               .u.answer = call->answer.inquiry[i]};
-    const struct vow_pbranch *b = vow_pcore_find(p->core, call->asked[i], call->asked_branch[i]);
-    bool waits = b != NULL && b->state == VOW_PBRANCH_PREPARED;
-    if (waits && event.u.answer == VOW_INQUIRY_COMMITTED) sim_probe(s, SIM_PROBE_ASKED_COMMIT);
-    if (waits && event.u.answer == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
-    if (s->mutant == SIM_MUTANT_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
-      event.u.answer = VOW_INQUIRY_ABORTED;
-    }
-    sim_p_step(s, p, &event, NULL);
-  }
+  ask_next(s, p);
+  arm_tick(s, p);
 }
 
 /* ---- life and death ---- */
@@ -344,43 +381,49 @@ void sim_p_stop(struct sim_participant *p) {
 
 static bool has_doubts(const struct sim *s, const struct sim_participant *p) {
   for (uint32_t t = 0; t < s->txn_count; t++) {
-    for (uint32_t b = 0; b < SIM_BRANCHES_MAX; b++) {
+    for (uint32_t b = 0; b < s->txns[t].branch_count; b++) {
       if (p->log[t][b].kind == VOW_PRECORD_PREPARED) return true;
     }
   }
   return false;
 }
 
-void sim_p_crash(struct sim *s, struct sim_participant *p) {
-  sim_say(s, node_of(p), "---- it is killed ----");
+void sim_p_crash(struct sim *s, struct sim_participant *p, bool keep) {
+  sim_say(s, node_of(p), "---- it is killed%s ----", keep ? ", what it was writing is kept" : "");
   if (has_doubts(s, p)) sim_probe(s, SIM_PROBE_CRASH_P_LOADING);
   sim_p_stop(p);
   p->life++;
   p->broken = false;
-  p->asking = 0;
+  p->asking = p->question_count = 0;
   memset(p->requests, 0, sizeof p->requests);
-  sim_p_lose_log(s, p, sim_chance(s, 500));
+  sim_p_lose_log(s, p, keep);
   sim_db_crash(s, p);
   uint64_t down_ms = sim_chance(s, 700) ? sim_draw(s, 300) : sim_draw(s, 8000);
   own(s, p, down_ms, SIM_P_START);
 }
 
+/* A mutant's disk does not keep what a record promises. */
+static bool is_lost(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
+  enum vow_precord_kind kind = p->log[txn][branch - 1].kind;
+  if (s->mutant == SIM_MUTANT_NO_TOMBSTONE) return kind >= VOW_PRECORD_COMMITTED;
+  bool loses = s->mutant == SIM_MUTANT_UNKNOWN_IS_OK || s->mutant == SIM_MUTANT_DOUBT_LOST;
+  if (!loses || kind != VOW_PRECORD_PREPARED) return false;
+  p->log[txn][branch - 1] = (struct sim_record){.kind = VOW_PRECORD_NONE};
+  p->work[txn][branch - 1] = SIM_WORK_NONE;
+  return true;
+}
+
 static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
   const struct sim_record *from = &p->log[txn][branch - 1];
+  uint32_t coordinator = s->mutant == SIM_MUTANT_ONE_NAME ? 0 : s->txns[txn].coordinator;
   struct vow_precord record = {.kind = from->kind,
                                .transaction = s->txns[txn].id,
                                .branch = branch,
                                .outcome = from->outcome,
-                               .coordinator = SIM_URL};
+                               .coordinator = sim_c_url(coordinator)};
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD, .u.load = &record};
-  bool ended = from->kind >= VOW_PRECORD_COMMITTED;
 
-  if (s->mutant == SIM_MUTANT_NO_TOMBSTONE && ended) return;
-  if (s->mutant == SIM_MUTANT_UNKNOWN_IS_OK && from->kind == VOW_PRECORD_PREPARED) {
-    p->log[txn][branch - 1] = (struct sim_record){.kind = VOW_PRECORD_NONE};
-    p->work[txn][branch - 1] = SIM_WORK_NONE; /* its disk was lost */
-    return;
-  }
+  if (is_lost(s, p, txn, branch)) return;
   if (from->has_payload) {
     record.payload = sim_plan_branch(s, txn, branch)->payload;
     record.payload_bytes = strlen(record.payload);
@@ -388,18 +431,34 @@ static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_
   sim_p_step(s, p, &event, NULL);
 }
 
+static void load_watermarks(struct sim *s, struct sim_participant *p) {
+  for (uint32_t i = 0; i < s->coordinator_count; i++) {
+    struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
+    event.u.coordinator.url = sim_c_url(i);
+    event.u.coordinator.finished_below = p->watermark[i];
+    if (!vow_id_is_nil(p->watermark[i])) sim_p_step(s, p, &event, NULL);
+  }
+}
+
+/* A mutant's limits do not count. */
+static struct vow_pconfig config_of(const struct sim *s, const struct sim_participant *p) {
+  struct vow_pconfig config = p->config;
+  if (s->mutant != SIM_MUTANT_NO_LIMIT) return config;
+  config.branches_max = config.preparing_max = config.tombstones_max = 1000;
+  return config;
+}
+
 void sim_p_start(struct sim *s, struct sim_participant *p) {
-  struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
-  enum vow_error error = vow_pcore_new(&p->core, &p->config);
-  sim_check(s, error == VOW_OK, "contract", "no core: %s", vow_error_text(error));
+  struct vow_pconfig config = config_of(s, p);
+  uint32_t life = p->life;
+  enum vow_error error = vow_pcore_new(&p->core, &config);
+  sim_check(s, error == VOW_OK, SIM_CONTRACT, "no core: %s", vow_error_text(error));
   sim_say(s, node_of(p), "---- it starts ----");
   p->tick_ms = UINT64_MAX;
   p->sync_due_ms = UINT64_MAX;
-  event.u.coordinator.url = SIM_URL;
-  event.u.coordinator.finished_below = p->watermark;
-  if (!vow_id_is_nil(p->watermark)) sim_p_step(s, p, &event, NULL);
+  load_watermarks(s, p);
   for (uint32_t t = 0; t < s->txn_count; t++) {
-    for (uint32_t b = 1; b <= SIM_BRANCHES_MAX; b++) {
+    for (uint32_t b = 1; b <= s->txns[t].branch_count && p->life == life; b++) {
       if (p->log[t][b - 1].kind != VOW_PRECORD_NONE) load(s, p, t, b);
     }
   }

@@ -35,7 +35,7 @@ static bool lies(const struct sim *s, const struct sim_job *job) {
 
 void sim_p_submit(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
   if (p->queue.count == SIM_JOBS_MAX) {
-    sim_fail(s, SIM_LIVENESS, "B1: more jobs than p%u's log may have", p->number);
+    sim_fail(s, SIM_B1, "more jobs than p%u's log may have", p->number);
   }
   struct sim_job *queued = &p->queue.items[p->queue.count++];
   *queued = *job;
@@ -71,13 +71,18 @@ static void run_call(struct sim *s, struct sim_participant *p, struct sim_job *j
   sim_p_step(s, p, &event, job);
 }
 
+static void move_jobs(struct sim_jobs *to, struct sim_jobs *from) {
+  memcpy(to->items, from->items, from->count * sizeof *from->items);
+  to->count = from->count;
+  from->count = 0;
+}
+
 void sim_p_sync(struct sim *s, struct sim_participant *p) {
   uint32_t life = p->life;
   p->sync_due_ms = UINT64_MAX;
   if (p->syncing || p->broken || p->queue.count == 0) return;
   if (p->queue.count >= 4) sim_probe(s, SIM_PROBE_GROUP);
-  p->writing = p->queue;
-  p->queue.count = 0;
+  move_jobs(&p->writing, &p->queue);
   p->syncing = true;
   for (uint32_t i = 0; i < p->writing.count; i++) {
     while (p->life == life && p->writing.items[i].type == SIM_JOB_CALL) {
@@ -113,9 +118,10 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     if (job->type != SIM_JOB_RECORD) continue;
     job->written = true;
     p->log[job->txn][job->branch - 1] = job->record;
+    s->txns[job->txn].dirty = true;
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
-    p->watermark = job->purge_below;
+    p->watermark[job->purge_of] = job->purge_below;
     for (uint32_t k = 0; k < job->purge_count; k++) {
       p->log[job->purge[k].txn][job->purge[k].branch - 1] = (struct sim_record){.kind = 0};
     }
@@ -123,12 +129,12 @@ static void write_all(struct sim *s, struct sim_participant *p) {
 }
 
 static void report(struct sim *s, struct sim_participant *p) {
-  struct sim_jobs done = p->writing;
-  uint32_t life = p->life;
+  uint32_t life = p->life, count = p->writing.count;
   p->writing.count = 0;
   p->syncing = false;
-  for (uint32_t i = 0; i < done.count && p->life == life; i++) {
-    const struct sim_job *job = &done.items[i];
+  /* Nothing is written before this is done: what these steps queue waits. */
+  for (uint32_t i = 0; i < count && p->life == life; i++) {
+    const struct sim_job *job = &p->writing.items[i];
     struct vow_pevent event = {.type = job->written ? VOW_PEVENT_LOGGED : VOW_PEVENT_NOT_LOGGED,
                                .transaction = s->txns[job->txn].id,
                                .branch = job->branch};
@@ -168,8 +174,8 @@ void sim_p_synced(struct sim *s, struct sim_participant *p) {
   report(s, p);
 }
 
-void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep_writing) {
-  if (p->syncing && keep_writing) write_all(s, p);
+void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep) {
+  if (p->syncing && keep) write_all(s, p);
   p->syncing = false;
   p->writing.count = 0;
   p->queue.count = 0;

@@ -3,14 +3,19 @@
  * and operators are drawn from a seed. One struct sim is one run. README.md of tests/ says how to
  * use it; this header is what its files share.
  *
- *   main.c       options, many seeds, mutants, exit codes
- *   run.c        one run: configuration, faults, healing, the end
+ *   main.c       options
+ *   suite.c      many seeds, each one's crash sweep, the kept seeds, the mutants
+ *   attempt.c    runs in a process of their own, so that a core may stop itself
+ *   shrink.c     makes a failing case small, and writes the line that replays it
+ *   run.c        one run: faults, healing, the end
+ *   world.c      what is drawn at the beginning
  *   queue.c      events by virtual time; random bits; the trace and its hash
  *   network.c    what is lost, late, twice, cut off
  *   coordinator.c, coordinator_log.c, coordinator_api.c   vowd's driver, log and API, simulated
  *   participant.c, participant_log.c, database.c          libvow's engine, log and a database
- *   client.c     applications and operators
- *   check.c      the ledger of what was told and done, and the properties
+ *   client.c, operator.c                                  applications; operators
+ *   ledger.c     what was told and done; the checks that belong to one event
+ *   check.c      the properties that are looked at after every step, and at the end
  *
  * Invariants: everything that happens is an event of the queue, so that the seed decides it all;
  * a process touches its disk only through its log model, so that a crash loses what it must; the
@@ -25,8 +30,9 @@
 #include "participant-sdk/core/pcore.h"
 #include "table.h"
 
-#define SIM_PARTICIPANTS_MAX 4
-#define SIM_BRANCHES_MAX     4   /* of one transaction */
+#define SIM_COORDINATORS_MAX 3
+#define SIM_PARTICIPANTS_MAX 6
+#define SIM_BRANCHES_MAX     6   /* of one transaction */
 #define SIM_PLANS_MAX        20  /* transactions that clients want */
 #define SIM_TXNS_MAX         160 /* ids that came to be */
 #define SIM_EVENTS_MAX       4096
@@ -34,10 +40,15 @@
 #define SIM_CALLS_MAX        256
 #define SIM_BATCH_MAX        8
 #define SIM_ASKED_MAX        16 /* ids of one inquiry */
-#define SIM_URL              "http://coordinator"
+#define SIM_CRASHES_MAX      2
 
 /* Nodes of the network. */
-enum { SIM_COORDINATOR = 0, SIM_PARTICIPANT = 1, SIM_CLIENTS = 5, SIM_NODES = 6 };
+enum {
+  SIM_COORDINATOR = 0,
+  SIM_PARTICIPANT = SIM_COORDINATORS_MAX,
+  SIM_CLIENTS = SIM_PARTICIPANT + SIM_PARTICIPANTS_MAX,
+  SIM_NODES
+};
 
 /* ---- events ---- */
 
@@ -113,10 +124,13 @@ struct sim_plan_branch {
 
 struct sim_plan {
   enum sim_plan_state state;
-  uint32_t number;
-  bool one_shot, no_wait, aborts, vanishes;
+  uint32_t number, coordinator;
+  uint32_t next; /* plan that its client begins when this one is done; SIM_PLANS_MAX: none */
+  bool left_out; /* by --plans */
+  bool one_shot, no_wait, aborts, vanishes, hurries;
   uint32_t timeout_ms;
   char key[8], metadata[16];
+  uint8_t hash; /* of the request's body */
   uint32_t branch_count, enlisted;
   struct sim_plan_branch branches[SIM_BRANCHES_MAX];
   bool has_id;
@@ -125,6 +139,7 @@ struct sim_plan {
   uint32_t rechecks; /* how often it still asks after it knows */
   uint32_t tries;
   enum vow_outcome told, key_told; /* to this client; to whoever came with the key */
+  bool key_purged;                 /* with its transaction: it may begin another one */
 };
 
 /* ---- the ledger: one entry an id ---- */
@@ -140,13 +155,15 @@ struct sim_ledger_branch {
 
 struct sim_txn {
   struct vow_id id;
-  uint32_t plan;
+  uint32_t plan, coordinator;
   uint32_t branch_count;
   struct sim_ledger_branch branches[SIM_BRANCHES_MAX];
   enum vow_outcome told; /* to anyone */
   bool meddled;          /* an operator of either side settled something: AC1 is off */
   bool overruled;        /* an operator said what a delegate did, true or not: so is AC2 */
   bool one_phase;        /* prepare was sent with it */
+  bool committed;        /* that was on the coordinator's disk, perhaps before it was purged */
+  bool dirty;            /* something of it changed in this step */
 };
 
 /* ---- the coordinator ---- */
@@ -158,7 +175,7 @@ struct sim_row {
 
 struct sim_batch {
   struct sim_row rows[SIM_TXNS_MAX]; /* by ledger index */
-  uint32_t count;
+  uint32_t count, decisions;
   uint64_t position; /* 0: empty */
   struct vow_id ceiling;
   bool forced;
@@ -168,6 +185,7 @@ struct sim_call {
   uint32_t serial;          /* 0: free */
   enum vow_event_type type; /* 0: an inquiry */
   uint32_t plan;            /* of a client */
+  uint32_t to;              /* coordinator */
   int from;                 /* node */
   struct vow_id id;
   uint32_t branch; /* plan's of ENLIST; number of RESOLVE */
@@ -184,10 +202,11 @@ struct sim_call {
 struct sim_exchange {
   bool open;
   bool delivered;      /* some copy of it */
+  bool given_up;       /* by a mutant, while it was on its way */
   uint32_t generation; /* its slot is used again and again */
   uint32_t life;
   uint64_t request;
-  uint32_t participant;
+  uint32_t coordinator, participant;
   uint32_t count;               /* of messages; more than one is a batch */
   uint32_t txns[SIM_BATCH_MAX]; /* ledger */
   struct vow_message messages[SIM_BATCH_MAX];
@@ -196,22 +215,32 @@ struct sim_exchange {
   struct sim_reply replies[SIM_BATCH_MAX], answer[SIM_BATCH_MAX];
 };
 
+/* What became of a process. */
+enum sim_death {
+  SIM_KILLED = 1,  /* what it had written is in the page cache */
+  SIM_POWER_CUT,   /* and that is gone, too, but for what was synced */
+  SIM_FAILED_SYNC, /* it ended itself: its COMMIT failed */
+};
+
 struct sim_coordinator {
   struct vow_core *core; /* NULL: down */
   struct vow_core_config config;
-  uint32_t life;
+  uint32_t number, life;
   uint64_t monotonic_offset_ms;
   uint64_t tick_ms;
   uint64_t told_durable; /* what the core was told */
-  uint32_t lazy_ms;
+  uint32_t lazy_ms, sync_ms;
   bool loading, load_began;
   uint32_t loaded;
   struct vow_id load_after, start_ceiling, newest_before; /* of the runs before */
-  uint32_t recovered_rows;
+  uint32_t actions;                                       /* carried out so far, over all lives */
+  uint32_t retention_count;                               /* of ended transactions */
   /* the disk */
   struct sim_row table[SIM_TXNS_MAX];
-  uint64_t position;
-  struct vow_id ceiling;
+  uint64_t position, created_ms;
+  struct vow_id ceiling, purged_to;
+  struct sim_batch cached; /* what a failed or killed writer left in the page cache: a reader sees
+                              it, a power cut takes it */
   /* in memory and on its way */
   uint64_t last_position; /* of a record that was queued */
   struct sim_batch queue, writing;
@@ -219,6 +248,8 @@ struct sim_coordinator {
   bool syncing;
   uint64_t sync_due_ms;
   bool space_low;
+  /* the ledger's */
+  struct vow_id sent_below, newest_id;
 };
 
 /* ---- participants ---- */
@@ -240,8 +271,9 @@ struct sim_job {
   struct sim_record record;
   uint64_t position;
   bool forced, written;
-  bool told_early; /* by a mutant */
-  int work;        /* enum sim_work it changes to with the record; -1: none */
+  bool told_early;   /* by a mutant */
+  int work;          /* enum sim_work it changes to with the record; -1: none */
+  uint32_t purge_of; /* coordinator */
   struct vow_id purge_below;
   uint32_t purge_count;
   struct {
@@ -263,37 +295,64 @@ struct sim_request { /* a message that the engine has taken and not answered */
   enum vow_message_type type; /* 0: an operator's */
 };
 
-#define SIM_REQUESTS_MAX 256
+struct sim_question {
+  uint32_t coordinator, txn, branch;
+};
+
+#define SIM_REQUESTS_MAX  256
+#define SIM_QUESTIONS_MAX 64
 struct sim_participant {
   struct vow_pcore *core; /* NULL: down */
   struct vow_pconfig config;
   uint32_t number, life;
   uint32_t batch_max; /* messages it takes at once; 0: it offers nothing */
   bool broken;        /* its log failed: it answers errors until it is restarted */
+  uint32_t actions;   /* carried out so far, over all lives */
   uint64_t tick_ms;
-  uint32_t asking; /* serial of the inquiry under way */
+  uint32_t asking; /* serial of the inquiry under way; one coordinator is asked after the other */
+  struct sim_question questions[SIM_QUESTIONS_MAX];
+  uint32_t question_count;
   struct sim_request requests[SIM_REQUESTS_MAX];
   /* the disk */
   struct sim_record log[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
-  struct vow_id watermark;
+  struct vow_id watermark[SIM_COORDINATORS_MAX];
   enum sim_work work[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   bool work_is_volatile[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
+  bool work_is_hollow[SIM_TXNS_MAX][SIM_BRANCHES_MAX]; /* of a mutant: a crash takes it */
   /* in memory and on its way */
   struct sim_jobs queue, writing;
   bool syncing;
   uint64_t sync_due_ms;
-  uint32_t asked[SIM_TXNS_MAX]; /* of a mutant */
 };
 
 /* ---- the run ---- */
 
-struct sim {
+/* A kill that a sweep asks for: at the k-th action of a node, counted over all its lives. */
+struct sim_crash {
+  int node;
+  uint32_t action; /* from 1; 0: none */
+  bool keep;       /* what was being written */
+};
+
+/* All that says how a run goes. */
+struct sim_case {
   uint64_t seed;
-  uint64_t random_state;
+  bool has_faults; /* else the seed draws them */
+  uint32_t faults, faults_off;
+  uint32_t plans_off; /* bits of plans left out */
+  uint32_t trouble_ms, steps_max;
+  enum sim_mutant mutant;
+  struct sim_crash crashes[SIM_CRASHES_MAX];
+};
+
+struct sim {
+  struct sim_case set;
+  uint64_t random_state, fault_random[SIM_FAULTS];
   uint64_t now_ms, steps, order, hash;
   uint32_t faults; /* bits of enum sim_fault */
   enum sim_mutant mutant;
   bool healed;
+  bool crowd;    /* all begin at once, at one coordinator with a slow disk */
   uint32_t heat; /* how often things go wrong: per mille */
   int64_t wall_offset_ms;
   uint64_t paused_until_ms[SIM_NODES];
@@ -301,9 +360,10 @@ struct sim {
 
   struct sim_event events[SIM_EVENTS_MAX];
   uint16_t heap[SIM_EVENTS_MAX], free_events[SIM_EVENTS_MAX];
-  uint32_t heap_count, free_count;
+  uint32_t heap_count, free_count, fresh_count;
 
-  struct sim_coordinator c;
+  struct sim_coordinator c[SIM_COORDINATORS_MAX];
+  uint32_t coordinator_count;
   struct sim_participant p[SIM_PARTICIPANTS_MAX];
   uint32_t participant_count;
   struct sim_exchange exchanges[SIM_EXCHANGES_MAX];
@@ -314,14 +374,14 @@ struct sim {
   uint32_t plan_count;
   struct sim_txn txns[SIM_TXNS_MAX];
   uint32_t txn_count;
-  struct vow_id finished_below, newest_id;
 
-  bool telling; /* the trace is wanted */
-  char *trace;
-  size_t trace_bytes, trace_capacity;
+  bool telling;     /* the trace goes to stdout */
+  bool collecting;  /* a property that failed is noted, and the run goes on without it */
+  uint32_t failed;  /* bits of enum sim_property */
   uint64_t *probes; /* by enum sim_probe */
-  jmp_buf failed;
+  jmp_buf ended;
   int verdict; /* exit code */
+  enum sim_property property;
   char why[256];
 };
 
@@ -333,6 +393,7 @@ bool sim_chance(struct sim *s, uint32_t per_mille);
 /* The fault is on in this run, has not healed, and strikes now. */
 bool sim_fault(struct sim *s, enum sim_fault fault, uint32_t per_mille);
 
+uint64_t sim_wall_ms(const struct sim *s);
 struct sim_event *sim_at(struct sim *s, uint64_t delay_ms, enum sim_event_kind kind, int node);
 bool sim_next(struct sim *s, struct sim_event *out);
 void sim_mix(struct sim *s, uint64_t bits);
@@ -340,10 +401,12 @@ void sim_say(struct sim *s, int node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void sim_probe(struct sim *s, enum sim_probe probe);
 /* Ends the run. */
-void sim_fail(struct sim *s, int verdict, const char *format, ...)
+void sim_fail(struct sim *s, enum sim_property property, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
-void sim_check(struct sim *s, bool holds, const char *property, const char *format, ...)
+void sim_check(struct sim *s, bool holds, enum sim_property property, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A sweep wants this node killed before the action that is counted now. */
+const struct sim_crash *sim_crash_due(const struct sim *s, int node, uint32_t action);
 
 /* ---- network.c ---- */
 
@@ -352,38 +415,41 @@ void sim_message_arrives(struct sim *s, const struct sim_event *event);
 void sim_send_reply(struct sim *s, const struct sim_request *request,
                     const struct sim_reply *reply);
 void sim_call(struct sim *s, struct sim_call *call);
-struct sim_call *sim_call_new(struct sim *s, int from, enum vow_event_type type);
+struct sim_call *sim_call_new(struct sim *s, int from, uint32_t to, enum vow_event_type type);
 struct sim_call *sim_call_find(struct sim *s, uint32_t serial);
 void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answer *answer);
 void sim_cut(struct sim *s);
 
 /* ---- coordinator*.c ---- */
 
-void sim_c_start(struct sim *s);
-void sim_c_load(struct sim *s);
-void sim_c_crash(struct sim *s, bool failed_sync);
-void sim_c_step(struct sim *s, struct vow_event *event);
-void sim_c_tick(struct sim *s);
+const char *sim_c_url(uint32_t coordinator);
+void sim_c_start(struct sim *s, struct sim_coordinator *c);
+void sim_c_load(struct sim *s, struct sim_coordinator *c);
+void sim_c_crash(struct sim *s, struct sim_coordinator *c, enum sim_death death);
+void sim_c_step(struct sim *s, struct sim_coordinator *c, struct vow_event *event);
+void sim_c_tick(struct sim *s, struct sim_coordinator *c);
 void sim_c_reply(struct sim *s, const struct sim_event *event);
-void sim_c_end_exchange(struct sim *s, struct sim_exchange *exchange,
-                        const struct sim_reply *reply);
-void sim_c_stop(struct sim *s); /* frees everything, for the end of a run */
+void sim_c_stop(struct sim_coordinator *c); /* frees everything, for the end of a run */
 
-void sim_c_append(struct sim *s, const struct vow_action *action);
-void sim_c_sync(struct sim *s);
-void sim_c_synced(struct sim *s);
-void sim_c_lose_log(struct sim *s, bool keep_writing);
-const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn);
+void sim_c_create_log(struct sim *s, struct sim_coordinator *c);
+void sim_c_append(struct sim *s, struct sim_coordinator *c, const struct vow_action *action);
+void sim_c_sync(struct sim *s, struct sim_coordinator *c);
+void sim_c_synced(struct sim *s, struct sim_coordinator *c);
+void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death death, bool keep);
+/* False: the log cannot be synced, and the process ends. */
+bool sim_c_settle(struct sim *s, struct sim_coordinator *c);
+void sim_c_drop_log(const struct sim *s, struct sim_coordinator *c);
+const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn); /* what is on the disk */
 struct vow_txn sim_image_copy(const struct vow_txn *from);
 
 void sim_c_call_arrives(struct sim *s, struct sim_call *call);
-void sim_c_query(struct sim *s, struct sim_call *call);
-void sim_c_answer(struct sim *s, const struct vow_action *action);
+void sim_c_query(struct sim *s, struct sim_coordinator *c, struct sim_call *call);
+void sim_c_answer(struct sim *s, struct sim_coordinator *c, const struct vow_action *action);
 
 /* ---- participant*.c, database.c ---- */
 
 void sim_p_start(struct sim *s, struct sim_participant *p);
-void sim_p_crash(struct sim *s, struct sim_participant *p);
+void sim_p_crash(struct sim *s, struct sim_participant *p, bool keep);
 void sim_p_stop(struct sim_participant *p);
 void sim_p_step(struct sim *s, struct sim_participant *p, struct vow_pevent *event,
                 struct sim_job *job);
@@ -397,58 +463,71 @@ void sim_p_operate(struct sim *s, struct sim_participant *p, uint32_t txn, uint3
 void sim_p_submit(struct sim *s, struct sim_participant *p, const struct sim_job *job);
 void sim_p_sync(struct sim *s, struct sim_participant *p);
 void sim_p_synced(struct sim *s, struct sim_participant *p);
-void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep_writing);
+void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep);
 
-/* The application's database. A prepare draws the vote; the others say whether it worked. */
 enum vow_vote sim_db_vote(struct sim *s, uint32_t txn, uint32_t branch);
 void sim_db_prepare(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch);
 void sim_db_commit(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch);
 void sim_db_abort(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch);
 void sim_db_crash(struct sim *s, struct sim_participant *p);
 
-/* ---- client.c ---- */
+/* ---- client.c, operator.c ---- */
 
 void sim_plan_all(struct sim *s);
 void sim_client_acts(struct sim *s, struct sim_plan *plan);
 void sim_client_answered(struct sim *s, struct sim_call *call);
+bool sim_has_operators(const struct sim *s);
 void sim_operator_acts(struct sim *s);
 
-/* ---- check.c ---- */
+/* ---- ledger.c ---- */
 
 /* The ledger entry of an id; a new one when it was never seen. */
 uint32_t sim_txn_of(struct sim *s, struct vow_id id);
-void sim_see(struct sim *s, const struct vow_txn *image);
+void sim_see(struct sim *s, struct sim_coordinator *c, const struct vow_txn *image);
 const struct sim_plan_branch *sim_plan_branch(const struct sim *s, uint32_t txn, uint32_t branch);
+const struct sim_record *sim_record_of(const struct sim *s, uint32_t txn, uint32_t branch);
+/* Nothing depends on the decision of one whose branches all read (C3): it needs no record. */
+bool sim_only_read(const struct sim *s, const struct sim_txn *txn);
 void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const char *whom);
 void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome);
+void sim_purged(struct sim *s, uint32_t txn); /* from the history */
 /* The message at `part` of a SEND, before it counts as under way. */
-void sim_check_send(struct sim *s, const struct vow_action *action, uint32_t part);
-void sim_check_decision(struct sim *s, const struct vow_txn *image);
+void sim_check_send(struct sim *s, struct sim_coordinator *c, const struct vow_action *action,
+                    uint32_t part);
 void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
                                  const struct sim_request *request,
                                  const struct vow_message_reply *reply);
-void sim_check_effect(struct sim *s, uint32_t txn, uint32_t branch, bool commit);
-void sim_check_step(struct sim *s);
+void sim_effect(struct sim *s, uint32_t txn, uint32_t branch, bool commit);
+
+/* ---- check.c ---- */
+
+/* At the moment that the decision is made. */
+void sim_check_decision(struct sim *s, const struct vow_txn *image);
+void sim_check_step(struct sim *s, int node);
 bool sim_at_rest(struct sim *s);
 void sim_check_end(struct sim *s);
-bool sim_has_operators(const struct sim *s);
+void sim_complain(struct sim *s) __attribute__((noreturn)); /* names what has not ended */
+
+/* ---- world.c ---- */
+
+#define SIM_TROUBLE_MS 12000 /* the first phase, unless the case says otherwise */
+
+/* The faults of a case: what its seed draws, or what it says. */
+uint32_t sim_faults_of(const struct sim_case *set);
+void sim_make_world(struct sim *s);
 
 /* ---- run.c ---- */
 
 struct sim_result {
   int verdict;
+  enum sim_property property; /* that failed, unless the verdict is SIM_OK */
+  uint32_t failed;            /* all that failed, of a run that went on */
   uint64_t hash, steps, virtual_ms;
+  uint32_t actions[SIM_NODES], plan_count;
+  char why[256];
 };
 
-struct sim_options {
-  uint64_t seed, steps_max;
-  enum sim_mutant mutant;
-  bool telling;
-  uint32_t faults_off; /* bits switched off whatever the seed says */
-  uint64_t *probes;
-};
-
-/* Plays one seed in `s` (the caller's memory, reused from run to run). */
-void sim_run(struct sim *s, const struct sim_options *options, struct sim_result *out);
+/* Plays one case in `s`, which must be all zero but for `telling`, `collecting` and `probes`. */
+void sim_run(struct sim *s, const struct sim_case *set, struct sim_result *out);
 
 #endif

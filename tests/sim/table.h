@@ -1,8 +1,12 @@
 /*
- * The simulator's tables: faults, probes and mutants, each with the sentence that tells what it is.
+ * The simulator's tables: faults, properties, probes and mutants, each with the sentence that tells
+ * what it is.
  */
 #ifndef VOW_SIM_TABLE_H
 #define VOW_SIM_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 /* Exit codes. */
 enum {
@@ -10,11 +14,13 @@ enum {
   SIM_USAGE = 2,
   SIM_SAFETY = 3,
   SIM_LIVENESS = 4,
-  SIM_UNPROVEN = 5 /* a probe was never hit, a mutant not caught, a trace not the same twice */
+  SIM_UNPROVEN = 5, /* a probe was never hit, a mutant not caught, a run not the same twice */
+  SIM_CRASH = 6     /* a core stopped itself, or a sanitizer the program */
 };
 
-/* X(NAME, name, what). Each seed switches a random part of them on. */
 /* clang-format off */
+
+/* X(NAME, name, what). Each seed switches a random part of them on. */
 #define SIM_FAULT_TABLE(X) \
   X(LOSE,        "lose",        "requests are lost on the way") \
   X(LOSE_REPLY,  "lose-reply",  "requests are executed and their replies lost") \
@@ -23,27 +29,58 @@ enum {
   X(REFUSE,      "refuse",      "no connection is made") \
   X(GARBAGE,     "garbage",     "replies cannot be read") \
   X(CUT,         "cut",         "nodes are cut off from each other, in both directions or one") \
-  X(CRASH_C,     "crash-c",     "the coordinator is killed between any two actions") \
+  X(CRASH_C,     "crash-c",     "coordinators are killed between any two actions") \
   X(CRASH_P,     "crash-p",     "participants are killed between any two actions") \
-  X(SYNC_C,      "sync-c",      "the coordinator's COMMIT fails; the row is there later, or not") \
+  X(POWER,       "power",       "a kill is a power cut: what was not synced may be gone or torn") \
+  X(SYNC_C,      "sync-c",      "a coordinator's COMMIT fails; the row is there later, or not") \
   X(SYNC_P,      "sync-p",      "a participant's COMMIT fails; the rows are there later, or not") \
   X(FULL_P,      "full-p",      "a participant's records are refused by the disk") \
-  X(FULL_C,      "full-c",      "the coordinator's disk is nearly full for a while") \
+  X(FULL_C,      "full-c",      "a coordinator's disk is nearly full for a while") \
   X(SLOW,        "slow",        "syncs and callbacks take seconds") \
   X(PAUSE,       "pause",       "a process stands still, then everything queued arrives") \
   X(CLOCK,       "clock",       "the wall clock jumps") \
   X(CALLBACK,    "callback",    "commit and abort callbacks fail for a while") \
   X(VOTE_NO,     "vote-no",     "participants vote abort") \
-  X(CLIENT,      "client",      "clients abort, vanish, or repeat themselves") \
+  X(CLIENT,      "client",      "clients abort, vanish, repeat themselves, or share a key") \
   X(TIGHT,       "tight",       "limits are small") \
+  X(TINY,        "tiny",        "ids and keys come from tiny spaces: the clock stands, keys clash") \
+  X(PURGE,       "purge",       "ended transactions are soon purged from the history") \
   X(OPERATOR,    "operator",    "operators settle branches by hand and forget them")
+
+/* X(NAME, name, goes_on, what). `goes_on`: a run can be continued after it was seen to fail, which
+ * shows who else catches a mistake. */
+#define SIM_PROPERTY_TABLE(X) \
+  X(AC1,       "AC1",       true,  "no two branches end differently") \
+  X(AC2,       "AC2",       true,  "an outcome, once given to anyone, never changes, and is what was done") \
+  X(AC3,       "AC3",       true,  "commit only if every branch had durably voted for it") \
+  X(AC4,       "AC4",       true,  "no failure and all yes: commit") \
+  X(AC5,       "AC5",       false, "once failures heal, everything ends") \
+  X(D1,        "D1",        true,  "nothing that depends on a decision leaves before it is durable") \
+  X(V1,        "V1",        true,  "a yes leaves only after vote and local prepare are durable") \
+  X(M1,        "M1",        true,  "each branch takes effect at most once") \
+  X(O1,        "O1",        true,  "at rest no prepared branch is left in any database") \
+  X(B1,        "B1",        true,  "every queue, list and retry stays within its limit") \
+  X(C5,        "C5",        true,  "finished_below passes only what is over for good") \
+  X(C6,        "C6",        true,  "ids grow, and are below a durable ceiling") \
+  X(C8,        "C8",        true,  "the answer to a key never changes") \
+  X(P2,        "P2",        true,  "an outcome is acknowledged only when it is on the disk") \
+  X(P4,        "P4",        true,  "a finished branch is not begun again") \
+  X(P6,        "P6",        true,  "a participant tells the truth about what it did") \
+  X(ONE,       "one",       true,  "a branch gets one message at a time") \
+  X(FOUND,     "found",     true,  "a commit finds the branch that promised") \
+  X(PEACE,     "peace",     true,  "no heuristic outcome without an operator") \
+  X(PAYLOAD,   "payload",   true,  "a branch gets the payload that it was enlisted with") \
+  X(API,       "api",       true,  "who asks correctly is not refused as a mistake") \
+  X(TOKENS,    "tokens",    false, "each request is answered once") \
+  X(CONTRACT,  "contract",  false, "cores and drivers keep what they owe each other") \
+  X(ALIVE,     "alive",     false, "no core stops itself")
 
 /* X(NAME, name, what). Over a suite each must have been seen. */
 #define SIM_PROBE_TABLE(X) \
   X(RESENT,           "decision-resent",     "a decision was found in the log and sent again") \
   X(PRESUMED,         "presumed-abort",      "an inquiry was answered by presuming abort") \
   X(LATE_PREPARE,     "prepare-after-end",   "a prepare came again after its branch had ended") \
-  X(CRASH_LOADING,    "crash-in-recovery",   "the coordinator died while it read its log") \
+  X(CRASH_LOADING,    "crash-in-recovery",   "a coordinator died while it read its log") \
   X(CRASH_P_LOADING,  "crash-again-p",       "a participant died with branches in doubt from before") \
   X(ABORT_OVERTAKES,  "abort-overtakes",     "an abort arrived for a branch that nobody knew") \
   X(ABORT_IN_PREPARE, "abort-in-prepare",    "an abort arrived while the vote was in the making") \
@@ -54,16 +91,28 @@ enum {
   X(PURGED,           "purged",              "tombstones were purged") \
   X(ROW_SURVIVED,     "row-survived",        "a failed COMMIT had written its row") \
   X(ROW_LOST,         "row-lost",            "a failed COMMIT had not written its row") \
+  X(TORN,             "torn",                "a power cut tore a write that was under way, and it is gone") \
+  X(POWER_KEPT,       "power-kept",          "a power cut left a write whole that was under way") \
+  X(CACHE_LOST,       "cache-lost",          "a power cut took what a failed COMMIT had left in the cache") \
+  X(SETTLE_FAILED,    "settle-failed",       "a coordinator could not sync its log at the start") \
   X(REPEATED,         "commit-repeated",     "a commit was asked again after its answer") \
   X(KEY_REPEATED,     "key-repeated",        "a begin was repeated with its key, and found") \
+  X(KEY_TWIN,         "key-twin",            "a begin met another with its key under way") \
+  X(KEY_CONFLICT,     "key-conflict",        "a key was used for another request, and that refused") \
   X(FROM_LOG,         "answered-from-log",   "a client was answered from the log") \
+  X(HISTORY_PURGED,   "history-purged",      "a client asked for a commit that was purged") \
   X(LOADING,          "loading",             "a client was told to wait for recovery") \
+  X(FULL_REFUSED,     "full-refused",        "a begin was refused for want of disk space") \
+  X(OVERLOADED,       "overloaded",          "a request was refused at a limit") \
   X(UNDECIDED,        "undecided",           "an inquiry was answered: undecided") \
   X(ASKED_COMMIT,     "in-doubt-committed",  "a participant learned of a commit by asking") \
   X(ASKED_ABORT,      "in-doubt-aborted",    "a participant learned of an abort by asking") \
+  X(TWO_MASTERS,      "two-masters",         "a participant was in doubt for two coordinators at once") \
   X(READ_ONLY,        "read-only",           "a branch voted read-only") \
+  X(SIX,              "six",                 "a transaction over six participants committed") \
   X(ALL_YES,          "fair-weather",        "a run without any fault") \
   X(GROUP,            "group-commit",        "four records or more shared a sync") \
+  X(EIGHT,            "eight-decisions",     "eight decisions to commit shared a sync") \
   X(BATCH,            "batch",               "a batch with several messages was answered") \
   X(BATCH_MIXED,      "batch-mixed",         "in one batch some messages were answered well and some not") \
   X(BATCH_LOST,       "batch-lost",          "a batch got no answer") \
@@ -71,24 +120,46 @@ enum {
   X(HEURISTIC,        "heuristic",           "a heuristic outcome was recorded") \
   X(FORGOTTEN,        "forgotten",           "a heuristic outcome was forgotten")
 
-/* X(NAME, name, what). Mistakes that the checkers must catch. */
+/* X(NAME, name, property, only, calm, needs, what). Mistakes that the checkers must catch.
+ * `property`: the one that has to; `only`: and no other may notice. `calm`: faults that would spread
+ * the harm are left out: 0 none of them, 1 crashes and failing disks, 2 those and what loses or
+ * delays messages. `needs`: a fault without which it does not show, or ANY. */
 #define SIM_MUTANT_TABLE(X) \
-  X(SEND_FIRST,       "send-before-log",     "the coordinator takes records for durable at once") \
-  X(VOTE_FIRST,       "vote-before-log",     "a participant votes before its vote is durable") \
-  X(ACK_FIRST,        "ack-before-log",      "a participant acknowledges before the end is durable") \
-  X(SYNC_IS_ABORT,    "failed-sync-aborts",  "a failed COMMIT is taken for one that never happened") \
-  X(UNILATERAL,       "unilateral-abort",    "a participant in doubt gives up and aborts") \
-  X(NO_TOMBSTONE,     "no-tombstone",        "a participant forgets what it has ended") \
-  X(UNKNOWN_IS_OK,    "unknown-is-success",  "commit to a branch that was lost counts as done") \
-  X(UNDECIDED_ABORTS, "undecided-aborts",    "an undecided transaction is presumed aborted") \
-  X(NO_HISTORY,       "no-history",          "abort is presumed without a look at the log") \
-  X(ID_AGAIN,         "ids-from-clock",      "a restarted coordinator trusts the clock for ids") \
-  X(WATERMARK,        "watermark-ahead",     "finished_below passes what is open") \
-  X(TWICE,            "commit-twice",        "a commit callback runs again after it has succeeded") \
-  X(KEY_LOST,         "key-not-kept",        "the abort of a keyed transaction is not recorded") \
-  X(FAINT,            "faint-hearted",       "a good vote is taken for nonsense now and then") \
-  X(DEAF,             "inquiry-deaf",        "a participant never hears what it asked for") \
-  X(BATCH_ORDER,      "batch-order",         "the replies of a batch are taken for each other's")
+  X(SEND_FIRST,       "send-before-log",     D1,  false, 0, ANY, "a coordinator takes records for durable at once") \
+  X(TELL_FIRST,       "tell-before-log",     D1,  true,  1, ANY, "a decision is told before it is durable") \
+  X(VOTE_FIRST,       "vote-before-log",     V1,  false, 0, ANY, "a participant votes before its vote is durable") \
+  X(HOLLOW_VOTE,      "hollow-vote",         V1,  true,  1, ANY, "a vote is durable and the work behind it is not") \
+  X(ACK_FIRST,        "ack-before-log",      P2,  false, 0, ANY, "a participant acknowledges before the end is durable") \
+  X(SYNC_IS_ABORT,    "failed-sync-aborts",  AC3, false, 0, SYNC_C, "a failed COMMIT is taken for one that never happened") \
+  X(NO_SETTLE,        "no-settle",           D1,  false, 0, SYNC_C, "a restarted coordinator believes what only its cache holds") \
+  X(DECIDE_EARLY,     "decide-early",        AC3, true,  1, ANY, "commit is on the disk before the last vote is") \
+  X(UNILATERAL,       "unilateral-abort",    AC3, false, 0, ANY, "a participant in doubt gives up and aborts") \
+  X(WORK_LOST,        "commit-not-kept",     AC1, true,  0, CRASH_P, "a database loses in a crash what it had committed") \
+  X(NO_TOMBSTONE,     "no-tombstone",        P4,  false, 0, CRASH_P, "a participant forgets what it has ended") \
+  X(UNKNOWN_IS_OK,    "unknown-is-success",  AC1, false, 0, CRASH_P, "commit to a branch that was lost counts as done") \
+  X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
+  X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \
+  X(NO_HISTORY,       "no-history",          AC2, false, 1, ANY, "abort is presumed without a look at the log") \
+  X(PURGE_BLIND,      "purge-blind",         AC2, true,  0, PURGE, "what was purged is presumed aborted") \
+  X(ID_AGAIN,         "ids-from-clock",      C6,  false, 0, CRASH_C, "a restarted coordinator trusts the clock for ids") \
+  X(NO_FLOOR,         "log-without-floor",   AC5, false, 0, CLOCK, "a new log's first ids may be older than the log") \
+  X(WATERMARK,        "watermark-ahead",     C5,  false, 0, ANY, "finished_below passes what is open") \
+  X(ONE_NAME,         "one-coordinator",     FOUND, false, 0, ANY, "participants take all coordinators for one") \
+  X(TWICE,            "commit-twice",        M1,  true,  0, CRASH_P, "a commit callback runs again after it has succeeded") \
+  X(KEY_LOST,         "key-not-kept",        C8,  false, 0, CLIENT, "the abort of a keyed transaction is not recorded") \
+  X(FAINT,            "faint-hearted",       AC4, true,  0, ANY, "a good vote is taken for nonsense now and then") \
+  X(DEAF,             "inquiry-deaf",        AC5, true,  0, ANY, "a participant never hears what it asked for") \
+  X(LEFTOVER,         "leftover",            O1,  true,  2, VOTE_NO, "a no leaves its prepared work in the database") \
+  X(NO_LIMIT,         "no-limit",            B1,  true,  0, TIGHT, "limits that were configured do not count") \
+  X(LIAR,             "liar",                P6,  false, 0, ANY, "an abort is reported as heuristic, and nobody touched it") \
+  X(HASTY,            "hasty",               ONE, false, 0, ANY, "a message is given up while it is on its way") \
+  X(MISREAD,          "misread",             PEACE, false, 0, ANY, "an acknowledged commit is read as a heuristic outcome") \
+  X(WRONG_PAYLOAD,    "wrong-payload",       PAYLOAD, false, 0, ANY, "branches get each other's payload") \
+  X(ENLIST_OTHER,     "enlist-other",        API, false, 0, ANY, "an enlist is repeated with another payload") \
+  X(ANSWER_LOST,      "call-forgotten",      TOKENS, false, 0, ANY, "the API forgets a request that waits in the core") \
+  X(REPLY_TWICE,      "reply-twice",         CONTRACT, false, 0, ANY, "a reply is handed to the core twice") \
+  X(STOP,             "core-stops",          ALIVE, false, 0, ANY, "a core stops itself") \
+  X(BATCH_ORDER,      "batch-order",         AC1, false, 0, ANY, "the replies of a batch are taken for each other's")
 /* clang-format on */
 
 enum sim_fault {
@@ -96,6 +167,13 @@ enum sim_fault {
   SIM_FAULT_TABLE(SIM_ENUM)
 #undef SIM_ENUM
       SIM_FAULTS
+};
+
+enum sim_property {
+#define SIM_ENUM(NAME, name, goes_on, what) SIM_##NAME,
+  SIM_PROPERTY_TABLE(SIM_ENUM)
+#undef SIM_ENUM
+      SIM_PROPERTIES
 };
 
 enum sim_probe {
@@ -107,7 +185,7 @@ enum sim_probe {
 
 enum sim_mutant {
   SIM_MUTANT_NONE,
-#define SIM_ENUM(NAME, name, what) SIM_MUTANT_##NAME,
+#define SIM_ENUM(NAME, name, property, only, calm, needs, what) SIM_MUTANT_##NAME,
   SIM_MUTANT_TABLE(SIM_ENUM)
 #undef SIM_ENUM
       SIM_MUTANTS
@@ -116,7 +194,15 @@ enum sim_mutant {
 struct sim_name {
   const char *name, *what;
 };
-extern const struct sim_name sim_faults[SIM_FAULTS], sim_probes[SIM_PROBES],
-    sim_mutants[SIM_MUTANTS]; /* the first mutant is none */
+extern const struct sim_name sim_faults[SIM_FAULTS], sim_properties[SIM_PROPERTIES],
+    sim_probes[SIM_PROBES], sim_mutants[SIM_MUTANTS]; /* the first mutant is none */
+
+struct sim_mutant_rule {
+  enum sim_property property;
+  bool only;
+  uint32_t faults_off, faults_on;
+};
+extern const struct sim_mutant_rule sim_mutant_rules[SIM_MUTANTS];
+extern const bool sim_property_goes_on[SIM_PROPERTIES];
 
 #endif

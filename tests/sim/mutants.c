@@ -1,0 +1,78 @@
+/*
+ * Each seeded mistake, and who catches it. A run goes on after a property failed, without it, so
+ * that all who would notice are known; a mistake is caught when the property that is to catch it
+ * does, and for those that are to show what one property alone is worth, when no other does.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "attempt.h"
+
+static void note_caught(uint32_t failed) {
+  for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
+    if ((failed >> i & 1) == 0 || sim_report->caught[i] != 0) continue;
+    sim_report->caught[i] = (uint32_t)sim_report->set.seed;
+  }
+}
+
+static void play_mutant(const void *context) {
+  const struct sim_arguments *a = context;
+  struct sim_case set = a->set;
+  const struct sim_mutant_rule *rule = &sim_mutant_rules[set.mutant];
+  for (set.seed = a->start; set.seed < a->start + a->seeds; set.seed++) {
+    note_caught(sim_play(&set, SIM_COLLECTING).failed);
+    /* Who else catches it is of interest only where nobody else may. */
+    if (!rule->only && sim_report->caught[rule->property] != 0) return;
+  }
+}
+
+/* Every seed, also after one that stopped the program. */
+static void play_all(struct sim_arguments a) {
+  uint64_t end = a.start + a.seeds;
+  memset(sim_report->caught, 0, sizeof sim_report->caught);
+  while (!sim_apart(play_mutant, &a)) {
+    note_caught(UINT32_C(1) << sim_report->result.property);
+    a.start = sim_report->set.seed + 1;
+    a.seeds = end - a.start;
+    if (a.seeds == 0) return;
+    const struct sim_mutant_rule *rule = &sim_mutant_rules[a.set.mutant];
+    if (!rule->only && sim_report->caught[rule->property] != 0) return;
+  }
+}
+
+static bool judge(enum sim_mutant mutant, uint32_t *shown) {
+  const struct sim_mutant_rule *rule = &sim_mutant_rules[mutant];
+  bool others = false;
+  printf("%-20s", sim_mutants[mutant].name);
+  for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
+    if (sim_report->caught[i] == 0) continue;
+    printf(" %s (seed %u)", sim_properties[i].name, sim_report->caught[i]);
+    others |= i != rule->property;
+  }
+  bool caught = sim_report->caught[rule->property] != 0;
+  if (!caught)
+    printf("  NOT CAUGHT by %s: %s", sim_properties[rule->property].name, sim_mutants[mutant].what);
+  if (caught && rule->only && others)
+    printf("  NOT ONLY by %s", sim_properties[rule->property].name);
+  if (caught && rule->only && !others) fputs("  and by nobody else", stdout);
+  putchar('\n');
+  if (caught) *shown |= UINT32_C(1) << rule->property;
+  return caught && (!rule->only || !others);
+}
+
+int sim_suite_mutants(const struct sim_arguments *a) {
+  int verdict = SIM_OK;
+  uint32_t shown = 0;
+  for (int m = SIM_MUTANT_NONE + 1; m < SIM_MUTANTS; m++) {
+    struct sim_arguments own = *a;
+    own.set.mutant = (enum sim_mutant)m;
+    play_all(own);
+    if (!judge((enum sim_mutant)m, &shown)) verdict = SIM_UNPROVEN;
+  }
+  for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
+    if ((shown >> i & 1) != 0) continue;
+    printf("%s was not shown to be able to fail\n", sim_properties[i].name);
+    verdict = SIM_UNPROVEN;
+  }
+  return verdict;
+}
