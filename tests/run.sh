@@ -21,7 +21,8 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
 Environment:
   PYTEST_ADDOPTS   one function of a file: PYTEST_ADDOPTS="-k lost_reply" ./tests/run.sh e2e.commit
   VOW_JOBS         how much runs at once; default: the number of processors
-  VOW_BANK_CYCLES  kill -9 cycles of e2e.bank; default 20
+  VOW_BANK_CYCLES  kill -9 cycles of each of the e2e.bank tests; default 60 to 80
+  VOW_BANK_SEED    what its dice begin with; default 1
 
 The builds are kept in build-tests/; a run without --nightly takes the nightly tests out of them.
 The exit code is ctest's.

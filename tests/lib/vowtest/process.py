@@ -29,6 +29,11 @@ def plain_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("VOW_")}
 
 
+def ended_by_kill(code):
+    """Whether an exit code says SIGKILL; a launcher has it as 137."""
+    return code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
 class Process:
     """`output` is the file that takes stdout and stderr of every start, one after another."""
 

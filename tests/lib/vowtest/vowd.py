@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from .client import Client
-from .process import LAUNCHER, Process, plain_environment, program
+from .process import LAUNCHER, Process, ended_by_kill, plain_environment, program
 from .waiting import wait_until
 
 # Short waits, so that a test that needs a timeout does not take long, and a small reserve, since it
@@ -113,7 +113,7 @@ class Vowd:
     def wait_killed(self, seconds=15):
         """Waits until a fail point has killed it."""
         code = self.process.wait(seconds)
-        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL), f"it ended with {code}"
+        assert ended_by_kill(code), f"it ended with {code}"
         self.died()
 
     def status(self):
