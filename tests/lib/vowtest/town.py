@@ -109,4 +109,5 @@ class Town:
         check_books(self.banks, told, seconds)
         for id, (status, _) in told.items():
             expected = "committed" if status == 200 else "aborted"
-            assert self.vowd.client.outcome(id) == expected, f"AC2: {id}"
+            told = self.vowd.client.outcome(id)
+            assert told == expected, f"AC2: {id} was {expected}, and is {told}"
