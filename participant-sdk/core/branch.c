@@ -379,7 +379,8 @@ void vow_pbranch_due(struct vow_pbranch *b, struct vow_pstep *step) {
     vow_pbranch_act(step, VOW_PACTION_ASK, b);
   } else if (b->state == VOW_PBRANCH_COMMIT_DUE) {
     vow_pbranch_call(b, step, VOW_MESSAGE_COMMIT, VOW_PBRANCH_COMMITTING);
-  } else if (b->state == VOW_PBRANCH_ABORT_DUE) {
+  } else { /* no other state waits */
+    assert(b->state == VOW_PBRANCH_ABORT_DUE);
     vow_pbranch_call(b, step, VOW_MESSAGE_ABORT, VOW_PBRANCH_ABORTING);
   }
 }

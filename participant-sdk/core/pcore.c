@@ -155,7 +155,7 @@ static void complete(struct vow_pcore *core, struct vow_pcoordinator *coordinato
     if (action->type == VOW_PACTION_REPLY) action->u.reply.seen = coordinator->seen;
     if (action->type != VOW_PACTION_LOG) continue;
     complete_record(coordinator, action);
-    forced = forced || action->u.log.forced;
+    forced |= action->u.log.forced;
   }
   if (forced) purge(core, coordinator);
 }

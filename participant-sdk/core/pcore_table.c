@@ -69,7 +69,6 @@ void vow_ptable_free_live(struct vow_pbranch *b) {
 }
 
 static void free_branch(struct vow_pbranch *b) {
-  if (!b) return;
   vow_ptable_free_live(b);
   free(b->reason);
   free(b);

@@ -257,6 +257,25 @@ static void slow_requests_hold_up_nobody(void **state) {
   assert_int_equal(newest(w), 4);
 }
 
+/* A limit that was lowered below what hangs holds up what is new until one of them comes back. */
+static void a_lowered_limit_waits_for_the_slow(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 4);
+  wait_ms(w, PATIENCE); /* a2 and a3 are slow, a4 left */
+  yes(w, "a4");
+  assert_int_equal(view(w).inflight, SLOTS);
+  set_slots_max(w, SLOTS);
+  begin_from(w, 5, 5);
+  wait_ms(w, 2 * PATIENCE);
+  assert_int_equal(view(w).queued, 1);
+  yes(w, "a2");
+  assert_int_equal(view(w).queued, 0);
+  yes(w, "a3");
+  yes(w, "a5");
+}
+
 /* While two hang, the others come and go at once. */
 static void the_quick_do_not_wait_for_the_slow(void **state) {
   struct world *w = *state;
@@ -504,6 +523,7 @@ int main(void) {
       TEST(the_offer_is_the_limit),
       TEST(payloads_are_the_limit),
       TEST(slow_requests_hold_up_nobody),
+      TEST(a_lowered_limit_waits_for_the_slow),
       TEST(the_quick_do_not_wait_for_the_slow),
       TEST(nothing_ticks_when_nothing_waits),
       TEST(a_lost_batch_is_taken_apart),

@@ -178,6 +178,10 @@ static void enlisting_twice_is_enlisting_once(void **state) {
 static void enlisting_again_with_another_payload_is_a_conflict(void **state) {
   struct world *w = *state;
 
+  struct vow_event event = {
+      .type = VOW_EVENT_ENLIST,
+      .u.enlist = {.name = "a", .url = "http://a", .payload = "{\"pay\":2}", .payload_bytes = 9}};
+
   begin(w, "a+ b");
   enlist(w, T1, "a+");
   enlist(w, T1, "a");
@@ -188,6 +192,10 @@ static void enlisting_again_with_another_payload_is_a_conflict(void **state) {
          "answer #4 name-conflict t1 active: the branch of this name has another payload, which is "
          "kept");
   assert_int_equal(world_find(w, T1)->branch_count, 2);
+  event.id = world_id(w, T1);
+  event.token = ++w->token; /* as long, and not the same */
+  world_must(w, &event);
+  expect_some(w, "answer #5 name-conflict t1 active: the branch of this name has another payload");
 }
 
 /* An unnamed branch whose number is somebody's name is not that branch. */
@@ -344,7 +352,7 @@ static void nonsense_is_refused(void **state) {
   event.u.reply.count = 2;
   assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
   event.u.reply.count = 1;
-  for (int kind = 0; kind <= 6; kind += 6) {
+  for (int kind = 0; kind <= 7; kind += 7) {
     event.u.reply.results = test_calloc(1, sizeof(*event.u.reply.results));
     event.u.reply.results[0].kind = (enum vow_reply_kind)kind;
     assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);

@@ -517,6 +517,29 @@ static void without_memory_there_is_no_core_and_nothing_is_loaded(void **state) 
   event.u.coordinator.url = HERE;
   allocations_left = 1;
   assert_int_equal(step(w, event), VOW_E_NO_MEMORY);
+  event.type = VOW_PEVENT_LOAD_SEEN;
+  allocations_left = 1;
+  assert_int_equal(step(w, event), VOW_E_NO_MEMORY);
+}
+
+/* It goes on being asked at the old address, which is no worse than before. */
+static void without_memory_a_branch_stays_with_the_address_it_had(void **state) {
+  struct world *w = *state;
+  prepared(w, 1, HERE);
+  prepared(w, 2, THERE);
+  uint32_t there = 2; /* until the heap of THERE has to grow to take one more */
+  for (bool stays = false; !stays; there++) {
+    assert_true(there < 100);
+    allocations_left = 0;
+    send(w, VOW_MESSAGE_PREPARE, 1, THERE, 0);
+    allocations_left = -1;
+    const struct vow_pbranch *b = vow_pcore_find(w->core, id_of(1), 1);
+    stays = strcmp(vow_pbranch_coordinator(b), HERE) == 0;
+    assert_int_equal(find_action(w, VOW_PACTION_REPLY)->u.reply.reply.vote, VOW_VOTE_COMMIT);
+    if (stays) break;
+    send(w, VOW_MESSAGE_PREPARE, 1, HERE, 0); /* back, and THERE gets another */
+    prepared(w, there + 1, THERE);
+  }
 }
 
 #define test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -543,6 +566,7 @@ int main(void) {
       test(without_memory_a_tombstone_answers_as_long_as_nothing_is_to_be_written),
       test(without_memory_the_table_grows_in_its_chains),
       test(without_memory_there_is_no_core_and_nothing_is_loaded),
+      test(without_memory_a_branch_stays_with_the_address_it_had),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

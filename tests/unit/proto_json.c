@@ -213,6 +213,15 @@ static void duplicate_keys(void **state) {
   assert_refused("{\"a\":1,\"\\u0061\":2}", "is there twice");
   assert_refused("[{\"x\":{\"a\":1.5,\"b\":2,\"a\":1}}]", "is there twice");
   assert_dump("{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":{\"a\":{\"a\":1}}}");
+  /* So many that they are sorted to be held against each other; they stay in their order. */
+  const char *many =
+      "{\"o\":1,\"n\":1,\"m\":1,\"l\":1,\"k\":1,\"j\":1,\"i\":1,\"h\":1,\"g\":1,"
+      "\"f\":1,\"e\":1,\"d\":1,\"c\":1,\"b\":1,\"a\":1}";
+  assert_dump(many, many);
+  assert_refused(
+      "{\"o\":1,\"n\":1,\"m\":1,\"l\":1,\"k\":1,\"j\":1,\"i\":1,\"h\":1,\"g\":1,\"f\":1,"
+      "\"e\":1,\"d\":1,\"c\":1,\"b\":1,\"n\":1}",
+      "is there twice");
 }
 
 /* NUL is refused, raw and escaped, in values and in keys. */

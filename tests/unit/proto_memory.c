@@ -1,7 +1,7 @@
 /*
  * Fails each allocation of the codec once: the n-th one, for n = 1 until an operation needs fewer.
  * Whatever fails, the answer is "out of memory" and nothing else, outputs stay untouched, and
- * nothing leaks (the sanitizers look). malloc and realloc are wrapped by the linker.
+ * nothing leaks (the sanitizers look). malloc, calloc and realloc are wrapped by the linker.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,11 +14,14 @@
 #include <cmocka.h>
 
 #include "batch.h"
+#include "known.h"
 #include "url.h"
 
 void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *memory, size_t bytes);
 void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *memory, size_t bytes);
 
 static unsigned long fail_at; /* counts down; 0: never */
@@ -32,6 +35,10 @@ static bool fails_now(void) {
 
 void *__wrap_malloc(size_t bytes) {
   return fails_now() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+  return fails_now() ? NULL : __real_calloc(count, bytes);
 }
 
 void *__wrap_realloc(void *memory, size_t bytes) {
@@ -174,6 +181,23 @@ static bool decode_batch_replies(void) {
   return error == VOW_OK;
 }
 
+static bool decode_known(void) {
+  static const char text[] =
+      "{\"finished_below\":\"01935e2a-7bd0-7000-8000-000000000000\",\"branches\":[]}";
+  struct vow_known_reply reply = {.count = 99};
+  char why[VOW_JSON_WHY_BYTES] = "";
+
+  enum vow_error error = vow_known_reply_decode(text, strlen(text), &reply, why);
+  if (error != VOW_OK) {
+    assert_int_equal(error, VOW_E_NO_MEMORY);
+    assert_int_equal(reply.count, 99);
+    assert_true(strlen(why) > 5);
+  } else {
+    free(reply.branches);
+  }
+  return error == VOW_OK;
+}
+
 static bool normalize_url(void) {
   char out[VOW_URL_BYTES_MAX + 1] = "before", why[100] = "";
 
@@ -231,6 +255,10 @@ static void decode_batch_replies_without_memory(void **state) {
   (void)state;
   fail_each(decode_batch_replies);
 }
+static void decode_known_without_memory(void **state) {
+  (void)state;
+  fail_each(decode_known);
+}
 static void normalize_url_without_memory(void **state) {
   (void)state;
   fail_each(normalize_url);
@@ -249,6 +277,7 @@ int main(void) {
       cmocka_unit_test(decode_inquiry_without_memory),
       cmocka_unit_test(decode_batch_without_memory),
       cmocka_unit_test(decode_batch_replies_without_memory),
+      cmocka_unit_test(decode_known_without_memory),
       cmocka_unit_test(normalize_url_without_memory),
       cmocka_unit_test(write_buffer_without_memory),
   };

@@ -44,6 +44,7 @@ static void normal_form(void **state) {
   assert_normal("http://a:80", "http://a");
   assert_normal("http://a:0080", "http://a");
   assert_normal("http://a:443", "http://a:443");
+  assert_normal("http://a:81", "http://a:81");
   assert_normal("https://a:80", "https://a:80");
   assert_normal("http://127.0.0.1:7001///", "http://127.0.0.1:7001");
   assert_normal("http://a_b-c.d.:65535/v1", "http://a_b-c.d.:65535/v1");

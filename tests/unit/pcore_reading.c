@@ -1,0 +1,189 @@
+/*
+ * What the participant's core tells of itself, and what it makes of an application's words and of a
+ * driver's mistakes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/pcore.h"
+
+static struct vow_pcore *core;
+static struct vow_pactions actions;
+
+static int setup(void **state) {
+  struct vow_pconfig config = {.branches_max = 100,
+                               .preparing_max = 100,
+                               .tombstones_max = 100,
+                               .coordinators_max = 4,
+                               .inquiry_min_ms = 100,
+                               .inquiry_max_ms = 1000};
+  (void)state;
+  return vow_pcore_new(&core, &config) == VOW_OK ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  vow_pcore_free(core);
+  return 0;
+}
+
+static struct vow_id id_of(uint8_t n) {
+  struct vow_id id = {{0x01, 0x93, 0, 0, 0, 0, 0x70, 0, 0x80}};
+  id.bytes[15] = n;
+  return id;
+}
+
+static struct vow_pevent event_of(enum vow_pevent_type type, uint8_t n) {
+  return (struct vow_pevent){.type = type, .now_ms = 1, .transaction = id_of(n), .branch = 1};
+}
+
+static void must_step(struct vow_pevent event) {
+  assert_int_equal(vow_pcore_step(core, &event, &actions), VOW_OK);
+}
+
+static void send(enum vow_message_type type, uint8_t n, const char *coordinator,
+                 struct vow_log_position log) {
+  struct vow_message message = {
+      .type = type, .transaction = id_of(n), .branch = 1, .coordinator = coordinator, .log = log};
+  struct vow_pevent event = event_of(VOW_PEVENT_MESSAGE, n);
+  event.u.message.token = n;
+  event.u.message.message = &message;
+  must_step(event);
+}
+
+static void vote(uint8_t n, enum vow_vote vote, const char *reason) {
+  struct vow_pevent event = event_of(VOW_PEVENT_VOTED, n);
+  event.u.voted.vote = vote;
+  event.u.voted.reason = reason;
+  must_step(event);
+}
+
+static const struct vow_paction *action_of(enum vow_paction_type type) {
+  for (uint32_t i = 0; i < actions.count; i++) {
+    if (actions.items[i].type == type) return &actions.items[i];
+  }
+  fail_msg("no such action");
+  return NULL;
+}
+
+static void log_it(uint8_t n) {
+  struct vow_pevent event = event_of(VOW_PEVENT_LOGGED, n);
+  event.u.logged.position = action_of(VOW_PACTION_LOG)->u.log.position;
+  must_step(event);
+}
+
+static const struct vow_log_position NOWHERE = {0};
+
+/* All branches are told one by one, and those in doubt alone. */
+static void branches_are_told_one_by_one(void **state) {
+  unsigned all = 0, in_doubt = 0;
+
+  (void)state;
+  for (uint8_t n = 1; n <= 40; n++) {
+    send(VOW_MESSAGE_PREPARE, n, "http://c", NOWHERE);
+    if (n % 2 != 0) continue;
+    vote(n, VOW_VOTE_COMMIT, NULL);
+    log_it(n);
+  }
+  for (const struct vow_pbranch *b = NULL; (b = vow_pcore_next(core, b)) != NULL;) all++;
+  for (const struct vow_pbranch *b = NULL; (b = vow_pcore_next_in_doubt(core, b)) != NULL;) {
+    assert_int_equal(b->transaction.bytes[15] % 2, 0);
+    in_doubt++;
+  }
+  assert_int_equal(all, 40);
+  assert_int_equal(in_doubt, 20);
+}
+
+/* Of each coordinator's log the highest position is told; of a stranger's, nothing. */
+static void positions_are_told_by_coordinator(void **state) {
+  struct vow_log_position seen;
+  const char *url = NULL;
+
+  (void)state;
+  assert_false(vow_pcore_coordinator_at(core, 0, &url, &seen));
+  send(VOW_MESSAGE_PREPARE, 1, "http://c", (struct vow_log_position){2, 7});
+  send(VOW_MESSAGE_PREPARE, 2, "http://d", (struct vow_log_position){1, 9});
+  send(VOW_MESSAGE_PREPARE, 1, "http://c", (struct vow_log_position){2, 5});
+  assert_int_equal(vow_pcore_seen(core, "http://c").position, 7);
+  assert_int_equal(vow_pcore_seen(core, "http://d").incarnation, 1);
+  assert_int_equal(vow_pcore_seen(core, "http://e").incarnation, 0);
+  for (uint32_t i = 0; i < 2; i++) {
+    assert_true(vow_pcore_coordinator_at(core, i, &url, &seen));
+    assert_int_equal(seen.position, vow_pcore_seen(core, url).position);
+  }
+  assert_false(vow_pcore_coordinator_at(core, 2, &url, &seen));
+}
+
+/* An empty reason is none, and the core's own words stand in for it. */
+static void empty_reasons_are_none(void **state) {
+  (void)state;
+  send(VOW_MESSAGE_PREPARE, 1, "http://c", NOWHERE);
+  vote(1, VOW_VOTE_ABORT, "");
+  assert_null(action_of(VOW_PACTION_LOG)->u.log.record.reason);
+  send(VOW_MESSAGE_PREPARE, 2, "http://c", NOWHERE);
+  vote(2, VOW_VOTE_COMMIT, NULL);
+  log_it(2);
+  send(VOW_MESSAGE_COMMIT, 2, "http://c", NOWHERE);
+  struct vow_pevent event = event_of(VOW_PEVENT_FINISHED, 2);
+  event.u.finished.error = VOW_E_DATABASE;
+  event.u.finished.reason = "";
+  must_step(event);
+  assert_string_equal(action_of(VOW_PACTION_REPLY)->u.reply.detail, vow_error_text(VOW_E_DATABASE));
+}
+
+/* Whatever error a callback ends with, the coordinator hears one from which it concludes nothing: a
+ * status of its own choice could be read as a vote. */
+static void no_error_of_a_callback_is_a_vote(void **state) {
+  static const struct {
+    enum vow_error error, told;
+  } cases[] = {{VOW_E_DATABASE, VOW_E_DATABASE},
+               {VOW_E_INVALID_REQUEST, VOW_E_INTERNAL},
+               {VOW_E_OVERLOADED, VOW_E_OVERLOADED}};
+
+  (void)state;
+  for (uint8_t n = 0; n < 3; n++) {
+    send(VOW_MESSAGE_PREPARE, n, "http://c", NOWHERE);
+    vote(n, VOW_VOTE_COMMIT, NULL);
+    log_it(n);
+    send(VOW_MESSAGE_COMMIT, n, "http://c", NOWHERE);
+    struct vow_pevent event = event_of(VOW_PEVENT_FINISHED, n);
+    event.u.finished.error = cases[n].error;
+    must_step(event);
+    assert_int_equal(action_of(VOW_PACTION_REPLY)->u.reply.error, cases[n].told);
+  }
+}
+
+/* An event that does not exist changes nothing. */
+static void an_event_that_does_not_exist_is_refused(void **state) {
+  (void)state;
+  send(VOW_MESSAGE_PREPARE, 1, "http://c", NOWHERE);
+  struct vow_pevent event = event_of((enum vow_pevent_type)99, 1);
+  assert_int_equal(vow_pcore_step(core, &event, &actions), VOW_E_ILLEGAL_STATE);
+  assert_int_equal(actions.count, 0);
+  vote(1, VOW_VOTE_COMMIT, NULL);
+}
+
+/* Names of states are for people; whatever the number, there is one. To free nothing is fine. */
+static void what_is_not_there(void **state) {
+  (void)state;
+  assert_string_equal(vow_pbranch_state_name(VOW_PBRANCH_STATE_COUNT), "?");
+  vow_pcore_free(NULL);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(branches_are_told_one_by_one),
+      TEST(positions_are_told_by_coordinator),
+      TEST(empty_reasons_are_none),
+      TEST(no_error_of_a_callback_is_a_vote),
+      TEST(an_event_that_does_not_exist_is_refused),
+      TEST(what_is_not_there),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
