@@ -3,6 +3,7 @@
 
 usage: check.py NAME...            these runs, by their names in runs.py
        check.py --group GROUP...   quick, ci, mistakes, nightly, or all
+       check.py --reached          which statements of vow.pml no configuration of CI reaches: none
        check.py --list             the names, and what each expects
        check.py --self-test        that a wrong run is noticed, and that README.md has every run
 
@@ -14,6 +15,7 @@ property that runs.py names for it. Needs spin and gcc.
 """
 
 import argparse
+import collections
 import contextlib
 import pathlib
 import re
@@ -73,10 +75,10 @@ def call(folder, seconds, *command):
     return done.returncode, done.stdout
 
 
-def search(run, folder, depth):
+def search(run, folder, depth, *more):
     """Builds and runs the verifier of one run; its report, or why there is none."""
     seconds = SECONDS[run.group]
-    code, text = call(folder, seconds, "spin", *run.flags(), "-a", f"{run.model}.pml")
+    code, text = call(folder, seconds, "spin", *run.flags(), *more, "-a", f"{run.model}.pml")
     if code or re.search(r"\bError\b", text):
         return f"spin: {text}"
     # Below a million states the compiler is most of the work.
@@ -152,6 +154,39 @@ def members(group):
     return [run for run in runs.CONFIGURATIONS if run.group == group]
 
 
+# ---- what is never reached is not checked ----
+
+STATEMENT = re.compile(r"// STATE \d+ - \S*?(\w+\.pml):(\d+) - \[(.*?)\]")
+UNREACHED = re.compile(r"^\t\S*?(\w+\.pml):(\d+), state \d+", re.M)
+
+
+def places_of(run):
+    """The places of a configuration's statements, and those of them that its search reached."""
+    with folder_of(run, None) as folder:
+        report = search(run, folder, DEPTH, "-o3")
+        written = (folder / "pan.m").read_text(encoding="utf-8")
+    if verdict(report) != "holds":
+        sys.exit(f"check.py: {run.name} does not hold: {verdict(report)}")
+    places, missed = collections.Counter(), collections.Counter(UNREACHED.findall(report))
+    for file, line, text in STATEMENT.findall(written):
+        if text != "-end-":  # of a process that goes on for ever
+            places[file, line] += 1
+    return set(places), {place for place in places if missed[place] < places[place]}
+
+
+def all_is_reached():
+    known, reached = set(), set()
+    for run in runs.CONFIGURATIONS:
+        if run.model == "vow" and run.group != runs.NIGHTLY and not run.cycles:
+            here, there = places_of(run)
+            known |= here
+            reached |= there
+    for file, line in sorted(known - reached):
+        print(f"{file}:{line} is never reached")
+    print(f"{len(reached)} of {len(known)} places reached")
+    return len(known) > 100 and known == reached
+
+
 # ---- the check of the check ----
 
 
@@ -194,6 +229,7 @@ def parse_arguments():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--group", nargs="+", default=[])
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--reached", action="store_true")
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--keep")
     parser.add_argument("--part", default="1/1")
@@ -220,6 +256,8 @@ def main():
         for run in members("all"):
             print(f"{run.group:8}{run.name:34}{' or '.join(run.expect):14}{run.switches}")
         return 0
+    if arguments.reached:
+        return 0 if all_is_reached() else 1
     if arguments.self_test:
         return 0 if self_test() else 1
     bad = 0
