@@ -233,7 +233,8 @@ end:
        printf("branch %d: its operator decides %e\n", me, by_hand[me]) }
 
   :: atomic { (m_commit[me] || m_abort[me]) && !r_h_commit[me] && !r_h_abort[me] &&
-              (is_durable(me, p_h_commit) || is_durable(me, p_h_abort)) ->
+              (is_durable(me, p_h_commit) || is_durable(me, p_h_abort) ||
+               is_durable(me, p_forgotten)) ->
 #ifdef BUG_HEURISTIC_HIDDEN
        RULE(P6, vote_d[me] == p_h_commit && m_commit[me] || vote_d[me] == p_h_abort && m_abort[me]);
        if
@@ -242,7 +243,7 @@ end:
        fi;
 #endif
        if
-       :: vote_d[me] == p_h_commit -> r_h_commit[me] = true
+       :: by_hand[me] == o_commit -> r_h_commit[me] = true
        :: else -> r_h_abort[me] = true
        fi;
        printf("branch %d -> coordinator: heuristic-%e\n", me, by_hand[me]) }

@@ -78,7 +78,7 @@ inline take_effect(me, o) {
 
 /* C7: the merged outcome is the truth about the branches that the coordinator deals with: one that
  * voted abort is not told the decision (C3). */
-#define did_commit(k) (!named[k] || lost_all[k] || rm[k] == rm_committed)
+#define did_commit(k) (!named[k] || settled[k] || lost_all[k] || rm[k] == rm_committed)
 #define did_abort(k)  (r_no[k] || lost_all[k] || rm[k] != rm_committed)
 #define merged_is_true \
   (guessed || ((heur_v != h_commit || EVERY(did_commit)) && (heur_v != h_abort || EVERY(did_abort))))

@@ -57,7 +57,6 @@ CONFIGURATIONS = (
     configuration("amnesia-history", "AMNESIA HISTORY FAULTS=1", NIGHTLY),
     configuration("loss-faults", "LOSS FAULTS=2", NIGHTLY),
     configuration("loss-history", "LOSS HISTORY FAULTS=1", NIGHTLY),
-    configuration("loss-heuristic", "LOSS HEURISTIC FAULTS=0", NIGHTLY),
     configuration("witness-longer", "STARTS=3 RECORDS=4", NIGHTLY, model="witness"),
     configuration("witness-twice", "STARTS=3 RECORDS=3 LOSSES=2", NIGHTLY, model="witness"),
     configuration("cycles-history", "HEURISTIC HISTORY FAULTS=1", NIGHTLY, cycles=True),
