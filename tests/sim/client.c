@@ -147,6 +147,12 @@ static void vanish(struct sim *s, struct sim_plan *plan) {
 }
 
 void sim_client_acts(struct sim *s, struct sim_plan *plan) {
+  bool hopeless = s->healed && s->c[plan->coordinator].lost; /* until that log is reconciled */
+  if (hopeless && plan->state != SIM_PLAN_DONE) {
+    plan->call = plan->rechecks = 0;
+    done(s, plan);
+    return;
+  }
   if (plan->call != 0) return;
   if (plan->vanishes && plan->has_id && plan->state != SIM_PLAN_DONE && sim_chance(s, 400)) {
     vanish(s, plan);
@@ -234,6 +240,11 @@ void sim_client_answered(struct sim *s, struct sim_call *call) {
   plan->call = 0;
   if (answer->lost) {
     lost(s, plan, call);
+    return;
+  }
+  if (answer->error == VOW_E_QUARANTINED) { /* until somebody reconciles the log */
+    plan->rechecks = 0;
+    done(s, plan);
     return;
   }
   if (plan->told != VOW_OUTCOME_NONE && answer->outcome != VOW_OUTCOME_NONE) {

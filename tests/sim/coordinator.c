@@ -44,6 +44,8 @@ static struct vow_message wire_message(struct sim *s, const struct sim_coordinat
                              .branch = message->branch->number,
                              .finished_below = action->u.send.finished_below,
                              .coordinator = sim_c_url(c->number),
+                             .log = action->u.send.log,
+                             .log_ask = action->u.send.log_ask,
                              .timeout_ms = message->timeout_ms,
                              .one_phase = message->one_phase};
   const struct sim_plan_branch *plan =
@@ -213,7 +215,8 @@ static struct sim_reply read_reply(struct sim *s, const struct sim_exchange *exc
 
   misread(s, message->type, &reply);
   if (message->type == VOW_MESSAGE_COMMIT && reply.kind == VOW_REPLY_UNKNOWN_BRANCH) {
-    sim_check(s, s->txns[txn].meddled, SIM_FOUND, "commit of t%u/%u finds no branch at p%u", txn,
+    bool excused = s->txns[txn].meddled || s->c[exchange->coordinator].lost;
+    sim_check(s, excused, SIM_FOUND, "commit of t%u/%u finds no branch at p%u", txn,
               message->branch, exchange->participant);
   }
   probe_delegate(s, txn, message->type, &reply);
@@ -274,6 +277,7 @@ static void end_exchange(struct sim *s, struct sim_exchange *exchange,
   event.u.reply.request = exchange->request;
   event.u.reply.count = exchange->count;
   event.u.reply.batch_max = whole->batch_max;
+  event.u.reply.seen = whole->seen;
   event.u.reply.results = (void *)results;
   sim_c_step(s, c, &event);
   if (s->mutant == SIM_MUTANT_REPLY_TWICE && c->life == life) sim_c_step(s, c, &event);
@@ -299,7 +303,7 @@ void sim_c_stop(struct sim_coordinator *c) {
 static uint32_t open_rows(const struct sim *s, const struct sim_coordinator *c) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < s->txn_count; i++) {
-    count += c->table[i].used && c->table[i].image.ended_ms == 0;
+    count += c->disk.table[i].used && c->disk.table[i].image.ended_ms == 0;
   }
   return count;
 }
@@ -337,22 +341,31 @@ void sim_c_crash(struct sim *s, struct sim_coordinator *c, enum sim_death death)
 void sim_c_start(struct sim *s, struct sim_coordinator *c) {
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
   if (!sim_c_settle(s, c)) return;
+  sim_c_begin_incarnation(s, c);
   enum vow_error error = vow_core_new(&c->core, &c->config);
   sim_check(s, error == VOW_OK, SIM_CONTRACT, "no core: %s", vow_error_text(error));
   sim_say(s, node_of(c), "---- it starts, its log is at %llu ----",
-          (unsigned long long)c->position);
+          (unsigned long long)c->disk.position);
   c->tick_ms = UINT64_MAX;
   c->monotonic_offset_ms = sim_draw(s, 1000000);
-  c->told_durable = c->position;
-  c->last_position = c->position;
+  c->told_durable = c->disk.position;
+  c->last_position = c->disk.position;
   c->loading = c->load_began = true;
   c->space_low = false;
   c->load_after = (struct vow_id){{0}};
-  c->start_ceiling = c->ceiling;
+  c->start_ceiling = c->disk.ceiling;
   c->newest_before = c->newest_id;
-  event.u.load_begin.position = c->position;
+  event.u.load_begin.position = c->disk.position;
   event.u.load_begin.open = open_rows(s, c);
-  if (s->mutant != SIM_MUTANT_ID_AGAIN) event.u.load_begin.id_floor = c->ceiling;
+  event.u.load_begin.incarnation = c->disk.incarnation;
+  event.u.load_begin.known = c->disk.known;
+  event.u.load_begin.known_count = c->disk.known_count;
+  event.u.load_begin.quarantined = c->disk.quarantined;
+  if (s->mutant == SIM_MUTANT_NO_QUARANTINE) {
+    event.u.load_begin.incarnation = 0;
+    event.u.load_begin.quarantined = false;
+  }
+  if (s->mutant != SIM_MUTANT_ID_AGAIN) event.u.load_begin.id_floor = c->disk.ceiling;
   uint32_t life = c->life;
   sim_c_step(s, c, &event);
   if (c->life == life) {
@@ -364,7 +377,7 @@ void sim_c_start(struct sim *s, struct sim_coordinator *c) {
 static const struct sim_row *next_row(const struct sim *s, const struct sim_coordinator *c) {
   const struct sim_row *found = NULL;
   for (uint32_t i = 0; i < s->txn_count; i++) {
-    const struct sim_row *row = c->cached.rows[i].used ? &c->cached.rows[i] : &c->table[i];
+    const struct sim_row *row = c->cached.rows[i].used ? &c->cached.rows[i] : &c->disk.table[i];
     if (!row->used || row->image.ended_ms != 0) continue;
     if (vow_id_compare(row->image.id, c->load_after) <= 0) continue;
     if (vow_id_compare(row->image.id, c->start_ceiling) >= 0) continue;
@@ -388,6 +401,9 @@ void sim_c_load(struct sim *s, struct sim_coordinator *c) {
   c->load_after = image.id;
   sim_say(s, node_of(c), "loads t%u %s", sim_txn_of(s, image.id), vow_txn_state_name(image.state));
   if (image.state == VOW_TXN_COMMITTING) sim_probe(s, SIM_PROBE_RESENT);
+  if (image.state == VOW_TXN_PREPARING && vow_core_quarantined(c->core)) {
+    sim_probe(s, SIM_PROBE_HELD_BACK);
+  }
   event.type = VOW_EVENT_LOAD;
   event.u.load = &image;
   sim_c_step(s, c, &event);

@@ -51,7 +51,7 @@ static void note_answer(struct sim *s, struct sim_coordinator *c, const struct s
                         const struct vow_action *action, enum vow_outcome outcome) {
   const struct vow_txn *txn = action->u.answer.txn;
   sim_see(s, c, txn);
-  sim_check(s, vow_id_compare(txn->id, c->ceiling) < 0, SIM_C6,
+  sim_check(s, vow_id_compare(txn->id, c->disk.ceiling) < 0, SIM_C6,
             "an id was shown that is not below the durable ceiling");
   sim_told(s, txn->id, outcome, "a client");
   if (call->type != VOW_EVENT_BEGIN) return;
@@ -131,7 +131,7 @@ static void query(struct sim *s, struct sim_coordinator *c, struct sim_call *cal
   struct sim_event *event = sim_at(s, sim_draw(s, 4), SIM_C_QUERY, node_of(c));
   event->index = call->serial;
   event->life = c->life;
-  if (c->position < call->needs && !c->syncing) {
+  if (c->disk.position < call->needs && !c->syncing) {
     sim_at(s, 0, SIM_C_SYNC, node_of(c))->life = c->life;
   }
 }
@@ -141,7 +141,7 @@ static const struct vow_txn *find_key(const struct sim_coordinator *c, uint32_t 
                                       const char *key) {
   const struct vow_txn *found = NULL;
   for (uint32_t i = 0; i < txn_count; i++) {
-    const struct vow_txn *image = c->table[i].used ? &c->table[i].image : NULL;
+    const struct vow_txn *image = c->disk.table[i].used ? &c->disk.table[i].image : NULL;
     if (image == NULL || image->idempotency_key == NULL) continue;
     if (strcmp(image->idempotency_key, key) != 0) continue;
     if (found == NULL || vow_id_compare(image->id, found->id) > 0) found = image;
@@ -179,14 +179,13 @@ static void answer_ended(struct sim *s, struct sim_call *call, const struct vow_
 }
 
 static bool is_of_this_log(const struct sim_coordinator *c, struct vow_id id) {
-  return vow_id_unix_ms(id) >= c->created_ms &&
-         vow_id_compare(id, vow_core_id_ceiling(c->core)) < 0;
+  return vow_id_unix_ms(id) >= c->created_ms && vow_core_may_presume(c->core, id);
 }
 
 /* A client is not told "aborted" of what is so old that its end may have been purged. */
 static bool is_presumed(struct sim *s, const struct sim_coordinator *c, struct vow_id id) {
   if (!is_of_this_log(c, id)) return false;
-  if (s->mutant == SIM_MUTANT_PURGE_BLIND || vow_id_compare(id, c->purged_to) > 0) return true;
+  if (s->mutant == SIM_MUTANT_PURGE_BLIND || vow_id_compare(id, c->disk.purged_to) > 0) return true;
   if (s->txns[sim_txn_of(s, id)].committed) sim_probe(s, SIM_PROBE_HISTORY_PURGED);
   return false;
 }
@@ -271,6 +270,7 @@ static enum vow_inquiry_answer inquire(struct sim *s, struct sim_coordinator *c,
     struct vow_txn image = shown(row);
     return say_outcome(vow_txn_outcome(&image));
   }
+  if (vow_core_quarantined(c->core)) sim_probe(s, SIM_PROBE_QUARANTINE_ASKED);
   if (c->loading || !is_of_this_log(c, id)) return VOW_INQUIRY_UNKNOWN;
   sim_probe(s, SIM_PROBE_PRESUMED);
   return VOW_INQUIRY_ABORTED;
@@ -322,7 +322,7 @@ static void begin_with_key(struct sim *s, struct sim_coordinator *c, struct sim_
 
 void sim_c_query(struct sim *s, struct sim_coordinator *c, struct sim_call *call) {
   if (call->life != c->life) return;
-  if (c->position < call->needs) {
+  if (c->disk.position < call->needs) {
     struct sim_event *event = sim_at(s, 2, SIM_C_QUERY, node_of(c));
     event->index = call->serial;
     event->life = c->life;
@@ -351,7 +351,9 @@ void sim_c_call_arrives(struct sim *s, struct sim_call *call) {
   struct sim_coordinator *c = &s->c[call->to];
   if (c->core == NULL) return; /* nobody answers; the caller gives up in time */
   if (call->type == 0) {
-    query(s, c, call);
+    uint32_t life = c->life;
+    sim_c_witness(s, c, call->seen);
+    if (c->life == life) query(s, c, call);
   } else if (call->type == VOW_EVENT_CANCEL) {
     cancel(s, c, call);
   } else if (call->type == VOW_EVENT_BEGIN) {

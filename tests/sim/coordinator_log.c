@@ -59,7 +59,7 @@ static void drop_batch(const struct sim *s, struct sim_batch *batch) {
   }
   batch->count = batch->decisions = 0;
   batch->position = 0;
-  batch->forced = false;
+  batch->forced = batch->quarantine = false;
   batch->ceiling = (struct vow_id){{0}};
 }
 
@@ -75,6 +75,7 @@ static void merge(const struct sim *s, struct sim_batch *into, struct sim_batch 
   if (from->position > into->position) into->position = from->position;
   if (vow_id_compare(from->ceiling, into->ceiling) > 0) into->ceiling = from->ceiling;
   into->forced |= from->forced;
+  into->quarantine |= from->quarantine;
   drop_batch(s, from);
 }
 
@@ -94,7 +95,7 @@ static struct sim_row *oldest(struct sim *s, struct sim_coordinator *c, uint32_t
   struct sim_row *found = NULL;
   uint32_t ended = 0;
   for (uint32_t i = 0; i < s->txn_count; i++) {
-    struct sim_row *row = &c->table[i];
+    struct sim_row *row = &c->disk.table[i];
     if (!row->used || row->image.ended_ms == 0) continue;
     ended++;
     if (is_kept(&row->image)) continue;
@@ -110,7 +111,8 @@ static void purge(struct sim *s, struct sim_coordinator *c) {
   uint32_t txn = 0;
   while ((row = oldest(s, c, &txn)) != NULL) {
     bool commit = row->image.state == VOW_TXN_COMMITTED;
-    if (commit && vow_id_compare(row->image.id, c->purged_to) > 0) c->purged_to = row->image.id;
+    if (commit && vow_id_compare(row->image.id, c->disk.purged_to) > 0)
+      c->disk.purged_to = row->image.id;
     sim_say(s, node_of(c), "purges t%u, which had %s", txn, vow_txn_state_name(row->image.state));
     vow_txn_fini(&row->image);
     row->used = false;
@@ -124,32 +126,39 @@ static void write_batch(struct sim *s, struct sim_coordinator *c, struct sim_bat
   for (uint32_t i = 0; batch->count > 0 && i < s->txn_count; i++) {
     if (!batch->rows[i].used) continue;
     enum vow_txn_state state = batch->rows[i].image.state;
-    set_row(&c->table[i], &batch->rows[i].image);
+    set_row(&c->disk.table[i], &batch->rows[i].image);
     batch->rows[i].used = false;
     s->txns[i].committed |= state == VOW_TXN_COMMITTING || state == VOW_TXN_COMMITTED;
     s->txns[i].dirty = true;
   }
-  if (batch->position > c->position) c->position = batch->position;
-  if (vow_id_compare(batch->ceiling, c->ceiling) > 0) c->ceiling = batch->ceiling;
+  if (batch->position > c->disk.position) c->disk.position = batch->position;
+  if (vow_id_compare(batch->ceiling, c->disk.ceiling) > 0) c->disk.ceiling = batch->ceiling;
+  c->disk.quarantined |= batch->quarantine;
   drop_batch(s, batch);
   purge(s, c);
 }
 
 const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn) {
-  const struct sim_row *row = &s->c[s->txns[txn].coordinator].table[txn];
+  const struct sim_row *row = &s->c[s->txns[txn].coordinator].disk.table[txn];
   return row->used ? &row->image : NULL;
 }
 
 /* Ids are above the time at which the log was made: older ones are not of this log. */
 void sim_c_create_log(struct sim *s, struct sim_coordinator *c) {
   c->created_ms = sim_wall_ms(s);
-  if (s->mutant != SIM_MUTANT_NO_FLOOR) c->ceiling = vow_id_floor(c->created_ms, 0);
+  if (s->mutant != SIM_MUTANT_NO_FLOOR) c->disk.ceiling = vow_id_floor(c->created_ms, 0);
+}
+
+void sim_c_drop_rows(const struct sim *s, struct sim_row *rows) {
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    if (rows[i].used) vow_txn_fini(&rows[i].image);
+    rows[i].used = false;
+  }
 }
 
 void sim_c_drop_log(const struct sim *s, struct sim_coordinator *c) {
-  for (uint32_t i = 0; i < s->txn_count; i++) {
-    if (c->table[i].used) vow_txn_fini(&c->table[i].image);
-  }
+  sim_c_drop_rows(s, c->disk.table);
+  sim_c_drop_rows(s, c->backup.table);
   drop_batch(s, &c->cached);
   drop_batch(s, &c->queue);
   drop_batch(s, &c->writing);
@@ -209,6 +218,14 @@ void sim_c_append(struct sim *s, struct sim_coordinator *c, const struct vow_act
   c->queue.forced |= action->u.log.forced;
   if (action->u.log.record == VOW_RECORD_ID_CEILING) {
     c->queue.ceiling = action->u.log.ceiling;
+  } else if (action->u.log.record == VOW_RECORD_QUARANTINE) {
+    sim_say(s, node_of(c), "---- quarantine: %s has seen its log at %llu.%llu ----",
+            action->u.log.by, (unsigned long long)action->u.log.seen.incarnation,
+            (unsigned long long)action->u.log.seen.position);
+    sim_check(s, c->lost, SIM_PEACE, "c%u goes into quarantine, and its log has lost nothing",
+              c->number);
+    sim_probe(s, SIM_PROBE_WITNESSED);
+    c->queue.quarantine = true;
   } else {
     append_image(s, c, action);
   }
@@ -237,11 +254,12 @@ void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
   c->syncing = false;
   if (c->cached.position != 0) {
     /* A mutant's log: nothing is safe behind what is not. */
-    c->position = c->writing.position;
+    c->disk.position = c->writing.position;
     merge(s, &c->cached, &c->writing);
   } else {
     write_batch(s, c, &c->writing);
   }
+  c->witness = (struct vow_log_position){c->disk.incarnation, c->disk.position};
   if (event.u.position > c->told_durable) {
     c->told_durable = event.u.position;
     uint32_t life = c->life;
@@ -256,8 +274,8 @@ void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
 /* Taken for lost now, it shows at the next start but one. */
 static void keep_as_zombie(const struct sim *s, struct sim_coordinator *c) {
   struct vow_id ceiling = c->writing.ceiling;
-  if (vow_id_compare(ceiling, c->ceiling) > 0) c->ceiling = ceiling;
-  if (c->writing.position > c->position) c->position = c->writing.position;
+  if (vow_id_compare(ceiling, c->disk.ceiling) > 0) c->disk.ceiling = ceiling;
+  if (c->writing.position > c->disk.position) c->disk.position = c->writing.position;
   merge(s, &c->zombie, &c->writing);
 }
 
@@ -292,8 +310,8 @@ void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death dea
 bool sim_c_settle(struct sim *s, struct sim_coordinator *c) {
   if (c->cached.position == 0) return true;
   if (s->mutant == SIM_MUTANT_NO_SETTLE) {
-    c->position = c->cached.position;
-    if (vow_id_compare(c->cached.ceiling, c->ceiling) > 0) c->ceiling = c->cached.ceiling;
+    c->disk.position = c->cached.position;
+    if (vow_id_compare(c->cached.ceiling, c->disk.ceiling) > 0) c->disk.ceiling = c->cached.ceiling;
     return true;
   }
   if (sim_fault(s, SIM_FAULT_SYNC_C, 200)) {

@@ -105,6 +105,16 @@ static bool complete_batch(struct sim_exchange *exchange, const struct sim_reque
   return true;
 }
 
+/* It stands once, beside the replies. */
+static struct vow_log_position highest_seen(const struct sim_exchange *exchange) {
+  struct vow_log_position seen = {0};
+  for (uint32_t i = 0; i < exchange->count; i++) {
+    struct vow_log_position one = exchange->answer[i].seen;
+    if (vow_log_position_compare(one, seen) > 0) seen = one;
+  }
+  return seen;
+}
+
 static enum vow_reply_kind garbage(struct sim *s) {
   return sim_chance(s, 500) ? VOW_REPLY_REFUSED : VOW_REPLY_BRANCH_FAILED;
 }
@@ -130,13 +140,14 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
     return;
   }
   struct sim_event *event = towards(s, request->exchange, SIM_REPLY_ARRIVES, home, delay_ms(s));
-  event->reply = batch ? (struct sim_reply){0} : *reply;
+  event->reply = batch ? (struct sim_reply){.seen = highest_seen(exchange)} : *reply;
   if (sim_fault(s, SIM_FAULT_GARBAGE, 60)) {
     if (batch) {
       spoil_batch(s, exchange, &event->reply);
     } else {
       event->reply = (struct sim_reply){.kind = garbage(s)};
     }
+    event->reply.seen = (struct vow_log_position){0};
   }
   event->reply.batch_max = s->p[exchange->participant].batch_max;
 }

@@ -42,6 +42,10 @@ static void do_call(struct sim *s, struct sim_participant *p, const struct vow_p
   event->a = action->branch->number << 8 | (uint32_t)action->u.call;
 }
 
+static uint32_t coordinator_of(const char *url) {
+  return (uint32_t)(url[strlen("http://c")] - '0');
+}
+
 static void do_log(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
   const struct vow_precord *record = &action->u.log.record;
   int work = job->work;
@@ -51,12 +55,10 @@ static void do_log(struct sim *s, const struct vow_paction *action, struct sim_j
                           .position = action->u.log.position,
                           .forced = action->u.log.forced,
                           .work = work};
+  job->purge_of = coordinator_of(record->coordinator);
+  job->seen = action->u.log.seen;
   job->record = (struct sim_record){
       .kind = record->kind, .outcome = record->outcome, .has_payload = record->payload != NULL};
-}
-
-static uint32_t coordinator_of(const char *url) {
-  return (uint32_t)(url[strlen("http://c")] - '0');
 }
 
 static void do_purge(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
@@ -96,7 +98,7 @@ static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_
   struct sim_request *request = &p->requests[token - 1];
   enum vow_error error = action->u.reply.error;
   struct vow_message_reply said = action->u.reply.reply;
-  struct sim_reply reply = {.kind = kind_of(error)};
+  struct sim_reply reply = {.kind = kind_of(error), .seen = action->u.reply.seen};
   bool lies = s->mutant == SIM_MUTANT_LIAR && said.outcome == VOW_OUTCOME_ABORTED;
 
   request->open = false;
@@ -131,6 +133,7 @@ static void ask_next(struct sim *s, struct sim_participant *p) {
     call->asked_branch[call->asked_count++] = question.branch;
   }
   p->question_count = left;
+  call->seen = vow_pcore_seen(p->core, sim_c_url(to));
   p->asking = call->serial;
   sim_say(s, node_of(p), "asks c%u #%u: %u outcomes", to, call->serial, call->asked_count);
   sim_call(s, call);
@@ -437,6 +440,10 @@ static void load_watermarks(struct sim *s, struct sim_participant *p) {
     event.u.coordinator.url = sim_c_url(i);
     event.u.coordinator.finished_below = p->watermark[i];
     if (!vow_id_is_nil(p->watermark[i])) sim_p_step(s, p, &event, NULL);
+    event = (struct vow_pevent){.type = VOW_PEVENT_LOAD_SEEN};
+    event.u.coordinator.url = sim_c_url(i);
+    event.u.coordinator.seen = p->seen[i];
+    if (p->seen[i].incarnation != 0) sim_p_step(s, p, &event, NULL);
   }
 }
 

@@ -119,6 +119,9 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     job->written = true;
     p->log[job->txn][job->branch - 1] = job->record;
     s->txns[job->txn].dirty = true;
+    if (vow_log_position_compare(job->seen, p->seen[job->purge_of]) > 0) {
+      p->seen[job->purge_of] = job->seen;
+    }
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
     p->watermark[job->purge_of] = job->purge_below;

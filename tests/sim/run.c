@@ -46,6 +46,9 @@ static void trouble(struct sim *s) {
   if (s->healed) return;
   sim_at(s, 50 + sim_draw(s, 200), SIM_TROUBLE, SIM_CLIENTS);
   kill_somebody(s);
+  if (sim_fault(s, SIM_FAULT_RESTORE, 40)) {
+    sim_c_restore(s, &s->c[sim_draw(s, s->coordinator_count)]);
+  }
   if (sim_fault(s, SIM_FAULT_CUT, 60)) sim_cut(s);
   if (sim_fault(s, SIM_FAULT_FULL_C, 60)) {
     struct sim_coordinator *c = &s->c[sim_draw(s, s->coordinator_count)];
@@ -61,6 +64,7 @@ static void trouble(struct sim *s) {
 static void heal(struct sim *s) {
   sim_say(s, SIM_CLIENTS, "==== from here on nothing goes wrong ====");
   s->healed = true;
+  if (sim_some_log_is_lost(s)) sim_at(s, SIM_QUARANTINE_MS, SIM_TROUBLE, SIM_CLIENTS);
   memset(s->cut_until_ms, 0, sizeof s->cut_until_ms);
   for (uint32_t i = 0; i < s->coordinator_count; i++) set_space(s, &s->c[i], false);
 }

@@ -109,6 +109,7 @@ static void print_names(uint32_t bits) {
 static void print_plans(uint32_t off) {
   const char *comma = "";
   fputs(" --plans ", stdout);
+  if (off == (UINT32_C(1) << SIM_PLANS_MAX) - 1) fputs("none", stdout);
   for (uint32_t i = 0; i < SIM_PLANS_MAX; i++) {
     if ((off >> i & 1) != 0) continue;
     printf("%s%u", comma, i);

@@ -12,6 +12,7 @@
  *   queue.c      events by virtual time; random bits; the trace and its hash
  *   network.c    what is lost, late, twice, cut off
  *   coordinator.c, coordinator_log.c, coordinator_api.c   vowd's driver, log and API, simulated
+ *   coordinator_restore.c                                 backups, and who notices
  *   participant.c, participant_log.c, database.c          libvow's engine, log and a database
  *   client.c, operator.c                                  applications; operators
  *   ledger.c     what was told and done; the checks that belong to one event
@@ -83,7 +84,8 @@ struct sim_reply {
   enum vow_vote vote;
   enum vow_outcome outcome;
   bool not_delivered;
-  uint32_t batch_max; /* offered with it */
+  uint32_t batch_max;           /* offered with it */
+  struct vow_log_position seen; /* of the coordinator's log */
 };
 
 /* What the coordinator's API answered. */
@@ -178,7 +180,7 @@ struct sim_batch {
   uint32_t count, decisions;
   uint64_t position; /* 0: empty */
   struct vow_id ceiling;
-  bool forced;
+  bool forced, quarantine;
 };
 
 struct sim_call {
@@ -195,7 +197,8 @@ struct sim_call {
   struct vow_id asked[SIM_ASKED_MAX]; /* of an inquiry in bulk */
   uint32_t asked_branch[SIM_ASKED_MAX];
   uint32_t asked_count;
-  uint64_t needs; /* log position that its query waits for */
+  struct vow_log_position seen; /* of the coordinator's log, by who inquires */
+  uint64_t needs;               /* log position that its query waits for */
   struct sim_answer answer;
 };
 
@@ -215,11 +218,24 @@ struct sim_exchange {
   struct sim_reply replies[SIM_BATCH_MAX], answer[SIM_BATCH_MAX];
 };
 
+#define SIM_KNOWN_MAX 8
+
 /* What became of a process. */
 enum sim_death {
   SIM_KILLED = 1,  /* what it had written is in the page cache */
   SIM_POWER_CUT,   /* and that is gone, too, but for what was synced */
   SIM_FAILED_SYNC, /* it ended itself: its COMMIT failed */
+};
+
+/* What a backup has, too. */
+struct sim_disk {
+  struct sim_row table[SIM_TXNS_MAX];
+  uint64_t position;
+  struct vow_id ceiling, purged_to;
+  uint64_t incarnation; /* of the last start */
+  struct vow_incarnation known[SIM_KNOWN_MAX];
+  uint32_t known_count;
+  bool quarantined;
 };
 
 struct sim_coordinator {
@@ -235,10 +251,13 @@ struct sim_coordinator {
   struct vow_id load_after, start_ceiling, newest_before; /* of the runs before */
   uint32_t actions;                                       /* carried out so far, over all lives */
   uint32_t retention_count;                               /* of ended transactions */
-  /* the disk */
-  struct sim_row table[SIM_TXNS_MAX];
-  uint64_t position, created_ms;
-  struct vow_id ceiling, purged_to;
+  struct sim_disk disk, backup;
+  bool has_backup;
+  uint64_t created_ms;
+  uint64_t incarnations;           /* used so far, also by logs that were lost */
+  struct vow_log_position witness; /* the file beside the log */
+  bool lost;                       /* its log has lost records: not all will end */
+  bool unwitnessed;                /* and nobody could know: nothing is promised */
   struct sim_batch cached; /* what a failed or killed writer left in the page cache: a reader sees
                               it, a power cut takes it */
   /* in memory and on its way */
@@ -271,9 +290,10 @@ struct sim_job {
   struct sim_record record;
   uint64_t position;
   bool forced, written;
-  bool told_early;   /* by a mutant */
-  int work;          /* enum sim_work it changes to with the record; -1: none */
-  uint32_t purge_of; /* coordinator */
+  bool told_early;              /* by a mutant */
+  int work;                     /* enum sim_work it changes to with the record; -1: none */
+  uint32_t purge_of;            /* coordinator */
+  struct vow_log_position seen; /* of that coordinator's log */
   struct vow_id purge_below;
   uint32_t purge_count;
   struct {
@@ -316,6 +336,7 @@ struct sim_participant {
   /* the disk */
   struct sim_record log[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   struct vow_id watermark[SIM_COORDINATORS_MAX];
+  struct vow_log_position seen[SIM_COORDINATORS_MAX];
   enum sim_work work[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   bool work_is_volatile[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   bool work_is_hollow[SIM_TXNS_MAX][SIM_BRANCHES_MAX]; /* of a mutant: a crash takes it */
@@ -439,8 +460,15 @@ void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death dea
 /* False: the log cannot be synced, and the process ends. */
 bool sim_c_settle(struct sim *s, struct sim_coordinator *c);
 void sim_c_drop_log(const struct sim *s, struct sim_coordinator *c);
+void sim_c_drop_rows(const struct sim *s, struct sim_row *rows);
 const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn); /* what is on the disk */
 struct vow_txn sim_image_copy(const struct vow_txn *from);
+
+/* A start of the log gets a number, and sees whether the file beside it knows more than it does. */
+void sim_c_begin_incarnation(struct sim *s, struct sim_coordinator *c);
+void sim_c_restore(struct sim *s, struct sim_coordinator *c); /* or makes the backup for it */
+void sim_c_witness(struct sim *s, struct sim_coordinator *c, struct vow_log_position seen);
+bool sim_some_log_is_lost(const struct sim *s);
 
 void sim_c_call_arrives(struct sim *s, struct sim_call *call);
 void sim_c_query(struct sim *s, struct sim_coordinator *c, struct sim_call *call);
@@ -510,7 +538,8 @@ void sim_complain(struct sim *s) __attribute__((noreturn)); /* names what has no
 
 /* ---- world.c ---- */
 
-#define SIM_TROUBLE_MS 12000 /* the first phase, unless the case says otherwise */
+#define SIM_TROUBLE_MS    12000 /* the first phase, unless the case says otherwise */
+#define SIM_QUARANTINE_MS 30000 /* so long after it a world with a lost log is watched */
 
 /* The faults of a case: what its seed draws, or what it says. */
 uint32_t sim_faults_of(const struct sim_case *set);

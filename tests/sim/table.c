@@ -19,10 +19,12 @@ const bool sim_property_goes_on[SIM_PROPERTIES] = {SIM_PROPERTY_TABLE(SIM_PROPER
 #define CALM_0        0
 #define CALM_1                                                                          \
   (BIT(CRASH_C) | BIT(CRASH_P) | BIT(POWER) | BIT(SYNC_C) | BIT(SYNC_P) | BIT(FULL_P) | \
-   BIT(OPERATOR))
-#define CALM_2                                                                                  \
-  (CALM_1 | BIT(LOSE) | BIT(LOSE_REPLY) | BIT(TWICE) | BIT(LATE) | BIT(REFUSE) | BIT(GARBAGE) | \
-   BIT(CUT) | BIT(PAUSE) | BIT(SLOW) | BIT(CALLBACK))
+   BIT(RESTORE) | BIT(OPERATOR))
+#define LOSSES                                                                                    \
+  (BIT(LOSE) | BIT(LOSE_REPLY) | BIT(TWICE) | BIT(LATE) | BIT(REFUSE) | BIT(GARBAGE) | BIT(CUT) | \
+   BIT(PAUSE) | BIT(SLOW) | BIT(CALLBACK))
+#define CALM_2 (CALM_1 | LOSSES)
+#define CALM_3 (BIT(CRASH_C) | BIT(SYNC_C) | BIT(RESTORE) | BIT(OPERATOR) | LOSSES)
 
 #define SIM_MUTANT_NAME(NAME, name, property, only, calm, needs, what) {name, what},
 #define SIM_MUTANT_RULE(NAME, name, property, only, calm, needs, what) \

@@ -45,6 +45,7 @@ enum {
   X(TIGHT,       "tight",       "limits are small") \
   X(TINY,        "tiny",        "ids and keys come from tiny spaces: the clock stands, keys clash") \
   X(PURGE,       "purge",       "ended transactions are soon purged from the history") \
+  X(RESTORE,     "restore",     "a coordinator's log is replaced by an older backup") \
   X(OPERATOR,    "operator",    "operators settle branches by hand and forget them")
 
 /* X(NAME, name, goes_on, what). `goes_on`: a run can be continued after it was seen to fail, which
@@ -117,30 +118,35 @@ enum {
   X(BATCH_MIXED,      "batch-mixed",         "in one batch some messages were answered well and some not") \
   X(BATCH_LOST,       "batch-lost",          "a batch got no answer") \
   X(NOT_A_BATCH,      "not-a-batch",         "a batch was not understood, and its messages went again") \
+  X(QUARANTINE,       "quarantine",          "a log that was restored from a backup went into quarantine") \
+  X(WITNESSED,        "witnessed",           "a participant had seen a log further than it was") \
+  X(QUARANTINE_ASKED, "quarantine-asked",    "of what a log in quarantine does not know nothing was presumed") \
+  X(HELD_BACK,        "held-back",           "an undecided transaction was held back in quarantine") \
   X(HEURISTIC,        "heuristic",           "a heuristic outcome was recorded") \
   X(FORGOTTEN,        "forgotten",           "a heuristic outcome was forgotten")
 
 /* X(NAME, name, property, only, calm, needs, what). Mistakes that the checkers must catch.
  * `property`: the one that has to; `only`: and no other may notice. `calm`: faults that would spread
  * the harm are left out: 0 none of them, 1 crashes and failing disks, 2 those and what loses or
- * delays messages. `needs`: a fault without which it does not show, or ANY. */
+ * delays messages, 3 the same but for the crashes of participants. `needs`: a fault without which it does not show, or ANY. */
 #define SIM_MUTANT_TABLE(X) \
   X(SEND_FIRST,       "send-before-log",     D1,  false, 0, ANY, "a coordinator takes records for durable at once") \
   X(TELL_FIRST,       "tell-before-log",     D1,  true,  1, ANY, "a decision is told before it is durable") \
   X(VOTE_FIRST,       "vote-before-log",     V1,  false, 0, ANY, "a participant votes before its vote is durable") \
   X(HOLLOW_VOTE,      "hollow-vote",         V1,  true,  1, ANY, "a vote is durable and the work behind it is not") \
   X(ACK_FIRST,        "ack-before-log",      P2,  false, 0, ANY, "a participant acknowledges before the end is durable") \
-  X(SYNC_IS_ABORT,    "failed-sync-aborts",  AC3, false, 0, SYNC_C, "a failed COMMIT is taken for one that never happened") \
+  X(SYNC_IS_ABORT,    "failed-sync-aborts",  AC1, false, 0, SYNC_C, "a failed COMMIT is taken for one that never happened") \
   X(NO_SETTLE,        "no-settle",           D1,  false, 0, SYNC_C, "a restarted coordinator believes what only its cache holds") \
   X(DECIDE_EARLY,     "decide-early",        AC3, true,  1, ANY, "commit is on the disk before the last vote is") \
   X(UNILATERAL,       "unilateral-abort",    AC3, false, 0, ANY, "a participant in doubt gives up and aborts") \
-  X(WORK_LOST,        "commit-not-kept",     AC1, true,  0, CRASH_P, "a database loses in a crash what it had committed") \
+  X(WORK_LOST,        "commit-not-kept",     AC1, true,  3, CRASH_P, "a database loses in a crash what it had committed") \
   X(NO_TOMBSTONE,     "no-tombstone",        P4,  false, 0, CRASH_P, "a participant forgets what it has ended") \
   X(UNKNOWN_IS_OK,    "unknown-is-success",  AC1, false, 0, CRASH_P, "commit to a branch that was lost counts as done") \
   X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
   X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \
   X(NO_HISTORY,       "no-history",          AC2, false, 1, ANY, "abort is presumed without a look at the log") \
   X(PURGE_BLIND,      "purge-blind",         AC2, true,  0, PURGE, "what was purged is presumed aborted") \
+  X(NO_QUARANTINE,    "no-quarantine",       AC2, false, 0, RESTORE, "a log that was restored from a backup is believed") \
   X(ID_AGAIN,         "ids-from-clock",      C6,  false, 0, CRASH_C, "a restarted coordinator trusts the clock for ids") \
   X(NO_FLOOR,         "log-without-floor",   AC5, false, 0, CLOCK, "a new log's first ids may be older than the log") \
   X(WATERMARK,        "watermark-ahead",     C5,  false, 0, ANY, "finished_below passes what is open") \

@@ -3,12 +3,16 @@
  */
 #include "sim.h"
 
-/* Each fault is on in a third of the runs; one run in sixteen has fair weather. */
+/* Each fault is on in a third of the runs; one run in sixteen has fair weather. Drawn from their
+ * own streams, so that a seed keeps its story when the table of faults grows. */
 static uint32_t draw_faults(struct sim *s) {
   uint32_t faults = 0;
-  bool fair = sim_draw(s, 16) == 0;
-  for (uint32_t i = 0; i < SIM_FAULTS; i++) faults |= (uint32_t)(sim_draw(s, 3) == 0) << i;
-  return fair ? 0 : faults;
+  for (uint32_t i = 0; i < SIM_FAULTS; i++) {
+    s->random_state = s->fault_random[i] = (s->set.seed + 1) * UINT64_C(0xA24BAED4963EE407) + i;
+    faults |= (uint32_t)(sim_draw(s, 3) == 0) << i;
+  }
+  s->random_state = s->set.seed * UINT64_C(0xD1342543DE82EF95) + 1;
+  return sim_draw(s, 16) == 0 ? 0 : faults;
 }
 
 static bool is_on(const struct sim *s, enum sim_fault fault) {
@@ -59,10 +63,6 @@ static void configure_participant(struct sim *s, uint32_t number) {
 }
 
 static void begin_draws(struct sim *s) {
-  s->random_state = s->set.seed * UINT64_C(0xD1342543DE82EF95) + 1;
-  for (uint32_t i = 0; i < SIM_FAULTS; i++) {
-    s->fault_random[i] = (s->set.seed + 1) * UINT64_C(0xA24BAED4963EE407) + i;
-  }
   s->faults = draw_faults(s);
   if (s->set.has_faults)
     s->faults = s->set.faults;
