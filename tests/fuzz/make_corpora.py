@@ -20,6 +20,7 @@ URLS = (
 )
 IDS = ("01935e2a-7c3b-7000-8a51-3f1f6c0d9b11", "01935E2A-7C3B-4000-8A51-3F1F6C0D9B11")
 LINES = ("plain", 'say "no" \\ \t\n\r', "é 日本 \u202e \ufeff \u200b", "\x1b[31mred")
+JSON = ('"\\ud83d\\ude00"', '{"\\ud83d\\ude00":"\\u0041\\n"}', "[1,-0,1.5e3,1e999]", "[[[]],{}]")
 DURATIONS = ("250ms", "1h30m", "2d", "90s", "application/json; charset=utf-8")
 
 RECORD = (
@@ -122,6 +123,7 @@ def choices(seed, count):
 def main(source, out):
     vectors = sorted((source / "proto/vectors").glob("*/*.json"))
     corpora = {name: [] for name in ("json", "message", "text")}
+    corpora["json"] = [text.encode() for text in JSON]
     order = kinds(source)
     for path in vectors:
         body = path.read_bytes()
