@@ -122,6 +122,17 @@ static bool parse_word(const struct vow_option *option, const char *value, uint6
   return false;
 }
 
+/* What a file could not say: there it would be another value, and a log of another name is another
+ * log. */
+static bool fits_a_line(const char *text) {
+  size_t bytes = strlen(text);
+  if (bytes > 0 && (text[0] == ' ' || text[bytes - 1] == ' ')) return false;
+  for (; *text != '\0'; text++) {
+    if ((unsigned char)*text < 0x20 || *text == 0x7f) return false;
+  }
+  return true;
+}
+
 static enum vow_error set_text(struct vow_config_reading *reading, const struct vow_option *option,
                                const char *value) {
   char *copy = strdup(value);
@@ -143,6 +154,10 @@ static enum vow_error set_option(struct vow_config_reading *reading, const char 
   if (!valid) {
     vow_option_allowed(option, allowed, sizeof allowed);
     return refuse(reading, place, option->key, value, allowed);
+  }
+  if (option->kind == VOW_OPTION_TEXT && !fits_a_line(value)) {
+    return refuse(reading, place, option->key, value,
+                  "text without control characters, and without spaces at its ends");
   }
   if (option->kind == VOW_OPTION_TEXT) return set_text(reading, option, value);
   *number_of(&reading->config, option) = number;

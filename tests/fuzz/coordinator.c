@@ -113,9 +113,20 @@ static bool is_whole_batch(const struct world_send *send) {
   return waiting > 1 && done == 0;
 }
 
+/* Abort asks a delegate what it did. One that says that it committed, and was never asked to, is
+ * believed even where an abort has been told. */
+static void believe(const struct world_send *send) {
+  const struct vow_txn *image = vow_core_find(w->core, send->id);
+  if (image == NULL || !image->delegated || send->type != VOW_MESSAGE_ABORT) return;
+  for (uint32_t i = 0; i < w->id_count; i++) {
+    if (vow_id_compare(w->ids[i], send->id) == 0) w->overruled[i] = true;
+  }
+}
+
 static void a_reply(void) {
   struct world_send *send = some_send();
   if (send == NULL) return;
+  believe(send);
   unsigned kind = choose_byte(&c);
   if (kind % 16 == 15 && is_whole_batch(send)) {
     whole_batch(w, send->branch, kind & 16 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_ENDPOINT_DOWN,

@@ -150,6 +150,11 @@ static void wrong_values(void **state) {
         "error, warn, info or debug");
   FAILS(FILE_TEXT("\n\nlog_format = xml\n"), "line 3 of ", file_path, "\"xml\"", "text or json");
   FAILS(FLAGS("--log", ""), "flag --log", "text of 1 to");
+  /* Printed as a file, these would be read as the log of another name. */
+  FAILS(VARIABLES("VOW_LOG=vow.log\r"), "variable VOW_LOG", "without control characters");
+  FAILS(FLAGS("--log", " vow.log"), "flag --log", "without spaces at its ends");
+  FAILS(FLAGS("--log", "vow.log "), "without spaces at its ends");
+  FAILS(FLAGS("--log", "vow\x7f.log"), "without control characters");
   FAILS(FLAGS("--advertise-url", "ftp://x"),
         "advertise_url cannot be \"ftp://x\": the URL must begin with");
   FAILS(FLAGS("--retry-min-ms", "40000"), "retry_min_ms (40000)", "retry_max_ms (30000)");
