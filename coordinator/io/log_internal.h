@@ -220,6 +220,9 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
 /* log_wal.c: VOW_E_LOG_CORRUPT when SQLite would pass over records that were synced. */
 enum vow_error log_check_wal(const struct vow_log *log,
                              char what[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Writes it once more as it is read, and syncs it: what follows may rely on the disk having it. */
+enum vow_error log_rewrite_wal(const struct vow_log *log,
+                               char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

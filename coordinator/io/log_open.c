@@ -288,7 +288,8 @@ static enum vow_error open_connection(struct vow_log *log, char why[VOW_LOG_WHY_
 static enum vow_error settle(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   sqlite3_file *file = NULL;
   struct log_batch nothing = {0};
-  enum vow_error error = log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why);
+  enum vow_error error = log_rewrite_wal(log, why);
+  if (error == VOW_OK) error = log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why);
   if (error != VOW_OK) return error;
   int rc = sqlite3_file_control(log->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
   if (rc == SQLITE_OK) rc = file->pMethods->xSync(file, SQLITE_SYNC_FULL);

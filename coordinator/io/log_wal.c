@@ -9,7 +9,14 @@
  * was no crash. Frames of older uses of the file do not count: their salts differ. What cannot be
  * seen is damage within the very last commit or to the file's header: that, too, a crash may tear.
  *
- * Nothing is locked through this file, so a descriptor of it may be closed. Called by log_check.c.
+ * A start has another trap. When a sync failed, the page cache may show frames that the disk does
+ * not have and that no later sync writes, because the kernel takes them for written. Checkpointed
+ * from there, with the power failing meanwhile, the database has pages whose WAL is gone: it is
+ * torn, and what was durable long before goes with it. So the WAL is first written once more, byte
+ * for byte as it is read, which makes the next sync a true one.
+ *
+ * Nothing is locked through this file, so a descriptor of it may be closed. Called by log_check.c
+ * and log_open.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +30,7 @@
 #define WAL_HEADER_BYTES 32
 #define WAL_FRAME_BYTES  24          /* before each page */
 #define WAL_MAGIC        0x377f0682u /* the lowest bit: checksums of big-endian words */
+#define COPY_BYTES       (256u << 10)
 
 struct wal {
   int fd;
@@ -123,4 +131,48 @@ enum vow_error log_check_wal(const struct vow_log *log, char what[VOW_LOG_WHY_BY
   free(wal.frame);
   if (wal.fd >= 0) close(wal.fd);
   return error;
+}
+
+/* ---- written once more ---- */
+
+static bool write_at(int fd, const uint8_t *data, size_t bytes, off_t offset) {
+  size_t put = 0;
+  while (put < bytes) {
+    ssize_t n = pwrite(fd, data + put, bytes - put, offset + (off_t)put);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    put += (size_t)n;
+  }
+  return true;
+}
+
+/* 0, or an errno. */
+static int rewrite(int fd, uint8_t *buffer) {
+  off_t offset = 0;
+  ssize_t got;
+  errno = EIO;
+  while ((got = read_at(fd, buffer, COPY_BYTES, offset)) > 0) {
+    if (!write_at(fd, buffer, (size_t)got, offset)) return errno;
+    offset += got;
+  }
+  if (got < 0) return errno;
+  return fsync(fd) == 0 ? 0 : errno;
+}
+
+enum vow_error log_rewrite_wal(const struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  char name[PATH_BYTES_MAX], text[128];
+  snprintf(name, sizeof name, "%s-wal", log->path);
+  int fd = open(name, O_RDWR | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return VOW_OK;
+  int failed = fd < 0 ? errno : 0;
+  uint8_t *buffer = malloc(COPY_BYTES);
+  if (failed == 0) failed = buffer == NULL ? ENOMEM : rewrite(fd, buffer);
+  free(buffer);
+  if (fd >= 0) close(fd);
+  if (failed == 0) return VOW_OK;
+  log_explain(why, "%s cannot be written: %s; look at the disk and the kernel's messages", name,
+              strerror_r(failed, text, sizeof text));
+  return failed == ENOMEM                       ? VOW_E_NO_MEMORY
+         : failed == ENOSPC || failed == EDQUOT ? VOW_E_LOG_FULL
+                                                : VOW_E_LOG_IO;
 }

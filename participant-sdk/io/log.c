@@ -66,6 +66,7 @@ static void break_log(struct batch *batch, int code) {
   if (log->broken) return;
   log->broken = true;
   note(batch, code);
+  vow_log_checkpoint_on_close(log, false);
   log->hooks.broken(log->hooks.context, vow_log_error_of(code), batch->why);
 }
 

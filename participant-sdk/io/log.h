@@ -16,7 +16,7 @@
  *      checkpoint, the log is broken: it reports `broken` once, and no job after that. Only opening
  *      it again tells the truth.
  *   4. Before the first record is handed out at a start, what the last run left in the WAL has been
- *      checkpointed and synced, and every row and its checksum has been read.
+ *      written once more, checkpointed and synced, and every row and its checksum has been read.
  *
  * Locks: the hooks below are called from the log's thread with no lock of the log held; they may
  * lock the participant. vow_log_submit may be called with the participant locked.

@@ -80,5 +80,8 @@ enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *lo
  * the application's database are in the way. */
 enum vow_error vow_log_checkpoint(struct vow_log *log, int mode, char *why,
                                   size_t why_bytes) VOW_MUST_CHECK;
+/* SQLite does it by itself when the last connection closes: not for a WAL that nobody has made sure
+ * of, or that a failure has left in doubt. */
+void vow_log_checkpoint_on_close(struct vow_log *log, bool wanted);
 
 #endif

@@ -172,6 +172,50 @@ static enum vow_error configure(const struct opening *o) {
   return error;
 }
 
+/* ---- what the last run left in the WAL ---- */
+
+/* 0, or an errno. */
+static int write_again(int fd) {
+  char buffer[65536];
+  off_t at = 0;
+  ssize_t got = 0;
+  while ((got = pread(fd, buffer, sizeof buffer, at)) > 0) {
+    errno = EIO;
+    if (pwrite(fd, buffer, (size_t)got, at) != got) return errno;
+    at += got;
+  }
+  return got < 0 || fsync(fd) ? errno : 0;
+}
+
+static enum vow_error rewrite_locked(const struct opening *o) {
+  char name[4096];
+  int length = snprintf(name, sizeof name, "%s-wal", o->log->path);
+  if (length < 0 || (size_t)length >= sizeof name) {
+    return explain(o, VOW_E_INVALID_ARGUMENT, "the path is too long");
+  }
+  int fd = open(name, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? VOW_OK : fail(o, SQLITE_CANTOPEN);
+  int failed = write_again(fd);
+  (void)close(fd);
+  if (!failed) return VOW_OK;
+  return fail(o, failed == ENOSPC || failed == EDQUOT ? SQLITE_FULL : SQLITE_IOERR_WRITE);
+}
+
+/* When a sync failed, the page cache may show a WAL that the disk does not have, and no later sync
+ * writes it, because the kernel takes it for written. Copied into the database from there, with the
+ * power failing meanwhile, it would tear the database. So it is written once more as it is read;
+ * a write transaction keeps others from adding to it. SQLite's locks are not on this file. */
+static enum vow_error rewrite_wal(const struct opening *o) {
+  int code = sqlite3_exec(o->log->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if ((code & 0xff) == SQLITE_BUSY && o->log->resource) {
+    return explain(o, VOW_E_LOG_LOCKED, "the database is busy with another writer; try again");
+  }
+  if (code) return fail(o, code);
+  enum vow_error error = rewrite_locked(o);
+  enum vow_error ended = execute(o, "ROLLBACK");
+  return error ? error : ended;
+}
+
 /* ---- contents ---- */
 
 static enum vow_error make_tables(const struct opening *o) {
@@ -210,6 +254,10 @@ enum vow_error vow_log_checkpoint(struct vow_log *log, int mode, char *why, size
   (void)snprintf(why, why_bytes, "checkpoint: %d of %d frames: %s", copied, frames,
                  sqlite3_errmsg(log->db));
   return busy ? VOW_E_LOG_LOCKED : vow_log_error_of(code);
+}
+
+void vow_log_checkpoint_on_close(struct vow_log *log, bool wanted) {
+  sqlite3_db_config(log->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !wanted, NULL);
 }
 
 /* Through SQLite's own handle: to open the file once more and close it would drop SQLite's locks.
@@ -253,6 +301,7 @@ static enum vow_error open_database(const struct opening *o, const char *path) {
   if (!log->resource) flags |= SQLITE_OPEN_CREATE;
   int code = sqlite3_open_v2(path, &log->db, flags, NULL);
   if (code) return log->db ? fail(o, code) : explain(o, VOW_E_NO_MEMORY, "out of memory");
+  vow_log_checkpoint_on_close(log, false);
   log->path = strdup(sqlite3_db_filename(log->db, "main"));
   if (!log->path) return fail(o, SQLITE_NOMEM);
   if (log->path[0] == '\0') return explain(o, VOW_E_INVALID_ARGUMENT, "not the name of a file");
@@ -266,6 +315,7 @@ static enum vow_error open_steps(const struct opening *o, const char *path,
   char detail[200] = "";
   enum vow_error error = open_database(o, path);
   if (!error) error = configure(o);
+  if (!error) error = rewrite_wal(o);
   if (!error) error = make_tables(o);
   if (error) return error;
   /* Readers of the application's database may stand in the way of more, and need not be waited for:
@@ -308,6 +358,7 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
     vow_log_close(log);
     return error;
   }
+  vow_log_checkpoint_on_close(log, true);
   *out = log;
   return VOW_OK;
 }

@@ -378,7 +378,11 @@ static enum vow_error check_database(struct vow_sqlite *sq) {
   sqlite3 *db = NULL;
   int rc = sqlite3_open_v2(sq->path, &db, SQLITE_OPEN_READWRITE, NULL);
   enum vow_error error = VOW_OK;
-  if (db) sqlite3_busy_timeout(db, (int)sq->options.busy_timeout_ms);
+  if (db) {
+    sqlite3_busy_timeout(db, (int)sq->options.busy_timeout_ms);
+    /* What a crash left in the WAL is the log's to write back, once it has made sure of it. */
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+  }
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "SELECT 1 FROM sqlite_schema", NULL, NULL, NULL);
   if (rc == SQLITE_OK && sqlite3_db_readonly(db, "main")) rc = SQLITE_READONLY;
   if (rc != SQLITE_OK) {
