@@ -1,0 +1,540 @@
+/*
+ * The coordinator's log under crashes. The workload keeps a model: which image of which transaction
+ * was given to the log at which position, and how far the log has called itself durable. A log that
+ * is opened after a crash names a position; it must be one where a batch ended, at or above what
+ * was called durable, and what the log then holds must be exactly the newest images up to it. An
+ * image is no longer possible once an opened log has shown a lower position.
+ *
+ * Purged rows are the one freedom: an ended transaction may be missing if the rules of purging
+ * allow it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator_txn.h"
+#include "io/log.h"
+#include "side.h"
+#include "turns.h"
+
+#define LOG_PATH     DISK_FOLDER "/vow.log"
+#define TXNS_MAX     512
+#define IMAGES_MAX   2048
+#define MARKS_MAX    4096
+#define NEVER        UINT32_MAX
+#define KEPT_HISTORY 6
+#define OPEN_MAX     8
+
+/* ---- the model ---- */
+
+struct image {
+  uint32_t txn;
+  uint64_t position, digest;
+  enum vow_txn_state state;
+  bool ended, kept;
+  uint32_t from, until; /* possible at cuts in this range */
+};
+
+struct ceiling {
+  struct vow_id id;
+  uint64_t position;
+  uint32_t from, until;
+};
+
+struct boundary { /* a batch may have ended here */
+  uint64_t position;
+  uint32_t from, until;
+};
+
+struct mark { /* what was told to others by then */
+  uint32_t at;
+  uint64_t durable, incarnation;
+};
+
+static struct {
+  uint64_t random;
+  struct image images[IMAGES_MAX];
+  struct ceiling ceilings[MARKS_MAX];
+  struct boundary boundaries[MARKS_MAX];
+  struct mark marks[MARKS_MAX];
+  struct txn_state txns[TXNS_MAX];
+  uint32_t image_count, ceiling_count, boundary_count, mark_count, txn_count;
+  struct vow_log *log;
+  struct vow_log_config config;
+  struct vow_log_progress progress;
+  uint64_t position; /* of the newest record */
+  uint64_t created_ms;
+  struct vow_id first_ceiling; /* of the log as it was made */
+  char *why;
+} model;
+
+static bool wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static bool wrong(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(model.why, SIDE_WHY_BYTES, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+static uint32_t draw(uint32_t below) {
+  return (uint32_t)(disk_random(&model.random) % below);
+}
+
+static void note_mark(uint64_t durable, uint64_t incarnation) {
+  if (model.mark_count == MARKS_MAX) abort();
+  model.marks[model.mark_count++] =
+      (struct mark){.at = side_now(), .durable = durable, .incarnation = incarnation};
+}
+
+static struct mark mark_at(uint32_t cut) {
+  struct mark mark = {0};
+  for (uint32_t i = 0; i < model.mark_count && model.marks[i].at <= cut; i++) mark = model.marks[i];
+  return mark;
+}
+
+static bool is_possible(uint32_t from, uint32_t until, uint32_t cut) {
+  return from <= cut && cut < until;
+}
+
+/* What stands above `position` has not happened and never will. */
+static void exclude_above(uint64_t position) {
+  uint32_t now = side_now();
+  for (uint32_t i = 0; i < model.image_count; i++) {
+    struct image *image = &model.images[i];
+    if (image->position > position && image->until == NEVER) image->until = now;
+  }
+  for (uint32_t i = 0; i < model.ceiling_count; i++) {
+    struct ceiling *ceiling = &model.ceilings[i];
+    if (ceiling->position > position && ceiling->until == NEVER) ceiling->until = now;
+  }
+  for (uint32_t i = 0; i < model.boundary_count; i++) {
+    struct boundary *boundary = &model.boundaries[i];
+    if (boundary->position > position && boundary->until == NEVER) boundary->until = now;
+  }
+}
+
+static void note_boundary(void) {
+  struct boundary *last = &model.boundaries[model.boundary_count];
+  if (model.boundary_count > 0 && last[-1].position == model.position && last[-1].until == NEVER)
+    return;
+  if (model.boundary_count == MARKS_MAX) abort();
+  *last = (struct boundary){.position = model.position, .from = side_now(), .until = NEVER};
+  model.boundary_count++;
+}
+
+/* ---- giving records to the log ---- */
+
+static bool append(struct vow_action *action) {
+  action->type = VOW_ACTION_LOG;
+  action->u.log.position = ++model.position;
+  enum vow_error error = vow_log_append(model.log, action);
+  return error == VOW_OK || wrong("append: %s", vow_error_text(error));
+}
+
+static bool append_txn(uint32_t n, bool forced) {
+  struct txn_state *state = &model.txns[n];
+  struct vow_txn txn;
+  struct vow_action action = {.u.log = {.record = VOW_RECORD_TXN, .forced = forced, .txn = &txn}};
+  txn_fill(&txn, n, state);
+  bool ok = append(&action);
+  if (model.image_count == IMAGES_MAX) abort();
+  model.images[model.image_count++] =
+      (struct image){.txn = n,
+                     .position = model.position,
+                     .digest = txn_digest(&txn),
+                     .ended = state->ended,
+                     .state = state->state,
+                     .kept = state->heuristic != VOW_HEURISTIC_NONE && !state->forgotten,
+                     .from = side_now(),
+                     .until = NEVER};
+  vow_txn_fini(&txn);
+  return ok;
+}
+
+static bool append_ceiling(void) {
+  struct vow_id id = vow_id_make(UINT64_C(1800000000000) + model.position, 1, 1);
+  struct vow_action action = {
+      .u.log = {.record = VOW_RECORD_ID_CEILING, .forced = true, .ceiling = id}};
+  bool ok = append(&action);
+  if (model.ceiling_count == MARKS_MAX) abort();
+  model.ceilings[model.ceiling_count++] =
+      (struct ceiling){.id = id, .position = model.position, .from = side_now(), .until = NEVER};
+  return ok;
+}
+
+static bool begin_txn(void) {
+  if (model.txn_count == TXNS_MAX) abort();
+  uint32_t n = model.txn_count++;
+  struct txn_state *state = &model.txns[n];
+  *state = (struct txn_state){.keyed = n % 3 == 0};
+  bool decided = draw(4) > 0;
+  state->state = decided ? VOW_TXN_COMMITTING : VOW_TXN_PREPARING;
+  return append_txn(n, decided);
+}
+
+/* Moves an open transaction towards its end, or an ended heuristic one into oblivion. */
+static bool move_txn(uint32_t n) {
+  struct txn_state *state = &model.txns[n];
+  if (state->lost) return true;
+  if (state->ended) {
+    if (state->heuristic == VOW_HEURISTIC_NONE || state->forgotten) return true;
+    state->forgotten = true;
+    return append_txn(n, true);
+  }
+  if (state->state == VOW_TXN_PREPARING) {
+    bool abort = draw(2) == 0;
+    state->state = abort ? VOW_TXN_ABORTED : VOW_TXN_COMMITTING;
+    state->ended = abort;
+    return append_txn(n, !abort || state->keyed);
+  }
+  state->state = VOW_TXN_COMMITTED;
+  state->ended = true;
+  if (draw(8) == 0) state->heuristic = VOW_HEURISTIC_MIXED;
+  return append_txn(n, false);
+}
+
+/* Few are open at a time, so that what is found can be judged quickly. */
+static bool write_something(void) {
+  uint32_t kind = draw(10), open = 0, oldest = 0;
+  if (kind == 0) return append_ceiling();
+  for (uint32_t n = model.txn_count; n-- > 0;) {
+    if (model.txns[n].ended || model.txns[n].lost) continue;
+    oldest = n;
+    open++;
+  }
+  if (open == 0 || (kind < 6 && open < OPEN_MAX)) return begin_txn();
+  return move_txn(oldest + draw(model.txn_count - oldest));
+}
+
+/* Called on the log's thread the moment that something is told. */
+static void on_wake(void *context) {
+  (void)context;
+  vow_log_poll(model.log, &model.progress);
+  struct mark last = mark_at(NEVER - 1);
+  if (model.progress.durable > last.durable) note_mark(model.progress.durable, last.incarnation);
+}
+
+/* ---- judging ---- */
+
+struct rows {
+  struct vow_txn rows[TXNS_MAX];
+  uint32_t count;
+  struct vow_id purged_to;
+  enum vow_error error;
+  bool done;
+  char why[VOW_LOG_WHY_BYTES];
+};
+
+static void take_rows(void *context, const struct vow_log_result *result) {
+  struct rows *out = context;
+  out->done = true;
+  out->error = result->error;
+  if (result->error == VOW_OK && result->rows_bad > 0) out->error = VOW_E_LOG_CORRUPT;
+  out->purged_to = result->purged_to;
+  snprintf(out->why, sizeof out->why, "%s", result->why == NULL ? "" : result->why);
+  for (uint32_t i = 0; i < result->count && out->count < TXNS_MAX; i++) {
+    out->rows[out->count++] = result->rows[i];
+    result->rows[i] = (struct vow_txn){0};
+  }
+}
+
+/* One set of rows is enough: they are asked for and judged one at a time. */
+static struct rows *new_rows(void) {
+  static struct rows rows;
+  rows.count = 0;
+  return &rows;
+}
+
+static void free_rows(struct rows *rows) {
+  for (uint32_t i = 0; i < rows->count; i++) vow_txn_fini(&rows->rows[i]);
+  rows->count = 0;
+}
+
+/* On a log that runs its thread, or at once. */
+static bool ask(struct vow_log *log, struct vow_log_query query, struct rows *out) {
+  out->done = false;
+  query.done = take_rows;
+  query.context = out;
+  if (vow_log_query_now(log, &query) != VOW_OK) {
+    if (vow_log_query(log, &query) != VOW_OK) return wrong("the log takes no query");
+    turns_run();
+  }
+  if (!out->done) return wrong("a query was not answered");
+  return out->error == VOW_OK || wrong("a query was answered: %s", out->why);
+}
+
+/* The newest possible image of each transaction up to the position; NULL: there is none. */
+static const struct image *newest[TXNS_MAX];
+
+static void find_newest(uint64_t position, uint32_t cut) {
+  memset(newest, 0, sizeof newest);
+  for (uint32_t i = 0; i < model.image_count; i++) {
+    const struct image *image = &model.images[i];
+    if (image->position <= position && is_possible(image->from, image->until, cut))
+      newest[image->txn] = image;
+  }
+}
+
+static const struct vow_txn *find_row(const struct rows *rows, uint32_t txn) {
+  struct vow_id id = txn_id(txn);
+  for (uint32_t i = 0; i < rows->count; i++) {
+    if (vow_id_compare(rows->rows[i].id, id) == 0) return &rows->rows[i];
+  }
+  return NULL;
+}
+
+/* Purging leaves KEPT_HISTORY, takes the oldest ends first, and names the commits that it took.
+ * What is there and ended before must have come after that. */
+static bool may_be_purged(const struct image *image, const struct rows *rows) {
+  uint32_t left = 0;
+  if (!image->ended || image->kept) return false;
+  for (uint32_t i = 0; i < model.txn_count; i++) {
+    const struct image *other = newest[i];
+    if (other == NULL || !other->ended || find_row(rows, i) == NULL) continue;
+    left++;
+    if (!other->kept && i < image->txn && other->position < image->position) return false;
+  }
+  if (left < KEPT_HISTORY) return false;
+  return image->state != VOW_TXN_COMMITTED ||
+         vow_id_compare(rows->purged_to, txn_id(image->txn)) >= 0;
+}
+
+static bool judge_rows(const struct rows *rows, uint64_t position, uint32_t cut) {
+  uint32_t known = 0;
+  find_newest(position, cut);
+  for (uint32_t n = 0; n < model.txn_count; n++) {
+    const struct image *image = newest[n];
+    const struct vow_txn *row = find_row(rows, n);
+    if (image == NULL && row != NULL)
+      return wrong("transaction %u is there at position %llu, and was not yet given to the log", n,
+                   (unsigned long long)position);
+    if (image == NULL) continue;
+    if (row == NULL && !may_be_purged(image, rows))
+      return wrong("transaction %u is gone: position %llu is there, and its record was at %llu", n,
+                   (unsigned long long)position, (unsigned long long)image->position);
+    if (row != NULL && txn_digest(row) != image->digest)
+      return wrong("transaction %u is %s, not as it was written at position %llu", n,
+                   vow_txn_state_name(row->state), (unsigned long long)image->position);
+    known += row != NULL;
+  }
+  return known == rows->count ||
+         wrong("the log has %u rows, and %u of them are known", rows->count, known);
+}
+
+static bool judge_content(struct vow_log *log, uint64_t position, uint32_t cut) {
+  struct rows *rows = new_rows();
+  bool ok =
+      ask(log, (struct vow_log_query){.type = VOW_LOG_QUERY_OPEN_PAGE}, rows) &&
+      ask(log, (struct vow_log_query){.type = VOW_LOG_QUERY_LIST, .limit = 1000, .heuristic = -1},
+          rows);
+  ok = ok && judge_rows(rows, position, cut);
+  free_rows(rows);
+  return ok;
+}
+
+static bool judge_head(const struct vow_log_info *info, uint32_t cut) {
+  struct mark told = mark_at(cut);
+  struct vow_id ceiling = model.first_ceiling;
+  bool at_boundary = info->position == 0;
+  for (uint32_t i = 0; i < model.boundary_count; i++) {
+    const struct boundary *boundary = &model.boundaries[i];
+    at_boundary |=
+        boundary->position == info->position && is_possible(boundary->from, boundary->until, cut);
+  }
+  for (uint32_t i = 0; i < model.ceiling_count; i++) {
+    const struct ceiling *c = &model.ceilings[i];
+    if (c->position <= info->position && is_possible(c->from, c->until, cut)) ceiling = c->id;
+  }
+  if (info->position < told.durable)
+    return wrong("the log is back at position %llu, and %llu was called durable",
+                 (unsigned long long)info->position, (unsigned long long)told.durable);
+  if (!at_boundary)
+    return wrong("position %llu is there, where no batch ended",
+                 (unsigned long long)info->position);
+  if (info->incarnation <= told.incarnation)
+    return wrong("incarnation %llu was used before", (unsigned long long)info->incarnation);
+  if (told.incarnation > 0 && vow_id_compare(info->id_ceiling, ceiling) != 0)
+    return wrong("the ceiling of ids is not the last one up to position %llu",
+                 (unsigned long long)info->position);
+  if (told.incarnation > 0 && info->created_ms != model.created_ms)
+    return wrong("the log is another one");
+  return true;
+}
+
+static bool judge_log(struct vow_log *log, uint32_t cut) {
+  struct vow_log_info info;
+  vow_log_info(log, &info);
+  if (!judge_head(&info, cut) || !judge_content(log, info.position, cut)) return false;
+  if (cut % 8 != 0) return true;
+  struct rows *rows = new_rows();
+  bool ok = ask(log, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, rows);
+  free_rows(rows);
+  return ok;
+}
+
+/* ---- a process's life ---- */
+
+static void configure(void) {
+  model.config = (struct vow_log_config){.path = LOG_PATH,
+                                         .create = true,
+                                         .lazy_flush_ms = 1000,
+                                         .wal_bytes_max = 120000,
+                                         .retention_age_ms = UINT64_C(1) << 40,
+                                         .retention_count = KEPT_HISTORY,
+                                         .purge_step = 3,
+                                         .advertise_url = "http://127.0.0.1:7800",
+                                         .wake = on_wake};
+}
+
+static bool open_log(enum vow_error *error_out) {
+  char text[VOW_LOG_WHY_BYTES];
+  enum vow_error error = vow_log_open(&model.log, &model.config, text);
+  *error_out = error;
+  if (error != VOW_OK) {
+    model.log = NULL;
+    return wrong("the log does not open: %s", text);
+  }
+  return true;
+}
+
+/* The process ends without another word to the disk. */
+static void kill_log(void) {
+  disk_faults.dead = true;
+  vow_log_close(model.log);
+  model.log = NULL;
+  disk_faults.dead = false;
+}
+
+/* From here on others may rely on what the log has shown. */
+static bool begin_process(void) {
+  struct vow_log_info info;
+  enum vow_error error;
+  while (!open_log(&error)) { /* a start whose sync fails is refused, and tried again */
+    if (disk_faults.fail_sync != 0 || error != VOW_E_LOG_IO || disk_faults.seed == 0) return false;
+    disk_faults.seed = 0;
+  }
+  disk_faults.fail_sync = 0;
+  vow_log_info(model.log, &info);
+  if (!judge_log(model.log, side_now())) return false;
+  if (mark_at(NEVER - 1).incarnation == 0) {
+    model.created_ms = info.created_ms;
+    model.first_ceiling = info.id_ceiling;
+  }
+  exclude_above(info.position);
+  model.position = info.position;
+  note_mark(info.position, info.incarnation);
+  for (uint32_t n = 0; n < model.txn_count; n++) { /* what was lost goes on from what is there */
+    const struct image *image = newest[n];         /* as it was judged just now */
+    model.txns[n].lost = image == NULL;
+    if (image == NULL) continue;
+    model.txns[n].state = image->state;
+    model.txns[n].ended = image->ended;
+  }
+  model.progress = (struct vow_log_progress){.durable = info.position};
+  return vow_log_start(model.log) == VOW_OK || wrong("the thread does not start");
+}
+
+static bool write_group(void) {
+  uint32_t count = 1 + draw(5);
+  uint64_t before = model.position;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!write_something()) return false;
+  }
+  if (mistake == MISTAKE_EARLY_REVEAL && model.position > before)
+    note_mark(model.position, mark_at(NEVER - 1).incarnation);
+  note_boundary();
+  if (draw(6) == 0)
+    turns_run_when_due();
+  else
+    turns_run();
+  return true;
+}
+
+/* While syncs fail the question may be what the log fails at. */
+static bool look_at_content(void) {
+  return judge_content(model.log, model.position, side_now()) ||
+         (model.progress.error != VOW_OK && disk_faults.seed != 0);
+}
+
+static bool copy_log(uint32_t round) {
+  char path[DISK_NAME_BYTES];
+  snprintf(path, sizeof path, DISK_FOLDER "/copy-%u", round);
+  struct rows *rows = new_rows();
+  struct vow_log_query query = {.type = VOW_LOG_QUERY_BACKUP, .path = path};
+  rows->done = false;
+  query.done = take_rows;
+  query.context = rows;
+  bool ok = vow_log_query(model.log, &query) == VOW_OK || wrong("the log takes no query");
+  for (int i = 0; ok && !rows->done && i < 100; i++) turns_run();
+  if (ok && !rows->done) ok = wrong("the backup does not end");
+  if (ok && rows->error != VOW_OK) ok = wrong("the backup failed: %s", rows->why);
+  free_rows(rows);
+  disk_remove(path);
+  return ok;
+}
+
+enum end { END_CLOSE, END_KILL, END_CUT, END_FAILED_SYNC };
+
+static bool live(enum end end, uint32_t groups) {
+  if (end == END_FAILED_SYNC) disk_faults.seed = disk_random(&model.random) | 1;
+  uint32_t failing = draw(3);
+  for (uint32_t i = 0; i < groups && model.progress.error == VOW_OK; i++) {
+    if (end == END_FAILED_SYNC && i == failing) disk_faults.fail_sync = 1 + (int)draw(4);
+    if (!write_group()) return false;
+    if (model.progress.error == VOW_OK && draw(5) == 0 && !look_at_content()) return false;
+    if (model.progress.error == VOW_OK && draw(12) == 0) turns_run_when_due(); /* idle: tidies */
+    if (end != END_FAILED_SYNC && draw(40) == 0 && !copy_log(i)) return false;
+  }
+  if (model.progress.error != VOW_OK && end != END_FAILED_SYNC)
+    return wrong("the log failed: %s", model.progress.why);
+  if (model.progress.error != VOW_OK && mistake == MISTAKE_FAILED_IS_ABORT)
+    exclude_above(model.progress.durable);
+  return true;
+}
+
+static bool end_process(enum end end) {
+  if (end == END_CLOSE) {
+    note_boundary();
+    vow_log_close(model.log);
+    model.log = NULL;
+    return true;
+  }
+  kill_log();
+  if (end == END_CUT) disk_cut_now(disk_random(&model.random));
+  disk_faults.fail_sync = end == END_FAILED_SYNC && draw(3) == 0 ? 1 + (int)draw(3) : 0;
+  return true;
+}
+
+bool side_play(uint64_t seed, char why[SIDE_WHY_BYTES]) {
+  memset(&model, 0, sizeof model);
+  model.random = seed;
+  model.why = why;
+  configure();
+  uint32_t lives = 3 + draw(3);
+  bool ok = true;
+  for (uint32_t i = 0; ok && i < lives; i++) {
+    enum end end = draw(2) == 0 ? END_FAILED_SYNC : (enum end)draw(3);
+    ok = begin_process() && live(end, 3 + draw(10)) && end_process(end);
+  }
+  if (model.log != NULL) kill_log();
+  disk_faults.fail_sync = 0;
+  return ok;
+}
+
+bool side_judge(uint32_t cut, char why[SIDE_WHY_BYTES]) {
+  char text[VOW_LOG_WHY_BYTES];
+  struct vow_log *log = NULL;
+  model.why = why;
+  if (vow_log_open(&log, &model.config, text) != VOW_OK)
+    return wrong("the log does not open: %s", text);
+  bool ok = judge_log(log, cut);
+  disk_faults.dead = true;
+  vow_log_close(log);
+  disk_faults.dead = false;
+  return ok;
+}
+
+void side_forget(void) {
+  memset(&model, 0, sizeof model);
+}
