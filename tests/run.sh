@@ -9,13 +9,14 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
   (nothing)   everything: unit, e2e and conformance tests under the address and undefined-behaviour
               sanitizers, what threads can break under the thread sanitizer, a release build under
-              valgrind, a minute of fuzzing a target, clang-format, clang-tidy, shellcheck
+              valgrind, a minute of fuzzing a target, branch coverage, clang-format, clang-tidy,
+              shellcheck
   --quick     one build, its unit and conformance tests and the fastest e2e tests
   --nightly   everything, and a hundred times as many crashes, seeds, images and inputs: hours. The
               builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the label
               nightly; it begins by saying which they are and how long each may take
   NAME        the tests whose name matches this regular expression: ./tests/run.sh e2e.commit
-              names that begin with tsan., valgrind. or fuzz. are of those builds
+              names that begin with tsan., valgrind., coverage. or fuzz. are of those builds
   --help      this text
 
 Environment:
@@ -33,11 +34,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=${VOW_JOBS:-$(nproc)}
 nightly=OFF
 
-# Of the suite fuzz only what is fuzzed is built.
+# Of the suites fuzz and coverage only what they run is built.
 configure_and_build() {
   local dir=$1 targets=()
   shift
-  [ "${dir##*/}" != fuzz ] || targets=(vow_fuzzers)
+  case "${dir##*/}" in
+    fuzz) targets=(vow_fuzzers) ;;
+    coverage) targets=(vow_coverage) ;;
+  esac
   cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DVOW_NIGHTLY="$nightly" "$@" &&
     ninja -C "$dir" -j "$jobs" "${targets[@]}"
 }
@@ -65,6 +69,8 @@ build_suite() {
         -DVOW_FAILPOINTS=ON -DVOW_TEST_SUITE=tsan ;;
     valgrind)
       build valgrind -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVOW_TEST_SUITE=valgrind ;;
+    coverage)
+      build coverage -DCMAKE_BUILD_TYPE=Debug -DVOW_COVERAGE=ON -DVOW_TEST_SUITE=coverage ;;
     fuzz)
       build fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
         -DVOW_SANITIZE=address,undefined,fuzzer-no-link -DVOW_TEST_SUITE=fuzz ;;
@@ -72,7 +78,7 @@ build_suite() {
 }
 
 main() {
-  local suites=(all tsan valgrind fuzz) select=()
+  local suites=(all tsan valgrind coverage fuzz) select=()
   case "${1:-}" in
     --help | -h) usage; exit 0 ;;
     --quick) suites=(all); select+=(-L quick); shift ;;
@@ -85,6 +91,7 @@ main() {
     case "$1" in
       tsan* | ^tsan*) suites=(tsan) ;;
       valgrind* | ^valgrind*) suites=(valgrind) ;;
+      coverage | coverage.b* | ^coverage*) suites=(coverage) ;;
       fuzz* | ^fuzz*) suites=(fuzz) ;;
       *) suites=(all) ;;
     esac

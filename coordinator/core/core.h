@@ -15,8 +15,8 @@
  *   - a BEGIN with a key comes after a look into the log that found nothing, and no DURABLE comes
  *     between what the log said and the BEGIN: the core knows the keys of open transactions only.
  *
- * Threads: none; one owner. Memory: bounded by `struct vow_core_config`. A request or LOAD that
- * finds no memory fails with VOW_E_NO_MEMORY before it changed anything. No other event can fail
+ * Threads: none; one owner. Memory: bounded by `struct vow_core_config`. A request, LOAD_BEGIN or
+ * LOAD that finds no memory fails with VOW_E_NO_MEMORY and has changed nothing. No other can fail
  * for want of memory: an action that finds none is emitted by a later step, and until then
  * vow_core_next_deadline() says "now". VOW_E_INVALID_ARGUMENT is a mistake of the driver: a token
  * in use, a reply to no SEND, a position that was never given; nothing has changed then, either.

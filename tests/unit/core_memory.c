@@ -306,11 +306,32 @@ static void a_transaction_is_small(void **state) {
   world_free(w);
 }
 
+/* A start that finds no memory for what the log knows of its past has not begun, and may again. */
+static void a_start_may_be_tried_again(void **state) {
+  const struct vow_incarnation known = {2, 0};
+  struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN, .now_ms = 1, .wall_ms = 1700000000000};
+  struct vow_actions actions = {0};
+
+  (void)state;
+  fail_from = UINT64_MAX;
+  struct world *w = world_new_bare();
+  event.u.load_begin.incarnation = 3;
+  event.u.load_begin.known = &known;
+  event.u.load_begin.known_count = 1;
+  fail_from = allocations + 1;
+  fail_count = 1;
+  assert_int_equal(vow_core_step(w->core, &event, &actions), VOW_E_NO_MEMORY);
+  assert_int_equal(vow_core_step(w->core, &event, &actions), VOW_OK);
+  fail_from = UINT64_MAX;
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_failure_changes_nothing),
       cmocka_unit_test(failures_in_a_row_change_nothing),
       cmocka_unit_test(a_transaction_is_small),
+      cmocka_unit_test(a_start_may_be_tried_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,264 @@
+/*
+ * Which presumptions of a start a late witness takes back, and which stand: those that are written,
+ * those that have ended, and what nobody presumed. The core is driven by hand, from records as the
+ * log may hold them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/core.h"
+
+#define NOW  70 /* the incarnation of this start */
+#define WALL UINT64_C(1700000000000)
+
+static struct vow_core *core;
+static uint64_t position, answered_with;
+static bool answered, quarantine_logged;
+
+struct sent {
+  uint64_t request;
+  enum vow_message_type type;
+  uint32_t branch;
+};
+static struct sent sent[32];
+static unsigned sent_count;
+
+static const struct vow_core_config config = {.transaction_timeout_ms = 60000,
+                                              .transaction_timeout_max_ms = 600000,
+                                              .prepare_timeout_ms = 5000,
+                                              .wait_timeout_ms = 20000,
+                                              .retry_min_ms = 100,
+                                              .retry_max_ms = 1600,
+                                              .preparing_record_after_ms = 1000,
+                                              .transactions_max = 200,
+                                              .branches_max = 8,
+                                              .waiters_max = 4,
+                                              .inflight_per_endpoint_max = 2,
+                                              .history_max = 64,
+                                              .id_reserve_ms = 10000};
+
+static void step(struct vow_event event) {
+  struct vow_actions actions = {0};
+
+  event.now_ms = 1000;
+  event.wall_ms = WALL;
+  assert_int_equal(vow_core_step(core, &event, &actions), VOW_OK);
+  for (uint32_t i = 0; i < actions.count; i++) {
+    const struct vow_action *action = &actions.items[i];
+    if (action->type == VOW_ACTION_LOG) {
+      position = action->u.log.position;
+      quarantine_logged |= action->u.log.record == VOW_RECORD_QUARANTINE;
+    } else if (action->type == VOW_ACTION_ANSWER) {
+      answered = true;
+      answered_with = (uint64_t)action->u.answer.error;
+    } else {
+      assert_true(sent_count < 32);
+      sent[sent_count++] = (struct sent){action->u.send.request, action->u.send.messages[0].type,
+                                         action->u.send.messages[0].branch->number};
+    }
+  }
+}
+
+static void sync(void) {
+  step((struct vow_event){.type = VOW_EVENT_DURABLE, .u.position = position});
+}
+
+static struct vow_id id_of(uint8_t n) {
+  return vow_id_make(WALL - 1000, n, 1);
+}
+
+static void start(bool quarantined) {
+  static const struct vow_incarnation known[] = {{0, 9}, {50, 2}, {60, 8}};
+  struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
+
+  position = 5;
+  sent_count = 0;
+  quarantine_logged = false;
+  assert_int_equal(vow_core_new(&core, &config), VOW_OK);
+  event.u.load_begin.position = position;
+  event.u.load_begin.id_floor = vow_id_floor(WALL, 0);
+  event.u.load_begin.incarnation = NOW;
+  event.u.load_begin.known = known;
+  event.u.load_begin.known_count = 3;
+  event.u.load_begin.quarantined = quarantined;
+  event.u.load_begin.presume_from = id_of(1);
+  step(event);
+}
+
+/* The record of a transaction that was preparing; as many branches as `states` has. */
+static void load(uint8_t n, const char *key, bool delegated, uint32_t branches) {
+  static const char *const names[] = {"a", "b"}, *const urls[] = {"http://a", "http://b"};
+  struct vow_txn image = {.id = id_of(n),
+                          .state = VOW_TXN_PREPARING,
+                          .delegated = delegated,
+                          .branch_count = branches,
+                          .created_ms = WALL - 1000,
+                          .deadline_ms = WALL + 1000};
+  image.idempotency_key = key == NULL ? NULL : strdup(key);
+  image.branches = calloc(branches, sizeof(*image.branches));
+  assert_non_null(image.branches);
+  for (uint32_t i = 0; i < branches; i++) {
+    image.branches[i] = (struct vow_branch){.number = i + 1,
+                                            .state = VOW_BRANCH_PREPARING,
+                                            .name = strdup(names[i]),
+                                            .url = strdup(urls[i])};
+  }
+  step((struct vow_event){.type = VOW_EVENT_LOAD, .u.load = &image});
+  vow_txn_fini(&image);
+}
+
+static void loaded(void) {
+  step((struct vow_event){.type = VOW_EVENT_LOAD_END});
+}
+
+static void witness(uint64_t incarnation, uint64_t at) {
+  struct vow_event event = {.type = VOW_EVENT_WITNESS};
+  event.u.witness.seen = (struct vow_log_position){incarnation, at};
+  event.u.witness.by = "somebody";
+  step(event);
+}
+
+/* The oldest message to this branch is answered with this outcome. */
+static void answer(uint32_t branch, enum vow_message_type type, enum vow_outcome outcome) {
+  struct vow_event event = {.type = VOW_EVENT_REPLY, .u.reply.count = 1};
+  unsigned i = 0;
+
+  while (i < sent_count && (sent[i].branch != branch || sent[i].type != type)) i++;
+  assert_true(i < sent_count);
+  event.u.reply.request = sent[i].request;
+  sent[i].request = 0;
+  sent[i].branch = 0;
+  event.u.reply.results = calloc(1, sizeof(*event.u.reply.results));
+  assert_non_null(event.u.reply.results);
+  event.u.reply.results[0].kind = VOW_REPLY_ANSWERED;
+  event.u.reply.results[0].reply.outcome = outcome;
+  step(event);
+  free(event.u.reply.results);
+}
+
+static enum vow_outcome told(uint8_t n) {
+  const struct vow_txn *txn = vow_core_find(core, id_of(n));
+  assert_non_null(txn);
+  return vow_txn_outcome(txn);
+}
+
+static int teardown(void **state) {
+  (void)state;
+  vow_core_free(core);
+  core = NULL;
+  return 0;
+}
+
+/* What is written nowhere is undecided again, also where a delegate was being asked. */
+static void presumptions_are_taken_back(void **state) {
+  (void)state;
+  start(false);
+  load(1, NULL, false, 2);
+  load(2, NULL, true, 1);
+  loaded();
+  assert_int_equal(told(1), VOW_OUTCOME_ABORTED);
+  witness(60, 9);
+  assert_true(quarantine_logged);
+  assert_int_equal(told(1), VOW_OUTCOME_NONE);
+  assert_int_equal(told(2), VOW_OUTCOME_NONE);
+  unsigned before = sent_count;
+  struct vow_event late = {.type = VOW_EVENT_ENLIST, .token = 1, .id = id_of(1)};
+  late.u.enlist = (struct vow_event_branch){.name = "c", .url = "http://c"};
+  step(late);
+  assert_true(answered && answered_with != VOW_OK);
+  assert_int_equal(sent_count, before);
+}
+
+/* The abort of a keyed transaction is written before it is told (C8). */
+static void what_is_written_stands(void **state) {
+  (void)state;
+  start(false);
+  load(1, "key", false, 2);
+  loaded();
+  witness(60, 9);
+  sync();
+  assert_int_equal(told(1), VOW_OUTCOME_ABORTED);
+}
+
+/* An abort that a participant overruled waits for an operator, and ends when it is forgotten. */
+static void what_has_ended_stands(void **state) {
+  (void)state;
+  start(false);
+  load(1, NULL, false, 2);
+  load(2, NULL, false, 2);
+  loaded();
+  for (int i = 0; i < 2; i++) answer(1, VOW_MESSAGE_ABORT, VOW_OUTCOME_HEURISTIC_COMMIT);
+  for (int i = 0; i < 2; i++) answer(2, VOW_MESSAGE_ABORT, VOW_OUTCOME_ABORTED);
+  sync();
+  struct vow_event forget = {.type = VOW_EVENT_FORGET, .token = 1, .id = id_of(1)};
+  forget.u.operate.reason = "seen";
+  step(forget);
+  sync();
+  answer(1, VOW_MESSAGE_FORGET, VOW_OUTCOME_NONE);
+  assert_int_not_equal(vow_core_find(core, id_of(1))->ended_ms, 0); /* not durable yet */
+  witness(60, 9);
+  assert_true(quarantine_logged);
+  assert_int_equal(told(1), VOW_OUTCOME_ABORTED);
+  assert_int_equal(told(2), VOW_OUTCOME_ABORTED);
+}
+
+/* A log knows how far each of its starts came, and takes the word of any before those it lists. */
+static void a_log_knows_its_own_past(void **state) {
+  (void)state;
+  start(false);
+  loaded();
+  witness(9, 1000);
+  witness(50, 2);
+  witness(60, 8);
+  witness(NOW, 5);
+  assert_false(vow_core_quarantined(core));
+  witness(10, 0);
+  assert_true(vow_core_quarantined(core));
+}
+
+/* An id from before what was once lost, and one that was not issued yet, is nobody's to presume. */
+static void only_ids_of_its_own_are_presumed(void **state) {
+  (void)state;
+  start(false);
+  loaded();
+  sync();
+  assert_false(vow_core_may_presume(core, id_of(0)));
+  assert_true(vow_core_may_presume(core, id_of(1)));
+  assert_false(vow_core_may_presume(core, vow_core_id_ceiling(core)));
+  witness(60, 9);
+  assert_false(vow_core_may_presume(core, id_of(1)));
+}
+
+/* In quarantine from the start on, what was undecided stays so, and no branch comes to it. */
+static void in_quarantine_nothing_is_presumed(void **state) {
+  (void)state;
+  start(true);
+  load(1, NULL, false, 2);
+  loaded();
+  assert_int_equal(told(1), VOW_OUTCOME_NONE);
+  assert_int_equal(sent_count, 0);
+  answered = false;
+  struct vow_event enlist = {.type = VOW_EVENT_ENLIST, .token = 1, .id = id_of(1)};
+  enlist.u.enlist = (struct vow_event_branch){.name = "c", .url = "http://c"};
+  step(enlist);
+  assert_true(answered && answered_with != VOW_OK);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(presumptions_are_taken_back),
+      TEST(what_is_written_stands),
+      TEST(what_has_ended_stands),
+      TEST(a_log_knows_its_own_past),
+      TEST(only_ids_of_its_own_are_presumed),
+      TEST(in_quarantine_nothing_is_presumed),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
