@@ -124,9 +124,9 @@ class Chaos:
         self.kills = 0
 
     def wait_for_progress(self):
-        before = len(self.transfers.history.told())
+        before = self.transfers.history.told
         wait_until(
-            lambda: len(self.transfers.history.told()) > before + 3 or self.transfers.errors,
+            lambda: self.transfers.history.told > before + 3 or self.transfers.errors,
             "transfers go on",
             ENDED_S,
         )

@@ -22,7 +22,7 @@ def transfers_in_fair_weather(world, seed, count):
     urls = [bank.url for bank in banks]
     transfers = bank_world.Transfers(vowd.url, banks, urls, seed).start()
     wait_until(
-        lambda: len(transfers.history.told()) > count or transfers.errors, "so many transfers", 30
+        lambda: transfers.history.told > count or transfers.errors, "so many transfers", 30
     )
     transfers.finish()
     return transfers, vowd, banks

@@ -18,6 +18,13 @@ class Bank:
         self.environment = {}  # of each start
 
     def start(self, failpoint=None, wait=True, environment=None):
+        self.launch(failpoint, environment)
+        if wait:
+            self.wait_listening()
+        return self
+
+    def launch(self, failpoint=None, environment=None):
+        """Starts it and waits for nothing."""
         command = [program("bank"), "--db", self.database, "--listen", self.address]
         if not self.database.exists():
             command += ["--init", self.accounts, self.balance]
@@ -25,9 +32,6 @@ class Bank:
         if failpoint:
             environment["VOW_FAILPOINT"] = failpoint
         self.process.start(command, environment)
-        if wait:
-            self.wait_listening()
-        return self
 
     def wait_listening(self):
         match = self.process.wait_for_line(r"(?P<address>127\.0\.0\.1:\d+)", f"{self.name} listens")

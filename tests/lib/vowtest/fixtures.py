@@ -1,6 +1,8 @@
 """A pytest plugin (-p vowtest.fixtures). What every system test gets: a world of vowd, toys and
 banks, in a folder of its own, which is checked and ended when the test is over."""
 
+import os
+
 import pytest
 
 from .bank import Bank
@@ -83,6 +85,14 @@ def world(tmp_path):
         for toy in world.toys:
             toy.stop()
     assert not wrong, "\n".join(wrong)
+
+
+def pytest_generate_tests(metafunc):
+    """VOW_ROUNDS: each test so many times, for a night."""
+    rounds = int(os.environ.get("VOW_ROUNDS", "1"))
+    if rounds > 1:
+        metafunc.fixturenames.append("round_number")
+        metafunc.parametrize("round_number", range(rounds))
 
 
 @pytest.hookimpl(hookwrapper=True)
