@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "side.h"
+#include "turns.h"
 
 #define EXHAUSTIVE_MAX 3 /* this many waiting operations are tried in all combinations */
 #define DRAWN          4
+#define BEGINNING_MS   UINT64_C(1800000000000) /* of every story */
 
 static struct disk_history history;
 
@@ -149,6 +151,7 @@ static bool play(uint64_t seed, struct images_result *out) {
   history = (struct disk_history){0};
   disk_use(disk, &history);
   disk_vfs_seed(seed);
+  turns_set_ms(BEGINNING_MS);
   bool ok = side_play(seed, out->why);
   disk_free(disk);
   return ok;
@@ -174,4 +177,25 @@ void images_run(uint64_t seed, const struct images_options *options, struct imag
   free(run);
   side_forget();
   disk_history_free(&history);
+}
+
+/* ---- the sweep ---- */
+
+uint32_t images_sweep(uint32_t first, struct images_result *out) {
+  *out = (struct images_result){.ok = true, .failed = -1};
+  bool reached = true;
+  uint32_t call = first;
+  for (; reached && out->ok; call++) {
+    struct disk *disk = disk_new();
+    history = (struct disk_history){0};
+    disk_use(disk, &history);
+    disk_vfs_seed(1);
+    turns_set_ms(BEGINNING_MS);
+    out->ok = side_sweep(call, &reached, out->why);
+    if (!out->ok) out->failed = call;
+    disk_free(disk);
+    side_forget();
+    disk_history_free(&history);
+  }
+  return out->ok ? call - 2 : 0;
 }

@@ -20,6 +20,8 @@ struct images_result {
   char why[1024];
 };
 
+/* Every call of the disk fails once; the number of calls. 0: what went wrong is in `out`. */
+uint32_t images_sweep(uint32_t first, struct images_result *out);
 void images_run(uint64_t seed, const struct images_options *options, struct images_result *out);
 
 #endif

@@ -15,7 +15,8 @@
 #error "CRASH_SIDE is 'c' or 'p'"
 #endif
 
-#define PROOF_IMAGES 2000 /* without a mistake, before the mistakes */
+#define PROOF_IMAGES    2000 /* without a mistake, before the mistakes */
+#define SWEEP_CALLS_MIN 300
 
 static const char *program;
 
@@ -24,6 +25,7 @@ static const char usage[] =
     "ones\n"
     "       %s --seed SEED [--index I] [--mistake NAME]       all images of a seed, or one, told\n"
     "       %s --mistakes                                     each mistake must be noticed\n"
+    "       %s --sweep [--index CALL]                         each call of the disk fails once\n"
     "       %s --self-test                                    the disk is what it says\n";
 
 static int report(uint64_t seed, const struct images_result *result) {
@@ -80,18 +82,34 @@ static int run_mistakes(uint64_t start, uint64_t images) {
   return missed == 0 ? 0 : 5;
 }
 
+static int run_sweep(int64_t first) {
+  struct images_result result;
+  uint32_t calls = images_sweep(first < 1 ? 1 : (uint32_t)first, &result);
+  if (result.ok && calls > SWEEP_CALLS_MIN) {
+    printf("%u runs, until no call was left to fail\n", calls);
+    return 0;
+  }
+  printf("FAILED: %s\nreplay: %s --sweep --index %lld\n",
+         result.ok ? "there are too few calls" : result.why, program, (long long)result.failed);
+  return 3;
+}
+
 struct arguments {
   uint64_t images, start, seed;
   int64_t index;
-  bool one, mistakes, self_test;
+  bool one, mistakes, self_test, sweep;
 };
 
 static bool parse(int count, char **words, struct arguments *out) {
-  static const struct option options[] = {
-      {"images", required_argument, NULL, 'n'},  {"start", required_argument, NULL, 's'},
-      {"seed", required_argument, NULL, 'r'},    {"index", required_argument, NULL, 'i'},
-      {"mistake", required_argument, NULL, 'm'}, {"mistakes", no_argument, NULL, 'M'},
-      {"self-test", no_argument, NULL, 'T'},     {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"images", required_argument, NULL, 'n'},
+                                          {"start", required_argument, NULL, 's'},
+                                          {"seed", required_argument, NULL, 'r'},
+                                          {"index", required_argument, NULL, 'i'},
+                                          {"mistake", required_argument, NULL, 'm'},
+                                          {"mistakes", no_argument, NULL, 'M'},
+                                          {"sweep", no_argument, NULL, 'S'},
+                                          {"self-test", no_argument, NULL, 'T'},
+                                          {NULL, 0, NULL, 0}};
   int option;
   while ((option = getopt_long(count, words, "", options, NULL)) != -1) {
     if (option == 'n') out->images = strtoull(optarg, NULL, 10);
@@ -100,6 +118,7 @@ static bool parse(int count, char **words, struct arguments *out) {
     if (option == 'r') out->one = true;
     if (option == 'i') out->index = strtoll(optarg, NULL, 10);
     if (option == 'M') out->mistakes = true;
+    if (option == 'S') out->sweep = true;
     if (option == 'T') out->self_test = true;
     if (option == '?') return false;
     if (option == 'm' && mistake_parse(optarg) == MISTAKE_NONE) return false;
@@ -112,13 +131,14 @@ int main(int count, char **words) {
   struct arguments arguments = {.images = 10000, .start = 1, .index = -1};
   program = words[0];
   if (!parse(count, words, &arguments)) {
-    fprintf(stderr, usage, program, program, program, program);
+    fprintf(stderr, usage, program, program, program, program, program);
     return 2;
   }
   sqlite_memory_install();
   sqlite3_vfs *real = sqlite3_vfs_find(NULL);
   disk_vfs_install();
   if (arguments.self_test) return self_test(real) ? 0 : 3;
+  if (arguments.sweep) return run_sweep(arguments.index);
   if (arguments.mistakes) return run_mistakes(arguments.start, arguments.images);
   if (arguments.one) return run_one(arguments.seed, arguments.index);
   return run_images(arguments.start, arguments.images, false);

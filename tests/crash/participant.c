@@ -57,6 +57,8 @@ static struct {
   struct vow_sqlite *adapter;
   bool broken;
   bool batch_done;
+  bool refused;  /* the one job of a batch was, so nothing of it is there */
+  bool sweeping; /* one call of the disk fails; batches have one job each */
   char *why;
 } model;
 
@@ -187,6 +189,10 @@ static void on_called(void *context, struct vow_log_job *job, enum vow_vote vote
   (void)context;
   (void)reason;
   job->type = VOW_LOG_RECORD;
+  if (job->call != VOW_MESSAGE_PREPARE && error != VOW_OK) { /* not done: it would come again */
+    job->type = VOW_LOG_NOTHING;
+    return;
+  }
   if (job->call == VOW_MESSAGE_PREPARE && vote == VOW_VOTE_COMMIT)
     *entry = (struct entry){.kind = VOW_PRECORD_PREPARED, .payload = true};
   else if (job->call == VOW_MESSAGE_COMMIT && error == VOW_OK)
@@ -202,9 +208,9 @@ static void on_called(void *context, struct vow_log_job *job, enum vow_vote vote
 
 static void on_done(void *context, const struct vow_log_job *jobs, const char *why) {
   (void)context;
-  (void)jobs;
   (void)why;
   model.batch_done = true;
+  model.refused = model.sweeping && jobs->error != VOW_OK;
 }
 
 static void on_broken(void *context, enum vow_error error, const char *why) {
@@ -301,7 +307,7 @@ static void add_purge(struct vow_log_job *job, uint32_t below) {
 
 /* One job a branch, for one branch has one record on its way at a time. */
 static struct vow_log_job *some_jobs(void) {
-  uint32_t wanted = 1 + draw(5), oldest = model.branch_count, open = 0,
+  uint32_t wanted = model.sweeping ? 1 : 1 + draw(5), oldest = model.branch_count, open = 0,
            highest = model.branch_count;
   struct vow_log_job *jobs = NULL;
   for (uint32_t n = model.branch_count; n-- > 0;) {
@@ -312,7 +318,8 @@ static struct vow_log_job *some_jobs(void) {
   for (uint32_t i = 0, n = oldest; i < wanted; i++) {
     while (n < highest && (!is_open(n) || draw(3) == 0)) n++;
     struct vow_log_job *job = n < highest && draw(OPEN_MAX) < open ? end_job(n++) : prepare_job();
-    if (i == 0 && draw(3) == 0) add_purge(job, oldest);
+    bool may_purge = !model.sweeping || job->type == VOW_LOG_RECORD;
+    if (i == 0 && may_purge && draw(3) == 0) add_purge(job, oldest);
     job->next = jobs;
     jobs = job;
   }
@@ -321,8 +328,9 @@ static struct vow_log_job *some_jobs(void) {
 
 static void write_group(void) {
   uint32_t from = side_now();
+  struct content before = model.content;
   struct vow_log_job *jobs = some_jobs();
-  model.batch_done = false;
+  model.batch_done = model.refused = false;
   vow_log_submit(model.log, jobs);
   if (mistake == MISTAKE_EARLY_REVEAL && model.mode == MODE_OWN) {
     note_state(from);
@@ -330,6 +338,7 @@ static void write_group(void) {
     turns_run();
   } else {
     turns_run();
+    if (model.refused) model.content = before;
     note_state(from);
   }
   if (model.batch_done) tell_newest();
@@ -374,10 +383,10 @@ static enum vow_error read_application(void *context, sqlite3 *db) {
       sqlite3_exec(db, "SELECT id AS account, balance FROM account;", add_number, context, NULL);
   if (code == SQLITE_OK)
     code = sqlite3_exec(db, "SELECT id AS ledger, amount FROM ledger;", add_number, context, NULL);
-  /* At the first start this table is still to be made. */
   if (code == SQLITE_OK)
-    (void)sqlite3_exec(db, "SELECT \"transaction\" FROM vow_changeset;", add_changeset, context,
-                       NULL);
+    code = sqlite3_exec(db, "SELECT \"transaction\" FROM vow_changeset;", add_changeset, context,
+                        NULL);
+  if (code == SQLITE_ERROR) code = SQLITE_OK; /* at the first start the table is still to be made */
   return code == SQLITE_OK ? VOW_OK : VOW_E_DATABASE;
 }
 
@@ -469,8 +478,9 @@ static bool begin_process(void) {
   uint64_t sum = 0;
   bool first = model.state_count == 0;
   if (first) note_state(0);
+  bool forgiven = disk_faults.seed != 0 || model.sweeping;
   enum vow_error error = open_log(&sum);
-  if (error != VOW_OK && disk_faults.seed != 0) error = open_log(&sum);
+  if (error != VOW_OK && forgiven && strlen(model.why) > 20) error = open_log(&sum);
   if (error != VOW_OK) return false;
   disk_faults.fail_sync = 0;
   disk_faults.seed = 0;
@@ -521,6 +531,32 @@ bool side_play(uint64_t seed, char why[SIDE_WHY_BYTES]) {
   if (model.log != NULL) close_log(true);
   disk_faults.fail_sync = 0;
   disk_faults.seed = 0;
+  return ok;
+}
+
+/* All calls of one mode, and then of the next: call n of mode m is n * MODE_COUNT + m. */
+bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]) {
+  static uint32_t ended; /* modes that have no call of this number any more */
+  memset(&model, 0, sizeof model);
+  model.random = 7;
+  model.mode = (enum mode)(call % MODE_COUNT);
+  model.why = why;
+  model.sweeping = true;
+  bool ok = model.mode == MODE_OWN || make_application();
+  disk_faults.fail_call = 1 + (int)(call / MODE_COUNT);
+  for (int i = 0; ok && i < 3; i++) {
+    ok = begin_process();
+    if (!ok) break;
+    live(END_CLOSE, 6);
+    ok = !model.broken || disk_faults.fail_call == 0 || wrong("the log broke");
+    end_process(i == 1 ? END_KILL : END_CLOSE);
+  }
+  if (disk_faults.fail_call != 0) ended |= 1u << model.mode;
+  *reached = ended != (1u << MODE_COUNT) - 1;
+  disk_faults.fail_call = 0;
+  model.sweeping = false;
+  ok = ok && begin_process();
+  if (model.log != NULL) close_log(true);
   return ok;
 }
 

@@ -19,6 +19,10 @@ uint32_t side_now(void);
 /* Opens what the disk in use holds after a crash that came behind the first `cut` operations of
  * what was played, and judges what is found. */
 bool side_judge(uint32_t cut, char why[SIDE_WHY_BYTES]);
+/* A fixed life of the log (made, written, read, tidied, copied, closed, killed, opened) in which
+ * this call of the disk fails, once. What it called durable must be there at the end. `reached` is
+ * false when there were fewer calls. */
+bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]);
 void side_forget(void); /* what was played */
 
 #endif
