@@ -17,12 +17,15 @@ from failpoints import COORDINATOR, PARTICIPANT
 from vowtest import LOST, Client, history, transaction_of, wait_until
 from vowtest.process import ended_by_kill
 from vowtest.proxy import ANY, FAULTS
+from vowtest.waiting import SLOWNESS
 
 CYCLES = int(os.environ.get("VOW_BANK_CYCLES") or os.environ["VOW_BANK_CYCLES_DEFAULT"])
 SEED = int(os.environ.get("VOW_BANK_SEED", "1"))
 ACCOUNTS, BALANCE, WORKERS = 20, 1000, 6
+# Timeouts are short, so that faults cost little; under valgrind fair weather would meet them.
+SLOW = max(1, SLOWNESS / 3)
 # Nobody waits longer than this for what a fault holds up.
-PATIENCE_S = 3
+PATIENCE_S = 3 * SLOW
 ENDED_S = 60
 
 
@@ -260,7 +263,11 @@ def judge(transfers, vowd, banks, folder, name):
 
 def run(world, name, seed, cycles, act, proxied=False, banks=2):
     """`act` of the chaos, again and again until so many were killed; then the verdict."""
-    options = {"prepare_timeout_ms": 1500, "request_timeout_ms": 700, "retry_max_ms": 200}
+    options = {
+        "prepare_timeout_ms": int(1500 * SLOW),
+        "request_timeout_ms": int(700 * SLOW),
+        "retry_max_ms": 200,
+    }
     front = world.proxy(lambda: vowd.address) if proxied else None
     vowd = world.vowd(**options, advertise_url=front.url if front else None)
     banks = [

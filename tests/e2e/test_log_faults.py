@@ -1,10 +1,10 @@
 """A log that is locked, truncated, corrupted, newer, read-only or on a full disk: a clear error
 that says what to do, a non-zero exit code, and nothing is lost or changed."""
 
+import errno
 import os
 import sqlite3
 
-import pytest
 from vowtest import assert_committed, toy, vowd_run, wait_until
 
 
@@ -22,7 +22,9 @@ def log_with_history(world, count=30):
 def refused(vowd):
     """vowd does not start on the log, and leaves it as it was: what it said."""
     before = {path.name: path.read_bytes() for path in vowd.folder.glob("vow.log*")}
-    code, text = vowd_run("--listen", "127.0.0.1:0", "--log", vowd.log)
+    code, text = vowd_run(
+        "--listen", "127.0.0.1:0", "--log", vowd.log, environment=vowd.environment
+    )
     assert code == 1, (code, text)
     assert str(vowd.log) in text, text
     after = {path.name: path.read_bytes() for path in vowd.folder.glob("vow.log*")}
@@ -135,9 +137,11 @@ def test_a_folder_in_place_of_the_log_is_named(tmp_path):
     assert code == 1 and str(tmp_path) in text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes where the permissions say no")
 def test_a_log_without_write_permission_is_refused(world):
+    """Root may write where the permissions say no, so the library refuses it."""
     vowd, _, _ = log_with_history(world, 1)
+    faults = world.faults(vowd)
+    faults.refuse_writing(vowd.folder, errno.EACCES)
     vowd.log.chmod(0o444)
     assert "permission" in refused(vowd)
 
@@ -145,7 +149,7 @@ def test_a_log_without_write_permission_is_refused(world):
 def test_a_read_only_disk_is_named(world):
     vowd, _, _ = log_with_history(world, 1)
     faults = world.faults(vowd)
-    faults.read_only_disk(vowd.folder)
+    faults.refuse_writing(vowd.folder)
     code, text = vowd_run(
         "--listen", "127.0.0.1:0", "--log", vowd.log, environment=faults.environment
     )

@@ -38,7 +38,7 @@
 /* faults.py knows the offsets. */
 struct control {
   _Atomic int64_t capacity;   /*   0: bytes; < 0: there is no small disk */
-  _Atomic int64_t read_only;  /*   8 */
+  _Atomic int64_t read_only;  /*   8: what opening for writing fails with; 0: nothing */
   _Atomic int64_t sync_count; /*  16: syncs of matching files so far */
   _Atomic int64_t sync_fail;  /*  24: the one that fails; 0: none */
   _Atomic int64_t sync_stays; /*  32: those after it fail, too */
@@ -180,7 +180,7 @@ int open64(const char *path, int flags, ...) {
   va_start(rest, flags);
   mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
   va_end(rest);
-  if (is_refused(path, flags)) return refuse(EROFS);
+  if (is_refused(path, flags)) return refuse((int)control->read_only);
   return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
@@ -193,7 +193,7 @@ int open(const char *path, int flags, ...) {
 }
 
 int unlink(const char *path) {
-  if (is_refused(path, O_RDWR)) return refuse(EROFS);
+  if (is_refused(path, O_RDWR)) return refuse((int)control->read_only);
   return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 

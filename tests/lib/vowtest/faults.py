@@ -1,6 +1,7 @@
 """The faults of tests/lib/faults.c for one process: a disk that is small or read-only, syncs that
 fail, a clock that jumps. They can be changed while it runs, and are the same after a restart."""
 
+import errno
 import mmap
 import os
 import struct
@@ -52,9 +53,10 @@ class Faults:
         self.set_text(FOLDER, FOLDER_BYTES, self.folder)
         self.set(CAPACITY, -1 if free is None else in_use(folder) + free)
 
-    def read_only_disk(self, folder):
+    def refuse_writing(self, folder, error=errno.EROFS):
+        """Opening a file of the folder for writing fails so; for root, too."""
         self.set_text(FOLDER, FOLDER_BYTES, folder.resolve())
-        self.set(READ_ONLY, 1)
+        self.set(READ_ONLY, error)
 
     def fail_sync(self, pattern, nth, stays=False):
         """The nth sync from now on of files whose path contains the pattern fails with EIO; stays:
