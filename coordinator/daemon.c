@@ -148,6 +148,28 @@ static void on_recovery(uv_timer_t *timer) {
                  (unsigned long long)counts.recovered, (unsigned long long)counts.recovering);
 }
 
+static void say_quarantine(struct vow_daemon *daemon, const char *why) {
+  if (!vow_logger_begin(&daemon->logger, VOW_LEVEL_ERROR, "quarantine",
+                        "the log may have lost records: what it does not know is answered "
+                        "\"unknown\" and nothing new is begun; stop vowd, run `vowctl reconcile`, "
+                        "and start vowd again")) {
+    return;
+  }
+  vow_logger_text(&daemon->logger, "why", why);
+  vow_logger_end(&daemon->logger);
+}
+
+/* Without it a log that has lost its end is noticed only when a participant says so. */
+static void say_witness(struct vow_daemon *daemon, const struct vow_log_info *log) {
+  bool first = log->known_count == 0;
+  if (log->witness == LOG_WITNESS_READ || (log->witness == LOG_WITNESS_MISSING && first)) return;
+  vow_logger_say(
+      &daemon->logger, VOW_LEVEL_WARN, "witness-missing",
+      "the witness file beside the log %s; if the log was moved, it belongs with it, and "
+      "from now on there is a new one",
+      log->witness == LOG_WITNESS_MISSING ? "is missing" : "cannot be read");
+}
+
 static void note_log(struct vow_daemon *daemon, const struct vow_driver_note *note) {
   struct vow_logger *logger = &daemon->logger;
   unsigned long long number = note->number;
@@ -163,6 +185,8 @@ static void note_log(struct vow_daemon *daemon, const struct vow_driver_note *no
                    "the disk of the log is nearly full: new transactions are refused; make room");
   } else if (note->type == VOW_NOTE_SPACE_OK) {
     vow_logger_say(logger, VOW_LEVEL_WARN, "space-ok", "the disk of the log has room again");
+  } else if (note->type == VOW_NOTE_QUARANTINE) {
+    say_quarantine(daemon, note->why);
   } else if (note->type == VOW_NOTE_CHECKPOINT_FAILED) {
     vow_logger_say(logger, VOW_LEVEL_ERROR, "checkpoint-failed",
                    "a checkpoint of the log failed (%llu since the start); look at its disk",
@@ -432,8 +456,11 @@ static void say_started(struct vow_daemon *daemon) {
                    "participants are told to ask at %s, which leads nowhere: set advertise_url",
                    daemon->advertise_url);
   }
+  if (status.log.quarantined_ms != 0) say_quarantine(daemon, status.log.why);
+  say_witness(daemon, &status.log);
   if (vow_logger_begin(logger, VOW_LEVEL_INFO, "started", "vowd " VOW_VERSION)) {
     vow_logger_text(logger, "log", daemon->config.log);
+    vow_logger_uint(logger, "starts", status.log.starts);
     vow_logger_uint(logger, "incarnation", status.log.incarnation);
     vow_logger_uint(logger, "position", status.log.position);
     vow_logger_uint(logger, "open", status.log.open);

@@ -29,7 +29,7 @@ static const struct vow_api_route routes[] = {
     {"POST", "/v1/transactions/{id}/commit", vow_api_commit, {NULL}},
     {"POST", "/v1/transactions/{id}/branches", vow_api_enlist, {NULL}},
     {"GET", "/v1/transactions/{id}", vow_api_get, {NULL}},
-    {"GET", "/v1/transactions/{id}/outcome", vow_api_outcome, {NULL}},
+    {"GET", "/v1/transactions/{id}/outcome", vow_api_outcome, {"seen", NULL}},
     {"POST", "/v1/outcomes", vow_api_outcomes, {NULL}},
     {"POST", "/v1/transactions/{id}/abort", vow_api_abort, {NULL}},
     {"GET",
@@ -202,7 +202,13 @@ bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id) {
   struct vow_driver_status status;
   vow_driver_status(api->driver, &status);
   return vow_id_is_v7(id) && vow_id_unix_ms(id) >= status.log.created_ms &&
-         vow_id_compare(id, vow_core_id_ceiling(vow_driver_core(api->driver))) < 0;
+         vow_core_may_presume(vow_driver_core(api->driver), id);
+}
+
+bool vow_api_was_lost(const struct vow_api *api, struct vow_id id) {
+  struct vow_driver_status status;
+  vow_driver_status(api->driver, &status);
+  return vow_id_is_v7(id) && vow_id_compare(id, status.log.presume_from) < 0;
 }
 
 bool vow_api_is_presumed(const struct vow_api_call *call) {

@@ -146,8 +146,19 @@ void vow_api_presumed_aborted(struct vow_api_call *call) {
 
 void vow_api_unknown(struct vow_api_call *call) {
   const char *detail = "it is another coordinator's: this log never issued its id";
+  if (vow_core_quarantined(vow_driver_core(call->api->driver))) {
+    vow_api_problem(call, VOW_E_QUARANTINED,
+                    "the log may have lost its record: until an operator has run `vowctl "
+                    "reconcile` nobody can tell what became of it");
+    return;
+  }
   if (vow_api_is_presumed(call)) {
     detail = "there is no record of it, so it was aborted before it was decided";
+  } else if (vow_api_was_lost(call->api, call->id)) {
+    detail =
+        "this log has lost records of its time once and was reconciled: it may have committed, "
+        "been "
+        "aborted or never been";
   } else if (vow_api_is_of_this_log(call->api, call->id)) {
     detail = "it is older than the kept history: it may have committed, been aborted or never been";
   }

@@ -111,12 +111,17 @@ void vow_api_healthz(struct vow_api_call *call) {
   vow_api_answer(call, 200);
 }
 
+#define QUARANTINE_TODO \
+  "stop vowd, run `vowctl reconcile --log FILE`, and start vowd again; the runbook says how"
+#define QUARANTINE_REASON "quarantine: the log may have lost records; " QUARANTINE_TODO
+
 /* Why new transactions are refused, or NULL. */
 static const char *why_not_ready(const struct vow_api *api) {
   struct vow_driver_status status;
   vow_driver_status(api->driver, &status);
   if (api->draining) return "the daemon is shutting down";
   if (vow_core_loading(vow_driver_core(api->driver))) return "the log is still being read";
+  if (status.log.quarantined_ms != 0) return QUARANTINE_REASON;
   if (status.space_low) return "the disk of the log is nearly full";
   return NULL;
 }
@@ -177,10 +182,23 @@ static void write_log(struct vow_jsonw *w, struct vow_driver *driver, uint64_t d
   vow_jsonw_uint(w, "joined", counts.joined);
   vow_jsonw_uint(w, "checkpoints", counts.checkpoints);
   vow_jsonw_uint(w, "checkpoint_failures", counts.checkpoint_failures);
+  vow_jsonw_uint(w, "witness_failures", counts.witness_failures);
   vow_jsonw_uint(w, "purged", counts.purged);
   vow_jsonw_uint(w, "wal_bytes", counts.wal_bytes);
   vow_jsonw_uint(w, "database_bytes", counts.database_bytes);
   vow_jsonw_uint(w, "queued", counts.queued);
+  vow_jsonw_end(w);
+}
+
+static void write_quarantine(struct vow_jsonw *w, const struct vow_log_info *log,
+                             uint64_t held_back) {
+  if (log->quarantined_ms == 0) return;
+  vow_jsonw_object(w, "quarantine");
+  vow_jsonw_time(w, "since", log->quarantined_ms);
+  vow_jsonw_string(w, "why", log->why);
+  vow_log_position_write(w, "seen", log->seen, false);
+  vow_jsonw_uint(w, "held_back", held_back);
+  vow_jsonw_string(w, "todo", QUARANTINE_TODO);
   vow_jsonw_end(w);
 }
 
@@ -210,11 +228,13 @@ void vow_api_status(struct vow_api_call *call) {
   vow_jsonw_object(w, NULL);
   vow_jsonw_string(w, "version", VOW_VERSION);
   vow_jsonw_time(w, "started", api->started_ms);
+  vow_jsonw_uint(w, "starts", status.log.starts);
   vow_jsonw_uint(w, "incarnation", status.log.incarnation);
   vow_jsonw_bool(w, "ready", why_not_ready(api) == NULL);
   vow_jsonw_bool(w, "loading", vow_core_loading(core));
   vow_jsonw_bool(w, "draining", api->draining);
   vow_jsonw_bool(w, "log_space_low", status.space_low);
+  write_quarantine(w, &status.log, counts.held_back);
   vow_jsonw_uint(w, "recovering", counts.recovering);
   vow_jsonw_uint(w, "recovered", counts.recovered);
   write_transactions(w, &counts);

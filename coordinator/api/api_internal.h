@@ -99,9 +99,12 @@ bool vow_api_prefers_async(const struct vow_api_call *call);
 bool vow_api_is_name(const char *name);
 uint64_t vow_api_wall_ms(void);
 
-/* True for an id that this log may have issued. A participant in doubt that asks for one that is
+/* True for an id that this log may have issued, if all its records of that time are there. A
+ * participant in doubt that asks for one that is
  * unknown asks for an abort: a commit stays until every branch has acknowledged it. */
 bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id);
+/* It is of a time of which the log once lacked records, and was reconciled since. */
+bool vow_api_was_lost(const struct vow_api *api, struct vow_id id);
 /* True where what vow_api_find has not found was aborted, to a client too: no commit of its age or
  * a younger one was purged. */
 bool vow_api_is_presumed(const struct vow_api_call *call);

@@ -39,6 +39,8 @@ static void put_transactions(struct vow_buf *out, const struct vow_core_counts *
   }
   one(out, "vow_recovering", "gauge", "Transactions of the last run that have not ended yet.",
       counts->recovering);
+  one(out, "vow_held_back", "gauge", "Those that wait until the log is reconciled.",
+      counts->held_back);
   one(out, "vow_recovered_total", "counter",
       "Transactions of the last run that have ended since the start.", counts->recovered);
 }
@@ -78,6 +80,8 @@ static void put_log(struct vow_buf *out, struct vow_driver *driver,
   one(out, "vow_log_checkpoints_total", "counter", "Checkpoints.", counts.checkpoints);
   one(out, "vow_log_checkpoint_failures_total", "counter", "Checkpoints that failed.",
       counts.checkpoint_failures);
+  one(out, "vow_log_witness_failures_total", "counter", "Writes of the witness file that failed.",
+      counts.witness_failures);
   one(out, "vow_log_purged_total", "counter", "Ended transactions removed by age or count.",
       counts.purged);
   one(out, "vow_log_wal_bytes", "gauge", "Size of the write-ahead log.", counts.wal_bytes);
@@ -115,7 +119,10 @@ void vow_api_metrics(struct vow_api_call *call) {
   labelled(out, "vow_info", "version", VOW_VERSION, 1);
   one(out, "vow_start_time_seconds", "gauge", "When the process started, as Unix time.",
       api->started_ms / 1000);
-  one(out, "vow_log_incarnation", "gauge", "Starts on this log, counted.", status.log.incarnation);
+  one(out, "vow_log_starts", "gauge", "Starts on this log, counted.", status.log.starts);
+  one(out, "vow_quarantined", "gauge",
+      "1 when the log may have lost records and waits for an operator: nothing is begun.",
+      status.log.quarantined_ms != 0);
   put_transactions(out, &counts);
   put_messages(out, &counts, &status);
   put_log(out, api->driver, &status);

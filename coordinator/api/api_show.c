@@ -2,6 +2,7 @@
  * Looking at transactions one by one: the whole, its history, its outcome; and outcomes in bulk,
  * for participants in doubt.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,8 +104,11 @@ void vow_api_history(struct vow_api_call *call) {
 
 /* ---- outcomes ---- */
 
+#define ASKING "a participant that asks for an outcome"
+
 /* What may be said of a transaction that the core or the log has. */
-static enum vow_inquiry_answer answer_of(const struct vow_txn *txn) {
+static enum vow_inquiry_answer answer_of(const struct vow_core *core, const struct vow_txn *txn) {
+  if (vow_core_held_back(core, txn->id)) return VOW_INQUIRY_UNKNOWN;
   switch (vow_txn_outcome(txn)) {
     case VOW_OUTCOME_COMMITTED:
       return VOW_INQUIRY_COMMITTED;
@@ -129,14 +133,33 @@ static void outcome_found(struct vow_api_call *call, const struct vow_txn *txn) 
   if (txn == NULL) {
     presume(call->api, &result);
   } else {
-    result.answer = answer_of(txn);
+    result.answer = answer_of(vow_driver_core(call->api->driver), txn);
   }
   vow_inquiry_result_write(vow_api_write(call), &result);
   vow_api_answer(call, 200);
 }
 
+/* "INCARNATION.POSITION". False: the call was answered. */
+static bool take_seen(struct vow_api_call *call) {
+  const char *text = vow_api_query_text(call, "seen");
+  struct vow_log_position seen = {0};
+  char end;
+  if (text == NULL) return true;
+  bool shape =
+      strspn(text, "0123456789.") == strlen(text) && strlen(text) <= 33 &&
+      sscanf(text, "%" SCNu64 ".%" SCNu64 "%c", &seen.incarnation, &seen.position, &end) == 2;
+  if (!shape || seen.incarnation == 0 || seen.incarnation > VOW_LOG_NUMBER_MAX ||
+      seen.position > VOW_LOG_NUMBER_MAX) {
+    vow_api_problem(call, VOW_E_INVALID_REQUEST,
+                    "seen must be the incarnation and the position of the log, with a dot between");
+    return false;
+  }
+  vow_driver_witness(call->api->driver, seen, ASKING);
+  return true;
+}
+
 void vow_api_outcome(struct vow_api_call *call) {
-  vow_api_find(call, outcome_found);
+  if (take_seen(call)) vow_api_find(call, outcome_found);
 }
 
 struct inquiry {
@@ -175,7 +198,7 @@ static void on_outcomes(void *context, const struct vow_log_result *result) {
     const struct vow_txn *row = i < result->count ? &result->rows[i] : NULL;
     if (txn == NULL && row != NULL && row->state != 0 && row->ended_ms != 0) txn = row;
     if (txn != NULL) {
-      out->answer = answer_of(txn);
+      out->answer = answer_of(core, txn);
     } else if (vow_core_loading(core) || (row != NULL && row->state != 0)) {
       vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
       return;
@@ -192,7 +215,7 @@ static void ask_core(struct vow_api_call *call, struct inquiry *inquiry) {
     const struct vow_txn *txn = vow_core_find(core, inquiry->ids[i]);
     inquiry->results[i].transaction = inquiry->ids[i];
     if (txn != NULL) {
-      inquiry->results[i].answer = answer_of(txn);
+      inquiry->results[i].answer = answer_of(core, txn);
       continue;
     }
     inquiry->missing_at[inquiry->missing_count] = i;
@@ -210,7 +233,10 @@ static bool read_inquiry(struct vow_api_call *call, struct inquiry *inquiry) {
   const char *body = vow_request_body(call->request, &bytes);
   enum vow_error error = vow_inquiry_request_decode(body, bytes, inquiry->ids, API_LIMIT_MAX,
                                                     &inquiry->count, &inquiry->seen, why);
-  if (error == VOW_OK) return true;
+  if (error == VOW_OK) {
+    vow_driver_witness(call->api->driver, inquiry->seen, ASKING);
+    return true;
+  }
   vow_api_problem(call, error, why);
   return false;
 }

@@ -250,6 +250,8 @@ const struct vow_txn *vow_core_prev(const struct vow_core *core, const struct vo
 bool vow_core_loading(const struct vow_core *core);
 /* The log may have lost records: nothing is presumed, and nothing begun (proto/README.md, C11). */
 bool vow_core_quarantined(const struct vow_core *core);
+/* It is open, and held back: the log may have lost its decision. */
+bool vow_core_held_back(const struct vow_core *core, struct vow_id id);
 /* Was a transaction aborted if neither core nor log knows it (C2)? */
 bool vow_core_may_presume(const struct vow_core *core, struct vow_id id);
 /* Has a log with these starts behind it, in none of which `seen` lies ahead, ever come so far? */

@@ -152,7 +152,7 @@ struct core_txn {
   bool loaded;         /* from the log, and not driven to its end yet */
   bool forgetting;     /* forgets are out */
   bool presumed;       /* the log did not say how it was decided: taken for aborted */
-  bool parked;         /* the same, but the log may have lost it: nothing is done */
+  bool parked;         /* of the last run, and the log may have lost something: nothing is done */
 };
 
 /* ---- a SEND under way ---- */
@@ -374,8 +374,10 @@ enum vow_error core_quarantine_load(struct vow_core *core,
                                     const struct vow_event *event) VOW_MUST_CHECK;
 /* Somebody has seen the log there: if it never came so far, it goes into quarantine. */
 void core_witness(struct vow_core *core, struct vow_log_position seen, const char *by);
-/* Nothing more is done for it until the log is reconciled. */
+/* Nothing more is done for it until the log is reconciled; and it counts as undecided. */
 void core_park(struct vow_core *core, struct core_txn *txn);
+void core_hold_back(struct vow_core *core, struct core_txn *txn);
+bool core_is_held_back(const struct core_txn *txn);
 
 /* ---- waiter.c ---- */
 

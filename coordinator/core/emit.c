@@ -198,7 +198,10 @@ static bool send(struct vow_core *core, struct core_endpoint *endpoint,
   action->u.send.url = endpoint->url;
   action->u.send.messages = request->messages;
   action->u.send.count = request->count;
-  action->u.send.finished_below = finished_below;
+  /* Whoever has not said what it saw of the log forgets nothing for it: should the log turn out to
+   * lack records, what participants remember is all there is. */
+  bool heard = core->incarnation == 0 || endpoint->introduced;
+  action->u.send.finished_below = heard ? finished_below : (struct vow_id){{0}};
   action->u.send.log = (struct vow_log_position){core->incarnation, core->durable};
   action->u.send.log_ask = !endpoint->introduced || core->quarantined;
   return true;

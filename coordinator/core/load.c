@@ -2,7 +2,7 @@
  * Recovery: what a restarted core does with each transaction the log still calls open.
  *
  *   in the log as            it is
- *   (where the log may have lost records, undecided ones are held back: quarantine.c)
+ *   (where the log may have lost records, all of this has to wait: quarantine.c)
  *   active, preparing        aborted, since no decision was made, and its branches are told
  *   preparing, delegated     undecided until its branch has been asked
  *   committing               driven to its end; the outcome was commit from the record on
@@ -115,7 +115,7 @@ static void enter(struct vow_core *core, struct core_txn *txn, struct vow_txn *i
   }
 }
 
-/* Drives on what was decided. */
+/* Drives on what was decided, unless the log may not know that it has ended. */
 static void resume(struct vow_core *core, struct core_txn *txn) {
   for (uint32_t i = 0; i < txn->image.branch_count; i++) {
     struct core_task *task = &txn->tasks[i];
@@ -124,8 +124,9 @@ static void resume(struct vow_core *core, struct core_txn *txn) {
       core_branch_move(task, VOW_BRANCH_COMMITTING);
     }
     txn->pending++;
-    core_task_push(core, task);
+    if (!core->quarantined) core_task_push(core, task);
   }
+  if (core->quarantined) core_park(core, txn);
 }
 
 static void recover(struct vow_core *core, struct core_txn *txn) {
@@ -134,7 +135,7 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
     case VOW_TXN_PREPARING:
       txn->presumed = true;
       if (core->quarantined) {
-        core_park(core, txn);
+        core_hold_back(core, txn);
         break;
       }
       core_history(core, txn, 0, VOW_HISTORY_RECOVERED,

@@ -6,12 +6,14 @@
  * anything, so nothing is presumed any more:
  *
  *   - what was read from the log as undecided is held back: neither aborted nor asked about
+ *   - what was read as decided is told to whoever asks, and not pushed: it may have ended since,
+ * and its participants may have forgotten it
  *   - inquiries about what nobody knows are answered "unknown" (vow_core_may_presume)
  *   - no watermark is announced, since tombstones are what a reconciliation is built on
  *   - nothing new is begun
  *
- * What the log knows stays told and is driven on, and so are transactions that began in this run:
- * nothing of theirs was lost. Only a reconciliation ends the quarantine, with the daemon stopped.
+ * Transactions that began in this run are driven on: nothing of theirs was lost. Only a
+ * reconciliation ends the quarantine, with the daemon stopped.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +47,16 @@ enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_even
 
 void core_park(struct vow_core *core, struct core_txn *txn) {
   txn->parked = true;
-  txn->image.decision_durable = false; /* nobody is told that it aborted */
   txn->record = CORE_RECORD_NONE;
   txn->record_ms = CORE_NEVER;
   txn->deadline_ms = CORE_NEVER;
   core_rearm(core, txn);
   for (uint32_t i = 0; i < txn->image.branch_count; i++) core_task_stop(core, &txn->tasks[i]);
+}
+
+void core_hold_back(struct vow_core *core, struct core_txn *txn) {
+  core_park(core, txn);
+  txn->image.decision_durable = false; /* nobody is told that it aborted */
   core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
                "undecided: held back, as the log may have lost its decision");
   core->counts.held_back++;
@@ -73,7 +79,7 @@ static void enter(struct vow_core *core, struct vow_log_position seen, const cha
   (void)snprintf(core->seen_by, sizeof(core->seen_by), "%s", by);
   for (uint32_t i = 0; i < core_tree_count(&core->by_id); i++) {
     struct core_txn *txn = core_container(core_tree_at(&core->by_id, i), struct core_txn, by_id);
-    if (is_presumption(txn)) core_park(core, txn);
+    if (is_presumption(txn)) core_hold_back(core, txn);
   }
 }
 
@@ -87,6 +93,15 @@ void core_witness(struct vow_core *core, struct vow_log_position seen, const cha
 
 bool vow_core_quarantined(const struct vow_core *core) {
   return core->quarantined;
+}
+
+bool core_is_held_back(const struct core_txn *txn) {
+  return txn->parked && !txn->image.decision_durable;
+}
+
+bool vow_core_held_back(const struct vow_core *core, struct vow_id id) {
+  const struct core_txn *txn = core_find(core, id);
+  return txn != NULL && core_is_held_back(txn);
 }
 
 bool vow_core_may_presume(const struct vow_core *core, struct vow_id id) {

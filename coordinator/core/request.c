@@ -227,7 +227,7 @@ static enum vow_error check_enlist(struct vow_core *core, const struct core_txn 
                                    const char **detail) {
   enum vow_txn_state state = vow_txn_shown_state(&txn->image);
 
-  if (txn->parked) {
+  if (core_is_held_back(txn)) {
     *detail = QUARANTINE_DETAIL;
     return VOW_E_QUARANTINED;
   }
@@ -299,7 +299,7 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     *error = core_refuse_unknown(core, event->token);
     return NULL;
   }
-  if (txn->parked) {
+  if (core_is_held_back(txn)) {
     *error = refuse(core, event->token, VOW_E_QUARANTINED, QUARANTINE_DETAIL, NULL);
     return NULL;
   }

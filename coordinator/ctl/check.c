@@ -9,6 +9,7 @@
 #include "io/record.h"
 #include "offline.h"
 #include "plan.h"
+#include "status.h"
 #include "text.h"
 #include "view.h"
 
@@ -121,8 +122,10 @@ static void print_json(struct check *check) {
   vow_jsonw_bool(&w, "sound", sound(check));
   if (!sound(check)) vow_jsonw_string(&w, "error", check->why);
   vow_jsonw_string(&w, "advertise_url", check->info.advertise_url);
-  vow_jsonw_uint(&w, "incarnation", check->info.incarnation);
+  vow_jsonw_uint(&w, "starts", check->info.starts);
   vow_jsonw_uint(&w, "position", check->info.position);
+  if (check->info.backup_ms != 0) vow_jsonw_time(&w, "backup", check->info.backup_ms);
+  if (check->info.quarantined_ms != 0) vow_jsonw_string(&w, "quarantine", check->info.why);
   vow_jsonw_uint(&w, "rows_checked", check->rows_checked);
   vow_jsonw_uint(&w, "rows_bad", check->rows_bad);
   vow_jsonw_uint(&w, "ended", check->info.ended);
@@ -134,6 +137,18 @@ static void print_json(struct check *check) {
   vow_buf_puts(&out, "\n");
   ctl_put(&out);
   vow_buf_fini(&out);
+}
+
+/* A backup is in quarantine once it is started on, and not before. */
+static void quarantine_fact(struct vow_buf *out, const struct check *check) {
+  char time[CTL_TIME_BYTES], text[128];
+  if (check->info.backup_ms != 0) {
+    ctl_time_format(check->info.backup_ms, time);
+    snprintf(text, sizeof text, "made %s; vowd starts on it in quarantine", time);
+    ctl_fact(out, &check->terminal, "backup", CTL_PLAIN, text);
+  }
+  if (check->info.quarantined_ms == 0) return;
+  ctl_fact(out, &check->terminal, "quarantine", CTL_BAD, check->info.why);
 }
 
 static void print_text(struct check *check) {
@@ -148,9 +163,10 @@ static void print_text(struct check *check) {
              check->rows_bad, check->rows_checked);
   }
   ctl_fact(&out, &check->terminal, "integrity", sound(check) ? CTL_GOOD : CTL_BAD, text);
-  snprintf(text, sizeof text, "start %" PRIu64 ", position %" PRIu64, check->info.incarnation,
+  snprintf(text, sizeof text, "start %" PRIu64 ", position %" PRIu64, check->info.starts,
            check->info.position);
   ctl_fact(&out, &check->terminal, "written", CTL_PLAIN, text);
+  quarantine_fact(&out, check);
   if (check->info.advertise_url[0] != '\0')
     ctl_fact(&out, &check->terminal, "coordinator", CTL_PLAIN, check->info.advertise_url);
   snprintf(text, sizeof text,
@@ -170,6 +186,10 @@ static enum ctl_exit judge(const struct check *check) {
   if (!sound(check)) {
     return ctl_log_fail(VOW_E_LOG_CORRUPT,
                         check->why[0] == '\0' ? "rows of the log are damaged" : check->why);
+  }
+  if (check->info.quarantined_ms != 0) {
+    return ctl_fail(CTL_EXIT_ATTENTION, CTL_QUARANTINE_ADVICE, "the log may have lost records: %s.",
+                    check->info.why);
   }
   if (check->in_doubt > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION,

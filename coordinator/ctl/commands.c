@@ -66,6 +66,20 @@ const struct ctl_option ctl_options[CTL_OPTION_COUNT] = {
     [CTL_OPT_ADVERTISE_URL] = {.name = "advertise-url", .kind = CTL_URL, .value = "URL",
       .environment = "VOW_ADVERTISE_URL",
       .help = "where participants ask, if not where the log says"},
+    [CTL_OPT_APPLY] = {.name = "apply", .kind = CTL_FLAG,
+      .help = "write what is decided; without it nothing is changed"},
+    [CTL_OPT_PARTICIPANTS] = {.name = "participants", .kind = CTL_TEXT, .value = "URLS",
+      .max = 100000,
+      .help = "ask these, too, with commas between: those that the log does not name"},
+    [CTL_OPT_WITHOUT] = {.name = "without", .kind = CTL_TEXT, .value = "URLS", .max = 100000,
+      .help = "go on without these, which never come back"},
+    [CTL_OPT_COMMIT_IDS] = {.name = "commit", .kind = CTL_TEXT, .value = "IDS", .max = 1000000,
+      .help = "decide that these commit, where what is known allows it"},
+    [CTL_OPT_ABORT_IDS] = {.name = "abort", .kind = CTL_TEXT, .value = "IDS", .max = 1000000,
+      .help = "decide that these abort, where what is known allows it"},
+    [CTL_OPT_ANSWER] = {.name = "timeout", .kind = CTL_DURATION, .value = "TIME",
+      .min = 1, .max = DAY, .fallback = "10s",
+      .help = "longest wait for an answer of a participant"},
     [CTL_OPT_HELP] = {.name = "help", .letter = 'h', .kind = CTL_FLAG,
       .help = "say how the command is used"},
     [CTL_OPT_VERSION] = {.name = "version", .letter = 'V', .kind = CTL_FLAG,
@@ -162,6 +176,26 @@ const struct ctl_command ctl_commands[] = {
    .examples = EXAMPLES("vowctl recover --log /var/lib/vow/vow.log --dry-run",
                         "vowctl recover --log /var/lib/vow/vow.log --timeout 10m",
                         "vowctl recover --log /var/lib/vow/vow.log --yes --json > report.json")},
+  {.name = "reconcile", .run = ctl_reconcile,
+   .options = B(LOG) | B(JSON) | B(YES) | B(APPLY) | B(PARTICIPANTS) | B(WITHOUT) |
+              B(COMMIT_IDS) | B(ABORT_IDS) | B(ANSWER) | B(ADVERTISE_URL),
+   .required = B(LOG),
+   .summary = "end the quarantine of a log that may have lost records",
+   .details = "Works on a log whose daemon is stopped: asks every participant what is in doubt and "
+              "what it knows, and says how each transaction that the log does not know has to end. "
+              "With --apply that is written, and the log leaves quarantine if nothing is left "
+              "open. Where both ends are possible it guesses nothing: find out, and say --commit "
+              "or --abort. Safe to kill and to repeat. Ends with 7 when something is left.",
+   .examples = EXAMPLES("vowctl reconcile --log /var/lib/vow/vow.log",
+                        "vowctl reconcile --log /var/lib/vow/vow.log --participants http://bank-c:7001 --apply",
+                        "vowctl reconcile --log /var/lib/vow/vow.log --abort " ID " --apply --yes")},
+  {.name = "restore", .run = ctl_restore, .operand = CTL_OPERAND_PATH, .options = B(LOG),
+   .required = B(LOG),
+   .summary = "put a backup in the log's place",
+   .details = "Copies the backup PATH to FILE, where nothing may be, checks it and syncs it. What "
+              "was decided after the backup is not in it, so the log starts in quarantine: "
+              "reconcile it before vowd is started.",
+   .examples = EXAMPLES("vowctl restore /mnt/backup/vow-2026-03-01.log --log /var/lib/vow/vow.log")},
   {.name = "completion", .run = ctl_completion, .operand = CTL_OPERAND_SHELL,
    .summary = "print the completion script of a shell",
    .details = "Prints a completion script for bash or zsh. An installed vowctl has both in place.",

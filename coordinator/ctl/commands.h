@@ -32,6 +32,12 @@ enum ctl_option_id {
   CTL_OPT_TIMEOUT, /* --timeout of a whole recovery */
   CTL_OPT_DRY_RUN,
   CTL_OPT_ADVERTISE_URL,
+  CTL_OPT_APPLY,
+  CTL_OPT_PARTICIPANTS,
+  CTL_OPT_WITHOUT,
+  CTL_OPT_COMMIT_IDS,
+  CTL_OPT_ABORT_IDS,
+  CTL_OPT_ANSWER, /* --timeout of one request to a participant */
   CTL_OPT_HELP,
   CTL_OPT_VERSION,
   CTL_OPTION_COUNT
@@ -105,6 +111,8 @@ enum ctl_exit ctl_backup(const struct ctl_args *args);
 enum ctl_exit ctl_check(const struct ctl_args *args);
 enum ctl_exit ctl_export(const struct ctl_args *args);
 enum ctl_exit ctl_recover(const struct ctl_args *args);
+enum ctl_exit ctl_reconcile(const struct ctl_args *args);
+enum ctl_exit ctl_restore(const struct ctl_args *args);
 enum ctl_exit ctl_completion(const struct ctl_args *args);
 enum ctl_exit ctl_help(const struct ctl_args *args);
 

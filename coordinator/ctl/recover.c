@@ -41,20 +41,26 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
   return CTL_EXIT_OK;
 }
 
-static enum ctl_exit read_address(const struct vow_log *log, struct ctl_work *work) {
-  struct vow_log_info info;
-  vow_log_info(log, &info);
-  work->advertise_url = strdup(info.advertise_url);
+static enum ctl_exit read_address(const struct vow_log_info *info, struct ctl_work *work) {
+  work->advertise_url = strdup(info->advertise_url);
   return work->advertise_url == NULL ? ctl_log_fail(VOW_E_NO_MEMORY, "out of memory") : CTL_EXIT_OK;
 }
 
 static enum ctl_exit read_work(const struct ctl_args *args, struct ctl_work *work) {
   struct vow_log *log = NULL;
+  struct vow_log_info info;
   enum ctl_exit code = ctl_log_open(args, &log);
   if (code != CTL_EXIT_OK) return code;
   /* Without `bad`: a log with a damaged row is not recovered from. */
   struct ctl_open_reader reader = {.take = take_open, .context = work};
-  code = read_address(log, work);
+  vow_log_info(log, &info);
+  if (info.quarantined_ms != 0 || info.backup_ms != 0) {
+    code = ctl_fail(CTL_EXIT_ATTENTION, "Reconcile it first: `vowctl reconcile --log FILE`.",
+                    "nothing may be concluded from this log: %s.",
+                    info.quarantined_ms != 0 ? info.why : "it is a backup");
+  } else {
+    code = read_address(&info, work);
+  }
   if (code == CTL_EXIT_OK) code = ctl_read_open(log, &reader);
   vow_log_close(log);
   return code;

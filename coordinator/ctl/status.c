@@ -41,6 +41,16 @@ static enum vow_error read_parts(const struct vow_json_node *const parts[4], str
   return error;
 }
 
+static enum vow_error read_quarantine(const struct vow_json_node *node, struct ctl_status *out,
+                                      char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_json_object o;
+  vow_json_object_begin(&o, node, "quarantine");
+  vow_json_get_string(&o, "why", VOW_JSON_REQUIRED, CTL_STRING_BYTES_MAX, &out->quarantine);
+  vow_json_get_time(&o, "since", VOW_JSON_REQUIRED, &out->quarantine_ms);
+  vow_json_get_uint(&o, "held_back", VOW_JSON_REQUIRED, 0, UINT64_MAX, &out->held_back);
+  return ctl_read_end(&o, why);
+}
+
 const char *const ctl_open_keys[] = {"active",   "preparing", "committing", "committed",
                                      "aborting", "aborted",   "heuristic",  NULL};
 
@@ -48,17 +58,18 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
                                char why[VOW_JSON_WHY_BYTES]) {
   struct ctl_status status = {0};
   struct vow_json_object o;
-  const struct vow_json_node *parts[4] = {NULL};
+  const struct vow_json_node *parts[4] = {NULL}, *quarantine = NULL;
   vow_json_object_begin(&o, node, "status");
   vow_json_get_string(&o, "version", VOW_JSON_REQUIRED, CTL_STRING_BYTES_MAX, &status.version);
   vow_json_get_time(&o, "started", VOW_JSON_REQUIRED, &status.started_ms);
-  vow_json_get_uint(&o, "incarnation", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.incarnation);
+  vow_json_get_uint(&o, "starts", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.starts);
   vow_json_get_bool(&o, "ready", VOW_JSON_REQUIRED, &status.ready);
   vow_json_get_bool(&o, "loading", VOW_JSON_REQUIRED, &status.loading);
   vow_json_get_bool(&o, "draining", VOW_JSON_REQUIRED, &status.draining);
   vow_json_get_bool(&o, "log_space_low", VOW_JSON_REQUIRED, &status.log_space_low);
   vow_json_get_uint(&o, "recovering", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovering);
   vow_json_get_uint(&o, "recovered", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovered);
+  vow_json_get_object(&o, "quarantine", VOW_JSON_OPTIONAL, &quarantine);
   vow_json_get_object(&o, "open", VOW_JSON_REQUIRED, &parts[0]);
   vow_json_get_object(&o, "totals", VOW_JSON_REQUIRED, &parts[1]);
   vow_json_get_object(&o, "endpoints", VOW_JSON_REQUIRED, &parts[2]);
@@ -66,6 +77,7 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
   enum vow_error error = ctl_read_end(&o, why);
   if (error != VOW_OK) return error;
   error = read_parts(parts, &status, why);
+  if (error == VOW_OK && quarantine != NULL) error = read_quarantine(quarantine, &status, why);
   if (error == VOW_OK) *out = status;
   return error;
 }
@@ -73,10 +85,23 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
 /* ---- showing ---- */
 
 static const char *condition(const struct ctl_status *status) {
+  if (status->quarantine != NULL) return "IN QUARANTINE: its log may have lost records";
   if (status->loading) return "loading its log";
   if (status->draining) return "draining: it takes no new transactions";
   if (status->log_space_low) return "short of disk: it takes no new transactions";
   return status->ready ? "ready" : "not ready";
+}
+
+static void quarantine_fact(struct vow_buf *out, const struct ctl_terminal *terminal,
+                            const struct ctl_status *status) {
+  char since[CTL_TIME_BYTES], text[128];
+  if (status->quarantine == NULL) return;
+  ctl_time_format(status->quarantine_ms, since);
+  ctl_fact(out, terminal, "quarantine", CTL_BAD, status->quarantine);
+  snprintf(text, sizeof text, "since %s; %" PRIu64 " transactions are held back", since,
+           status->held_back);
+  ctl_fact(out, terminal, "", CTL_BAD, text);
+  ctl_fact(out, terminal, "", CTL_BAD, CTL_QUARANTINE_ADVICE);
 }
 
 static void open_fact(struct vow_buf *out, const struct ctl_terminal *terminal,
@@ -121,7 +146,7 @@ static void log_fact(struct vow_buf *out, const struct ctl_terminal *terminal,
   ctl_bytes_format(status->log[2], database);
   ctl_bytes_format(status->log[1], wal);
   snprintf(text, sizeof text, "position %" PRIu64 ", start %" PRIu64 ", %s and %s of write-ahead",
-           status->log[0], status->incarnation, database, wal);
+           status->log[0], status->starts, database, wal);
   ctl_fact(out, terminal, "log", CTL_PLAIN, text);
   if (status->log[3] == 0) return;
   snprintf(text, sizeof text, "%" PRIu64 " checkpoints have failed; see the daemon's log",
@@ -134,7 +159,12 @@ void ctl_status_append(struct vow_buf *out, const struct ctl_terminal *terminal,
   char age[CTL_DURATION_BYTES], text[256];
   ctl_duration_format(now_ms > status->started_ms ? now_ms - status->started_ms : 0, age);
   snprintf(text, sizeof text, "%s (vowd %.40s, up %s)", condition(status), status->version, age);
-  ctl_fact(out, terminal, "daemon", status->ready ? CTL_GOOD : CTL_WARN, text);
+  ctl_fact(out, terminal, "daemon",
+           status->ready                ? CTL_GOOD
+           : status->quarantine != NULL ? CTL_BAD
+                                        : CTL_WARN,
+           text);
+  quarantine_fact(out, terminal, status);
   open_fact(out, terminal, status);
   recovery_fact(out, terminal, status);
   snprintf(text, sizeof text, "%" PRIu64 " begun, %" PRIu64 " committed, %" PRIu64 " aborted",
@@ -147,7 +177,10 @@ void ctl_status_append(struct vow_buf *out, const struct ctl_terminal *terminal,
 /* What `status --check` looks for: whatever does not go away by itself, or keeps work waiting. */
 static enum ctl_exit judge(const struct ctl_status *status) {
   const char *what = NULL, *todo = NULL;
-  if (!status->ready) {
+  if (status->quarantine != NULL) {
+    what = "the log may have lost records and is in quarantine";
+    todo = CTL_QUARANTINE_ADVICE;
+  } else if (!status->ready) {
     what = "the daemon takes no new transactions";
     todo = "See `vowctl status` and the daemon's log.";
   } else if (status->open[CTL_OPEN_HEURISTIC] > 0) {

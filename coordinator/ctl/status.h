@@ -7,6 +7,9 @@
 #include "json.h"
 #include "table.h"
 
+#define CTL_QUARANTINE_ADVICE \
+  "Stop vowd, run `vowctl reconcile --log FILE`, and start vowd again; the runbook says how."
+
 /* Places in `open`, in the order of ctl_open_keys. */
 enum ctl_open {
   CTL_OPEN_ACTIVE = 0,
@@ -22,7 +25,9 @@ extern const char *const ctl_open_keys[];
 
 struct ctl_status {
   const char *version; /* borrowed from the document */
-  uint64_t started_ms, incarnation, recovering, recovered;
+  uint64_t started_ms, starts, recovering, recovered;
+  const char *quarantine; /* why the log is in it, borrowed; NULL: it is not */
+  uint64_t quarantine_ms, held_back;
   bool ready, loading, draining, log_space_low;
   uint64_t open[CTL_OPEN_COUNT];
   uint64_t totals[3];    /* begun, committed, aborted */

@@ -9,6 +9,7 @@
 #include "driver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,18 @@ static void pending_release(struct vow_driver *driver, struct vow_driver_pending
 
 /* ---- carrying out ---- */
 
+static void note_quarantine(struct vow_driver *driver, const struct vow_action *action) {
+  snprintf(driver->info.why, sizeof driver->info.why,
+           "%.200s has seen it at position %" PRIu64 " of incarnation %" PRIu64
+           ", where it never was",
+           action->u.log.by, action->u.log.seen.position, action->u.log.seen.incarnation);
+  driver->info.quarantined_ms = read_clock_ms(CLOCK_REALTIME);
+  driver->info.seen = action->u.log.seen;
+  vow_driver_note(
+      driver, &(struct vow_driver_note){
+                  .type = VOW_NOTE_QUARANTINE, .url = action->u.log.by, .why = driver->info.why});
+}
+
 static void carry_out_log(struct vow_driver *driver, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.log.txn;
   bool decision = action->u.log.record == VOW_RECORD_TXN && action->u.log.forced &&
@@ -115,6 +128,7 @@ static void carry_out_log(struct vow_driver *driver, const struct vow_action *ac
   enum vow_error error = vow_log_append(driver->log, action);
   if (decision && VOW_FAILPOINT_FAILS("decision.before_log")) error = VOW_E_NO_MEMORY;
   if (error != VOW_OK) vow_driver_fail(driver, error, "a record cannot be queued for the log");
+  if (action->u.log.record == VOW_RECORD_QUARANTINE) note_quarantine(driver, action);
   if (action->u.log.record == VOW_RECORD_TXN && txn->ended_ms != 0) {
     vow_driver_note(driver,
                     &(struct vow_driver_note){.type = VOW_NOTE_ENDED, .txn = txn, .id = txn->id});
@@ -299,6 +313,11 @@ static void load_begin(struct vow_driver *driver) {
   event.u.load_begin.position = driver->info.position;
   event.u.load_begin.id_floor = driver->info.id_ceiling;
   event.u.load_begin.open = driver->info.open;
+  event.u.load_begin.incarnation = driver->info.incarnation;
+  event.u.load_begin.known = driver->info.known;
+  event.u.load_begin.known_count = driver->info.known_count;
+  event.u.load_begin.quarantined = driver->info.quarantined_ms != 0;
+  event.u.load_begin.presume_from = driver->info.presume_from;
   driver->loading = driver->recovering = true;
   vow_driver_step(driver, &event);
   load_page(driver, (struct vow_id){{0}});
@@ -334,6 +353,14 @@ void vow_driver_cancel(struct vow_driver *driver, uint64_t token) {
   struct vow_event event = {.type = VOW_EVENT_CANCEL, .token = token};
   if (pending == NULL) return;
   pending_release(driver, pending);
+  vow_driver_step(driver, &event);
+}
+
+void vow_driver_witness(struct vow_driver *driver, struct vow_log_position seen, const char *by) {
+  struct vow_event event = {.type = VOW_EVENT_WITNESS};
+  if (seen.incarnation == 0) return;
+  event.u.witness.seen = seen;
+  event.u.witness.by = by;
   vow_driver_step(driver, &event);
 }
 

@@ -29,7 +29,8 @@ enum vow_driver_note_type {
   VOW_NOTE_ENDPOINT_UP,    /* url */
   VOW_NOTE_SPACE_LOW,      /* of the log's disk */
   VOW_NOTE_SPACE_OK,
-  VOW_NOTE_CHECKPOINT_FAILED /* number: since the start */
+  VOW_NOTE_CHECKPOINT_FAILED, /* number: since the start */
+  VOW_NOTE_QUARANTINE         /* url: who has seen the log where it never was; why */
 };
 
 struct vow_driver_note {
@@ -75,6 +76,8 @@ enum vow_error vow_driver_request(struct vow_driver *driver, struct vow_event *e
 /* The client is gone: `done` will not be called. */
 void vow_driver_cancel(struct vow_driver *driver, uint64_t token);
 
+/* Somebody who asks has seen the log there: perhaps it has lost records. */
+void vow_driver_witness(struct vow_driver *driver, struct vow_log_position seen, const char *by);
 void vow_driver_drain(struct vow_driver *driver); /* new transactions are refused from here on */
 /* New timeouts, limits and retention; paths and callbacks are not looked at. */
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config);
@@ -87,7 +90,7 @@ struct vow_driver_status {
   uint64_t durable;  /* log position */
   uint64_t messages; /* sent to participants since the start */
   uint64_t requests_open;
-  struct vow_log_info log; /* as it was found */
+  struct vow_log_info log; /* as it was found, but for the quarantine, which is as it is */
   struct vow_sender_counts sender;
 };
 void vow_driver_status(const struct vow_driver *driver, struct vow_driver_status *out);

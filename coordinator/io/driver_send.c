@@ -33,6 +33,7 @@ struct exchange {
   char *url;                      /* owned */
   struct vow_json *document;      /* owned; what the results borrow from */
   char why[VOW_SENDER_WHY_BYTES]; /* of a failure that concerns all of it */
+  struct vow_log_position seen;   /* of the log by the participant */
   reply_result *results;          /* in the same block, behind the messages */
   struct sent sent[];
 };
@@ -150,6 +151,7 @@ static void read_single(struct exchange *exchange, const struct vow_sender_answe
   if (vow_message_reply_decode(exchange->sent[0].type, answer->body, answer->body_bytes,
                                &result->reply, &exchange->document, why) == VOW_OK) {
     result->kind = VOW_REPLY_ANSWERED;
+    exchange->seen = result->reply.seen;
     return;
   }
   snprintf(exchange->why, sizeof exchange->why, "its answer is not valid: %.200s", why);
@@ -181,7 +183,8 @@ static void read_batch(struct exchange *exchange, const struct vow_sender_answer
   char why[VOW_JSON_WHY_BYTES];
   const struct vow_json_node *replies = NULL;
   if (vow_batch_replies_decode(answer->body, answer->body_bytes, exchange->count,
-                               &exchange->document, &replies, why) != VOW_OK) {
+                               &exchange->document, &replies, why) != VOW_OK ||
+      vow_batch_seen_read(exchange->document, &exchange->seen, why) != VOW_OK) {
     snprintf(exchange->why, sizeof exchange->why, "its answer to a batch is not valid: %.200s",
              why);
     refuse_all(exchange);
@@ -197,6 +200,7 @@ static void read_failure(struct exchange *exchange, const struct vow_sender_answ
   enum vow_error problem =
       vow_problem_decode(answer->body, answer->body_bytes, detail, sizeof detail);
   enum vow_reply_kind kind = kind_of(answer->status, problem);
+  exchange->seen = vow_log_position_of_answer(answer->body, answer->body_bytes);
   say_status(exchange->why, answer->status, detail);
   if (kind == VOW_REPLY_ENDPOINT_DOWN || exchange->count == 1) {
     fail_all(exchange, kind, false);
@@ -296,6 +300,7 @@ static void on_answer(void *context, const struct vow_sender_answer *answer) {
   event.u.reply.results = exchange->results;
   event.u.reply.count = exchange->count;
   event.u.reply.batch_max = read_offer(answer);
+  event.u.reply.seen = exchange->seen;
   vow_driver_step(exchange->driver, &event);
   exchange_free(exchange);
 }
@@ -312,6 +317,10 @@ static struct vow_message wire_message(const struct vow_driver *driver,
                              .coordinator = driver->advertise_url,
                              .timeout_ms = message->timeout_ms,
                              .one_phase = message->one_phase};
+  if (action->u.send.count == 1) { /* in a batch it stands once */
+    wire.log = action->u.send.log;
+    wire.log_ask = action->u.send.log_ask;
+  }
   if (message->type == VOW_MESSAGE_PREPARE) {
     wire.payload = message->branch->payload;
     wire.payload_bytes = message->branch->payload_bytes;
@@ -334,7 +343,7 @@ static void encode(struct vow_driver *driver, const struct vow_action *action) {
     struct vow_message wire = wire_message(driver, action, &messages[i]);
     vow_batch_message_write(&w, &wire, messages[i].txn->traceparent);
   }
-  vow_batch_end(&w);
+  vow_batch_end_log(&w, action->u.send.log, action->u.send.log_ask);
 }
 
 static bool submit(struct exchange *exchange, const struct vow_action *action) {

@@ -100,6 +100,7 @@ static enum vow_error new_log(struct vow_log **out, const struct vow_log_config 
   log->wake_context = config->wake_context;
   log->read_only = config->read_only;
   log->lock_fd = -1;
+  log->witness.fd = -1;
   set_limits(&log->limits, config);
   vow_buf_init(&log->scratch.record, LOG_RECORD_BYTES_MAX);
   pthread_mutex_init(&log->mutex, NULL);
@@ -120,8 +121,28 @@ static void free_log(struct vow_log *log) {
   free(log->path);
   free(log->folder);
   free(log->reserve);
+  free(log->witness_path);
+  free(log->known);
   free(log->advertise_url);
   free(log);
+}
+
+static void fill_info(struct vow_log *log) {
+  struct vow_log_info *info = &log->info;
+  info->starts = log->head.starts;
+  info->incarnation = log->incarnation;
+  info->known = log->known;
+  info->known_count = log->known_count;
+  info->position = log->head.position;
+  info->id_ceiling = log->head.ceiling;
+  info->created_ms = log->head.created_ms;
+  info->ended = log->head.ended;
+  info->advertise_url = log->head.advertise_url;
+  info->quarantined_ms = log->trust.since_ms;
+  info->seen = log->trust.seen;
+  info->presume_from = log->trust.presume_from;
+  info->backup_ms = log->trust.backup_ms;
+  log_explain(info->why, "%s", log->trust.why);
 }
 
 enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
@@ -137,12 +158,8 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
     return error;
   }
   if (!log->read_only) log_space_open(log);
-  log->info.incarnation = log->head.incarnation;
-  log->info.position = log->appended = log->progress.durable = log->head.position;
-  log->info.id_ceiling = log->head.ceiling;
-  log->info.created_ms = log->head.created_ms;
-  log->info.ended = log->head.ended;
-  log->info.advertise_url = log->head.advertise_url;
+  log->appended = log->progress.durable = log->head.position;
+  fill_info(log);
   log->progress.space_low = log->low;
   log->counts = log->done;
   log->counts.database_bytes = log->database_bytes;
@@ -219,7 +236,7 @@ static bool may_be_asked_for(const struct vow_txn *txn) {
   return false;
 }
 
-static enum vow_error encode(struct log_entry *entry, const struct vow_action *action) {
+enum vow_error log_encode(struct log_entry *entry, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.log.txn;
   struct vow_jsonw w;
   vow_buf_reset(&entry->record);
@@ -242,6 +259,16 @@ static enum vow_error encode(struct log_entry *entry, const struct vow_action *a
   return VOW_OK;
 }
 
+static struct log_trust_change quarantine(const struct vow_log *log,
+                                          const struct vow_action *action) {
+  struct log_trust_change change = {.trust = {.presume_from = log->info.presume_from}};
+  log_trust_suspect(&change.trust, action->u.log.seen,
+                    "%.200s has seen it at position %llu of incarnation %llu, where it never was",
+                    action->u.log.by, (unsigned long long)action->u.log.seen.position,
+                    (unsigned long long)action->u.log.seen.incarnation);
+  return change;
+}
+
 /* With the mutex held. */
 static enum vow_error enqueue(struct vow_log *log, const struct vow_action *action) {
   struct log_batch *queue = &log->queue;
@@ -250,6 +277,9 @@ static enum vow_error enqueue(struct vow_log *log, const struct vow_action *acti
     enum vow_error error = log_batch_put(queue, &log->scratch);
     if (error != VOW_OK) return error;
     if (queue->count == before) log->counts.joined++;
+  } else if (action->u.log.record == VOW_RECORD_QUARANTINE) {
+    queue->trust = quarantine(log, action);
+    queue->has_trust = true;
   } else {
     queue->ceiling = action->u.log.ceiling;
     queue->has_ceiling = true;
@@ -265,7 +295,7 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   if (action->type != VOW_ACTION_LOG || action->u.log.position <= log->appended)
     return VOW_E_INVALID_ARGUMENT;
   enum vow_error error = VOW_OK;
-  if (action->u.log.record == VOW_RECORD_TXN) error = encode(&log->scratch, action);
+  if (action->u.log.record == VOW_RECORD_TXN) error = log_encode(&log->scratch, action);
   if (error != VOW_OK) return error;
   pthread_mutex_lock(&log->mutex);
   bool first = log->queue.position == 0;

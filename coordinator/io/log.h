@@ -8,9 +8,10 @@
  * ones stand in tables of their own, so that recovery never depends on the history. Queued records
  * of one transaction are joined: only the newest image is written.
  *
- * Files: <path>, <path>-wal (belongs to it: never move or delete one without the other) and
- * <path>-reserve (disk space kept for decisions). Closing any descriptor of <path> inside the
- * process would drop its lock: nobody else in the daemon may open it.
+ * Files: <path>, <path>-wal (belongs to it: never move or delete one without the other),
+ * <path>-reserve (disk space kept for decisions) and <path>-witness (witness.h). Closing any
+ * descriptor of <path> inside the process would drop its lock: nobody else in the daemon may open
+ * it.
  *
  * Threads: one owner (the loop) calls everything; `wake` is called on the log thread.
  */
@@ -18,11 +19,14 @@
 #define VOW_COORDINATOR_LOG_H
 
 #include "core/core.h"
+#include "io/witness.h"
 
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    3 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT    4 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT_OLDEST \
+  3 /* is read, and upgraded by the first start that writes: it lacks tables (log_trust.c) */
 
 struct vow_log_config {
   const char *path;
@@ -36,6 +40,8 @@ struct vow_log_config {
   uint64_t retention_age_ms;   /* ended transactions older than this are purged; 0: at once */
   uint64_t retention_count;    /* and those beyond this many */
   uint32_t purge_step;         /* rows a step */
+  const char *restored_from;   /* it is a copy of this backup, not in its place yet: it goes into
+                                  quarantine, and no witness is kept */
   const char *advertise_url;   /* kept in the log for whoever recovers it; NULL: as it was */
   void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread */
   void *wake_context;
@@ -52,8 +58,20 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
 void vow_log_close(struct vow_log *log);
 
 struct vow_log_info {
-  uint64_t incarnation; /* starts counted */
-  uint64_t position;    /* of the newest record */
+  uint64_t starts;                     /* counted */
+  uint64_t incarnation;                /* of this start; 0: read-only */
+  uint64_t position;                   /* of the newest record */
+  const struct vow_incarnation *known; /* the starts before it; the log's own */
+  uint32_t known_count;
+  /* Records may be missing (core/quarantine.c). Read-only: as a start would find. */
+  uint64_t quarantined_ms; /* since when; 0: they are all there, as far as anybody knows */
+  struct vow_log_position
+      seen; /* the furthest that a witness has seen it, where it never came to */
+  char why[VOW_LOG_WHY_BYTES];
+  struct vow_id presume_from;        /* below it nothing is presumed (C2) */
+  uint64_t backup_ms;                /* it is a backup made then, which no daemon has started on */
+  enum log_witness_state witness;    /* of the file beside it, as it was found */
+  struct vow_log_position witnessed; /* in it, if it was read */
   struct vow_id id_ceiling;
   uint64_t created_ms;       /* when the log was made: no id is older */
   uint64_t open, ended;      /* rows at open */
@@ -143,7 +161,22 @@ struct vow_log_progress {
 };
 void vow_log_poll(struct vow_log *log, struct vow_log_progress *out);
 
+/* Offline, before start(): writes what a reconciliation has decided, in one transaction. */
+struct vow_log_reconciled {
+  const struct vow_txn *txns; /* open ones, new or in place of their older images */
+  uint32_t count;
+  const char *suspected;        /* the log may have lost records, and why; NULL: it has not */
+  struct vow_log_position seen; /* by whoever says so */
+  bool leave;                   /* the quarantine is over: the rest is for that */
+  const struct vow_incarnation *judged; /* what witnesses have seen is known from now on */
+  uint32_t judged_count;
+  struct vow_id ids_above; /* ids begin above it, and below nothing is presumed */
+};
+enum vow_error vow_log_reconcile(struct vow_log *log, const struct vow_log_reconciled *reconciled,
+                                 char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+
 struct vow_log_counts {
+  uint64_t witness_failures; /* writes of the witness file */
   uint64_t records, batches, syncs, joined, checkpoints, checkpoint_failures, purged, wal_bytes,
       database_bytes, queued;
 };

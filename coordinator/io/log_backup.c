@@ -29,7 +29,8 @@ struct log_backup {
   sqlite3_backup *steps;
   bool sealing; /* the thread was started */
   pthread_t sealer;
-  bool sealed; /* under the log's mutex: the thread is done */
+  bool sealed;            /* under the log's mutex: the thread is done */
+  struct log_trust trust; /* what the copy says of itself */
   enum vow_error error;
   char why[VOW_LOG_WHY_BYTES];
 };
@@ -67,6 +68,18 @@ static enum vow_error explain_sqlite(struct log_backup *backup, const char *what
 }
 
 /* ---- sealing: on a thread of its own ---- */
+
+/* A daemon that is started on the copy must know that it is one: what was decided after it is not
+ * in it. */
+static enum vow_error mark_copy(struct log_backup *backup) {
+  sqlite3 *db = NULL;
+  int rc = sqlite3_open_v2(backup->name, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = log_trust_put(db, &backup->trust);
+  int closed = sqlite3_close(db);
+  if (rc == SQLITE_OK) rc = closed;
+  return rc == SQLITE_OK ? VOW_OK : explain_sqlite(backup, "mark it", rc);
+}
 
 static enum vow_error sync_copy(struct log_backup *backup) {
   int fd = open(backup->name, O_RDWR | O_CLOEXEC);
@@ -111,7 +124,8 @@ static enum vow_error give_name(struct log_backup *backup) {
 static void *seal(void *argument) {
   struct log_backup *backup = argument;
   struct vow_log *log = backup->log;
-  enum vow_error error = sync_copy(backup);
+  enum vow_error error = mark_copy(backup);
+  if (error == VOW_OK) error = sync_copy(backup);
   if (error == VOW_OK) error = verify_copy(backup);
   if (error == VOW_OK) error = give_name(backup);
   pthread_mutex_lock(&log->mutex);
@@ -205,6 +219,8 @@ static enum vow_error start_sealing(struct log_backup *backup) {
   backup->to = NULL;
   if (rc == SQLITE_OK) rc = closed;
   if (rc != SQLITE_OK) return explain_sqlite(backup, "finish it", rc);
+  backup->trust = backup->log->trust;
+  backup->trust.backup_ms = log_wall_ms();
   int failed = pthread_create(&backup->sealer, NULL, seal, backup);
   if (failed != 0) return explain_errno(backup, "start a thread", failed);
   backup->sealing = true;

@@ -52,7 +52,7 @@ static enum vow_error read_head(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]
     goto out;
   }
   head.created_ms = (uint64_t)sqlite3_column_int64(row, 0);
-  head.incarnation = (uint64_t)sqlite3_column_int64(row, 1);
+  head.starts = (uint64_t)sqlite3_column_int64(row, 1);
   head.position = (uint64_t)sqlite3_column_int64(row, 2);
   head.ended = (uint64_t)sqlite3_column_int64(row, 3);
   bool whole =

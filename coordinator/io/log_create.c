@@ -35,6 +35,7 @@ static int build(const char *path) {
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, setup, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, log_schema, NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(db, log_trust_schema, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, head, NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);

@@ -2,8 +2,9 @@
  * What the files of the log share: log.c (the owner's side), log_open.c (from a path to a verified
  * database), log_thread.c (the log thread and its order of work), log_batch.c (the queue),
  * log_write.c (rows, purge, checkpoint), log_create.c, log_schema.c, log_check.c, log_wal.c,
- * log_space.c (the disk), log_query.c, log_backup.c and log_row.c (one row and its checksum).
- * Nobody else includes this file.
+ * log_space.c (the disk), log_trust.c (starts, quarantine), log_reconcile.c, witness.c,
+ * log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes this
+ * file.
  *
  * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
  * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
@@ -34,7 +35,28 @@
 #define LOG_PURGE_EVERY       8    /* batches between two purge steps under load */
 #define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
 #define LOG_IDLE_MS           1000 /* without a write: quiet enough for a checkpoint of a big WAL */
+#define LOG_INCARNATIONS_MAX  10000 /* starts that are known one by one */
+#define LOG_FORMAT_TRUST      4     /* since this format there are the tables of log_trust.c */
+#define LOG_TRUST_WHY_BYTES   320
 #define LOG_IDLE_LONG_MS      30000 /* … and of any WAL */
+
+/* ---- what it knows about itself: log_trust.c ---- */
+
+struct log_trust {
+  uint64_t backup_ms; /* a copy made then, on which no daemon has started */
+  uint64_t since_ms;  /* in quarantine since then; 0: it is not */
+  struct vow_log_position seen;
+  struct vow_id presume_from;
+  char why[LOG_TRUST_WHY_BYTES];
+};
+
+/* What goes with a batch, now and then. */
+struct log_trust_change {
+  struct log_trust trust;
+  uint64_t start; /* a new incarnation; 0: none */
+  const struct vow_incarnation *judged;
+  uint32_t judged_count;
+};
 
 /* ---- the queue ---- */
 
@@ -62,6 +84,8 @@ struct log_batch {
   bool forced;
   bool has_ceiling;
   struct vow_id ceiling;
+  bool has_trust;
+  struct log_trust_change trust;
 };
 
 void log_entry_fini(struct log_entry *entry);
@@ -118,7 +142,7 @@ enum log_statement {
 /* The database's single row about itself, written with every batch. */
 struct log_head {
   uint64_t created_ms;
-  uint64_t incarnation;
+  uint64_t starts; /* the column is called incarnation */
   uint64_t position;
   uint64_t ended; /* rows of ended_txn */
   struct vow_id ceiling;
@@ -139,9 +163,11 @@ struct log_limits { /* what SIGHUP may change */
 
 struct vow_log {
   /* fixed after open */
-  char *path;    /* owned; canonical */
-  char *folder;  /* owned */
-  char *reserve; /* owned; "<path>-reserve" */
+  char *path;         /* owned; canonical */
+  char *folder;       /* owned */
+  char *reserve;      /* owned; "<path>-reserve" */
+  char *witness_path; /* owned; "<path>-witness" */
+  int format;         /* of the file, as it was found */
   void (*wake)(void *context);
   void *wake_context;
   bool read_only;
@@ -160,6 +186,12 @@ struct vow_log {
   sqlite3 *db;
   sqlite3_stmt *statements[LOG_STATEMENTS];
   struct log_head head;
+  struct log_trust trust;
+  struct vow_incarnation *known; /* owned; the starts before this one */
+  uint32_t known_count;
+  uint64_t incarnation; /* of this start */
+  struct log_witness witness;
+  struct vow_log_position witnessed; /* what it says */
   struct log_limits limits;
   struct log_batch writing; /* not empty while a full disk holds it up */
   struct log_backup *backup;
@@ -210,6 +242,22 @@ enum vow_error log_locked(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUS
 /* What the next write of the head says; `url` is copied. */
 enum vow_error log_set_advertise_url(struct vow_log *log, const char *url,
                                      char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* log_trust.c */
+extern const char log_trust_schema[];
+enum vow_error log_trust_read(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Compares the log with its witness file, in memory. */
+void log_trust_judge(struct vow_log *log);
+/* It is in quarantine from now on, if it was not before. */
+void log_trust_suspect(struct log_trust *trust, struct vow_log_position seen, const char *format,
+                       ...) __attribute__((format(printf, 3, 4)));
+uint64_t log_trust_incarnation(const struct vow_log *log); /* a new one */
+/* Within a transaction; a result code of SQLite's. */
+int log_trust_write(struct vow_log *log, const struct log_trust_change *change);
+int log_trust_put(sqlite3 *db, const struct log_trust *trust);
+/* After a commit: tells the witness file. */
+void log_trust_witness(struct vow_log *log);
+/* log.c: the newest image of a transaction, ready for a batch. */
+enum vow_error log_encode(struct log_entry *entry, const struct vow_action *action) VOW_MUST_CHECK;
 /* log_schema.c */
 extern const char log_schema[];
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

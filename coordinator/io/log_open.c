@@ -31,7 +31,9 @@ static enum vow_error set_names(struct vow_log *log, const char *canonical) {
   log->folder = copy == NULL ? NULL : strdup(dirname(copy));
   free(copy);
   if (asprintf(&log->reserve, "%s-reserve", canonical) < 0) log->reserve = NULL;
-  bool ok = log->path != NULL && log->folder != NULL && log->reserve != NULL;
+  if (asprintf(&log->witness_path, "%s-witness", canonical) < 0) log->witness_path = NULL;
+  bool ok =
+      log->path != NULL && log->folder != NULL && log->reserve != NULL && log->witness_path != NULL;
   return ok ? VOW_OK : VOW_E_NO_MEMORY;
 }
 
@@ -168,7 +170,7 @@ static enum vow_error check_header(struct vow_log *log, char why[VOW_LOG_WHY_BYT
     return VOW_E_LOG_CORRUPT;
   }
   uint32_t version = big_endian(header + 60);
-  if (version != VOW_LOG_FORMAT) {
+  if (version < VOW_LOG_FORMAT_OLDEST || version > VOW_LOG_FORMAT) {
     log_explain(why,
                 "the log %s has format %u, and this version reads format %d; use the vow that "
                 "wrote it, or a newer one",
@@ -283,11 +285,54 @@ static enum vow_error open_connection(struct vow_log *log, char why[VOW_LOG_WHY_
   return open_writable(log, why);
 }
 
+/* Through the write-ahead log: an upgrade may be in there that the header does not have yet. */
+static enum vow_error read_format(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  sqlite3_stmt *row = NULL;
+  int rc = sqlite3_prepare_v2(log->db, "PRAGMA user_version", -1, &row, NULL);
+  if (rc == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW) log->format = sqlite3_column_int(row, 0);
+  rc = sqlite3_finalize(row);
+  return rc == SQLITE_OK ? VOW_OK : log_sqlite_error(log, rc, "reading its format", why);
+}
+
+/* Tables are added, and nothing that is there is touched. */
+static enum vow_error upgrade(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  char number[48];
+  if (log->format == VOW_LOG_FORMAT) return VOW_OK;
+  snprintf(number, sizeof number, "PRAGMA user_version=%d", VOW_LOG_FORMAT);
+  int rc = sqlite3_exec(log->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, log_trust_schema, NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, number, NULL, NULL, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, "COMMIT", NULL, NULL, NULL);
+  if (rc != SQLITE_OK) return log_sqlite_error(log, rc, "upgrading it", why);
+  log->format = VOW_LOG_FORMAT;
+  return VOW_OK;
+}
+
+/* The start, and with it whether the log is to be trusted, is durable before anybody hears of the
+ * log, and before the witness file forgets what it saw. */
+static enum vow_error begin_start(struct vow_log *log, bool witnessed,
+                                  char why[VOW_LOG_WHY_BYTES]) {
+  struct log_batch nothing = {.has_trust = true};
+  nothing.trust.trust = log->trust;
+  nothing.trust.start = log_trust_incarnation(log);
+  if (witnessed && !log_witness_open(&log->witness, log->witness_path))
+    log->done.witness_failures++;
+  log->incarnation = nothing.trust.start;
+  log->head.starts++;
+  enum vow_error error = log_write(log, &nothing, false, why);
+  if (error != VOW_OK) {
+    log->head.starts--;
+    return error;
+  }
+  /* A file that was made just now has its name on the disk only then. */
+  bool is_new = log->witness.fd >= 0 && log->info.witness == LOG_WITNESS_MISSING;
+  return is_new ? log_sync_folder(log->folder, why) : VOW_OK;
+}
+
 /* Rule 3: what is read from here on is on the disk, not only in the page cache of a run that died.
  */
-static enum vow_error settle(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+static enum vow_error settle(struct vow_log *log, bool witnessed, char why[VOW_LOG_WHY_BYTES]) {
   sqlite3_file *file = NULL;
-  struct log_batch nothing = {0};
   enum vow_error error = log_rewrite_wal(log, why);
   if (error == VOW_OK) error = log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why);
   if (error != VOW_OK) return error;
@@ -295,11 +340,8 @@ static enum vow_error settle(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   if (rc == SQLITE_OK) rc = file->pMethods->xSync(file, SQLITE_SYNC_FULL);
   if (rc != SQLITE_OK) return log_sqlite_error(log, rc, "syncing it", why);
   error = log_sync_folder(log->folder, why);
-  if (error != VOW_OK) return error;
-  log->head.incarnation++;
-  error = log_write(log, &nothing, false, why);
-  if (error != VOW_OK) log->head.incarnation--;
-  return error;
+  if (error == VOW_OK) error = upgrade(log, why);
+  return error == VOW_OK ? begin_start(log, witnessed, why) : error;
 }
 
 enum vow_error log_set_advertise_url(struct vow_log *log, const char *url,
@@ -342,14 +384,25 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
   if (error == VOW_OK) error = configure(log, why);
   if (error == VOW_OK) error = log_prepare(log, why);
   if (error == VOW_OK) error = log_verify(log, why);
-  if (error != VOW_OK || log->read_only) return error;
+  if (error == VOW_OK) error = read_format(log, why);
+  if (error == VOW_OK) error = log_trust_read(log, why);
+  if (error != VOW_OK) return error;
+  if (config->restored_from != NULL) {
+    log->trust.backup_ms = 0;
+    log_trust_suspect(&log->trust, log->trust.seen, "it was restored from the backup %.250s",
+                      config->restored_from);
+  } else {
+    log_trust_judge(log);
+  }
+  if (log->read_only) return VOW_OK;
   sqlite3_wal_hook(log->db, count_wal, log);
   if (config->advertise_url != NULL) {
     error = log_set_advertise_url(log, config->advertise_url, why);
     if (error != VOW_OK) return error;
   }
-  error = settle(log, why);
-  if (error == VOW_E_LOG_FULL && log_space_release(log)) error = settle(log, why);
+  bool witnessed = config->restored_from == NULL;
+  error = settle(log, witnessed, why);
+  if (error == VOW_E_LOG_FULL && log_space_release(log)) error = settle(log, witnessed, why);
   return error;
 }
 
@@ -360,4 +413,5 @@ void log_database_close(struct vow_log *log, bool checkpoint) {
   log->db = NULL;
   if (log->lock_fd >= 0) close(log->lock_fd);
   log->lock_fd = -1;
+  log_witness_close(&log->witness);
 }

@@ -40,7 +40,7 @@ static int64_t row_checksum(const struct row *row) {
 int64_t log_head_checksum(const struct log_head *head) {
   uint8_t fixed[4 * 8 + 2 * 16], *at = fixed;
   put_u64(&at, head->created_ms);
-  put_u64(&at, head->incarnation);
+  put_u64(&at, head->starts);
   put_u64(&at, head->position);
   put_u64(&at, head->ended);
   memcpy(at, head->ceiling.bytes, 16);

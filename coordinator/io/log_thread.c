@@ -36,6 +36,7 @@ static void copy_counts(struct vow_log *log) {
   log->counts.checkpoints = log->done.checkpoints;
   log->counts.checkpoint_failures = log->done.checkpoint_failures;
   log->counts.purged = log->done.purged;
+  log->counts.witness_failures = log->done.witness_failures;
   log->counts.wal_bytes = log->wal_bytes;
   log->counts.database_bytes = log->database_bytes;
 }

@@ -99,7 +99,7 @@ static int purge(struct vow_log *log, struct log_head *head, uint64_t *purged) {
 static int write_head(struct vow_log *log, const struct log_head *head) {
   sqlite3_stmt *statement = log->statements[LOG_HEAD_PUT];
   sqlite3_bind_int64(statement, 1, (sqlite3_int64)head->created_ms);
-  sqlite3_bind_int64(statement, 2, (sqlite3_int64)head->incarnation);
+  sqlite3_bind_int64(statement, 2, (sqlite3_int64)head->starts);
   sqlite3_bind_int64(statement, 3, (sqlite3_int64)head->position);
   sqlite3_bind_int64(statement, 4, (sqlite3_int64)head->ended);
   sqlite3_bind_blob(statement, 5, head->ceiling.bytes, 16, SQLITE_STATIC);
@@ -135,6 +135,7 @@ static int write_batch(struct vow_log *log, const struct log_batch *batch, bool 
   if (batch->position > head->position) head->position = batch->position;
   if (batch->has_ceiling) head->ceiling = batch->ceiling;
   if (rc == SQLITE_OK) rc = write_head(log, head);
+  if (rc == SQLITE_OK && batch->has_trust) rc = log_trust_write(log, &batch->trust);
   return rc == SQLITE_OK ? commit(log, batch->count, decisions, ends) : rc;
 }
 
@@ -149,6 +150,8 @@ enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, boo
     log->done.syncs++;
     log->done.purged += purged;
     if (with_purge) log->purge_due = purged >= log->limits.purge_step;
+    if (batch->has_trust) log->trust = batch->trust.trust;
+    log_trust_witness(log);
     return VOW_OK;
   }
   enum vow_error error = log_sqlite_error(log, rc, "writing it", why);
@@ -197,6 +200,7 @@ enum vow_error log_checkpoint(struct vow_log *log, int mode, char why[VOW_LOG_WH
     return VOW_E_LOG_IO;
   }
   log->done.checkpoints++;
+  if (log->witness.fd >= 0 && !log_witness_sync(&log->witness)) log->done.witness_failures++;
   log->wal_bytes = 0;
   look_at_size(log);
   return VOW_OK;

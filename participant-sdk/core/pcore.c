@@ -232,6 +232,7 @@ static bool is_behind(const struct vow_pcoordinator *c, const struct vow_message
 /* A log that lags behind what was seen of it says nothing about what is over: an older message, or
  * a log that has lost records. The watermark of one that did not lag has been taken already. */
 static bool is_stale(const struct vow_pcoordinator *c, const struct vow_message *message) {
+  if (message->log_ask) return true; /* the coordinator has not heard yet what was seen of it */
   if (!c || message->log.incarnation == 0) return false;
   return is_behind(c, message) || vow_log_position_compare(message->log, c->seen) < 0;
 }
@@ -239,7 +240,7 @@ static bool is_stale(const struct vow_pcoordinator *c, const struct vow_message 
 /* Before the first reply of this start the coordinator asks: it has to hear of what was seen first,
  * and may not hear this reply. */
 static void see(struct vow_pcoordinator *c, const struct vow_message *message) {
-  if (!c || message->log_ask || is_stale(c, message)) return;
+  if (!c || is_stale(c, message)) return;
   if (vow_log_position_compare(message->log, c->seen) > 0) c->seen = message->log;
 }
 
@@ -279,8 +280,11 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
   struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, message->coordinator);
   struct vow_pcoordinator *of_branch = NULL;
   bool stale = is_stale(c, message);
-  /* A commit is told only of a decision that is durable, so it holds whatever else was lost. */
-  if (stale && message->type != VOW_MESSAGE_COMMIT && is_behind(c, message)) {
+  /* A commit is told only of a decision that is durable, so it holds whatever else was lost. But
+   * one of a branch that is not here any more has been acknowledged, and the log has lost that. */
+  bool commit = message->type == VOW_MESSAGE_COMMIT &&
+                vow_ptable_find(core, message->transaction, message->branch) != NULL;
+  if (c && !commit && is_behind(c, message)) {
     reply_error(core, event->u.message.token, message->type, VOW_E_LOG_BEHIND,
                 "this participant has seen it further: nothing was done; see `vowctl status`");
   } else {

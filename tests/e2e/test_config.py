@@ -221,7 +221,7 @@ def test_health_readiness_status_and_metrics_answer(world):
     assert vowd.client.get("/healthz").status == 200
     assert vowd.client.get("/readyz").status == 200
     status = vowd.status()
-    assert status["version"] and status["incarnation"] == 1 and status["log"]["position"] >= 1
+    assert status["version"] and status["starts"] == 1 and status["log"]["position"] >= 1
     metrics = vowd.client.get("/metrics")
     assert metrics.headers.get_content_type() == "text/plain"
     names = set()

@@ -102,7 +102,7 @@ def complete(*words):
 
 def test_bash_completes_commands_options_and_values():
     assert complete("") == list(COMMANDS)
-    assert complete("re") == ["resolve", "recover"]
+    assert complete("re") == ["resolve", "recover", "reconcile", "restore"]
     assert set(complete("list", "--")) == {f"--{o}" for o in COMMANDS["list"]}
     assert complete("list", "--st") == ["--state"]
     assert complete("list", "--state", "ab") == ["aborting", "aborted"]

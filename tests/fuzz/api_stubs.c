@@ -268,7 +268,15 @@ struct vow_log *vow_driver_log(const struct vow_driver *driver) {
 void vow_driver_status(const struct vow_driver *driver, struct vow_driver_status *out) {
   *out = (struct vow_driver_status){.durable = driver->durable,
                                     .requests_open = driver->pending_count,
-                                    .log = {.incarnation = 1, .created_ms = 1}};
+                                    .log = {.starts = 1, .incarnation = 1, .created_ms = 1}};
+}
+
+void vow_driver_witness(struct vow_driver *driver, struct vow_log_position seen, const char *by) {
+  struct vow_event event = {.type = VOW_EVENT_WITNESS};
+  if (seen.incarnation == 0) return;
+  event.u.witness.seen = seen;
+  event.u.witness.by = by;
+  step_must(driver, &event);
 }
 
 /* ---- the log ---- */

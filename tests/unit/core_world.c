@@ -176,6 +176,12 @@ static void take_log(struct world *w, const struct vow_action *action) {
     world_line(w, "log%s ceiling", mark);
     return;
   }
+  if (record->kind == VOW_RECORD_QUARANTINE) {
+    world_line(w, "log%s quarantine: %llu.%llu by %s", mark,
+               (unsigned long long)action->u.log.seen.incarnation,
+               (unsigned long long)action->u.log.seen.position, action->u.log.by);
+    return;
+  }
   const struct vow_txn *image = action->u.log.txn;
   record->image = world_copy_image(image);
   check_votes(image);
@@ -199,7 +205,9 @@ static void take_send(struct world *w, const struct vow_action *action) {
                                 .finished_below = action->u.send.finished_below,
                                 .type = message->type,
                                 .timeout_ms = message->timeout_ms,
-                                .one_phase = message->one_phase};
+                                .one_phase = message->one_phase,
+                                .log = action->u.send.log,
+                                .log_ask = action->u.send.log_ask};
     assert_string_equal(action->u.send.url, message->branch->url);
     (void)snprintf(send->url, sizeof(send->url), "%s", message->branch->url);
     (void)snprintf(send->branch, sizeof(send->branch), "%s", message->branch->name);

@@ -45,6 +45,8 @@ struct world_send {
   enum vow_message_type type;
   uint32_t timeout_ms;
   bool one_phase;
+  struct vow_log_position log;
+  bool log_ask;
   bool done;
   /* its answer, which waits until the others of its request have theirs */
   enum vow_reply_kind kind;
@@ -72,7 +74,14 @@ struct world {
   bool overruled[WORLD_TXNS_MAX];            /* an operator may have said otherwise */
   char trace[65536];
   size_t trace_bytes;
-  uint32_t offer;       /* messages that every participant takes at once; 0: it does not say */
+  uint32_t offer; /* messages that every participant takes at once; 0: it does not say */
+  /* The log as the core finds it at the next load; 0: it says nothing about itself. */
+  uint64_t incarnation;
+  struct vow_incarnation known[4];
+  uint32_t known_count;
+  bool quarantined;
+  struct vow_id presume_from;
+  struct vow_log_position seen; /* comes with every reply */
   bool memory_is_short; /* allocations may fail: what fails is tried again, as a client would */
   bool long_run;        /* nobody reads the trace but after a failure: its newest part is kept */
 };

@@ -141,6 +141,7 @@ static void reply_to_request(struct world *w, uint64_t request) {
 
   event.u.reply.request = request;
   event.u.reply.batch_max = w->offer;
+  event.u.reply.seen = w->seen;
   event.u.reply.results = calloc(WORLD_BATCH_MAX, sizeof(*event.u.reply.results));
   assert_non_null(event.u.reply.results);
   for (uint32_t i = 0; i < w->send_count; i++) {

@@ -111,6 +111,11 @@ void world_load(struct world *w) {
   }
   event.u.load_begin.position = w->position;
   event.u.load_begin.id_floor = w->ceiling;
+  event.u.load_begin.incarnation = w->incarnation;
+  event.u.load_begin.known = w->known;
+  event.u.load_begin.known_count = w->known_count;
+  event.u.load_begin.quarantined = w->quarantined;
+  event.u.load_begin.presume_from = w->presume_from;
   uint32_t count = w->log_count;
   world_must(w, &event);
   for (uint32_t i = 0; i < count; i++) {

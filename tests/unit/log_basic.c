@@ -27,7 +27,7 @@ static void a_new_log_is_empty_and_counts_its_starts(void **state) {
   struct fixture *f = *state;
   uint64_t before = fixture_now_ms();
   fixture_open_only(f);
-  assert_int_equal(info(f).incarnation, 1);
+  assert_int_equal(info(f).starts, 1);
   assert_int_equal(info(f).position, 0);
   assert_int_equal(info(f).open + info(f).ended, 0);
   assert_true(info(f).created_ms >= before && info(f).created_ms <= fixture_now_ms());
@@ -38,7 +38,7 @@ static void a_new_log_is_empty_and_counts_its_starts(void **state) {
   fixture_close(f);
   f->config.create = false;
   fixture_open_only(f);
-  assert_int_equal(info(f).incarnation, 2);
+  assert_int_equal(info(f).starts, 2);
   assert_int_equal(info(f).created_ms, created_ms);
 }
 

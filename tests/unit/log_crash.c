@@ -90,7 +90,7 @@ static void what_was_called_durable_is_there_after_every_kill(void **state) {
     fixture_open_only(f);
     struct vow_log_info info;
     vow_log_info(f->log, &info);
-    assert_int_equal(info.incarnation, 2 * (round + 1));
+    assert_int_equal(info.starts, 2 * (round + 1));
     ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
     if (answer.result.error != VOW_OK) fail_msg("after kill %u: %s", round, answer.why);
     answer_fini(&answer);
@@ -136,9 +136,9 @@ static void a_start_may_be_killed_at_any_time(void **state) {
     if (error != VOW_OK) fail_msg("killed after %lu us: %s", (unsigned long)us, why);
     struct vow_log_info info;
     vow_log_info(f->log, &info);
-    assert_true(info.incarnation > last);
+    assert_true(info.starts > last);
     assert_int_equal(info.open, info.position);
-    last = info.incarnation;
+    last = info.starts;
     fixture_close(f);
   }
   assert_true(whole);

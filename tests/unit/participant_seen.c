@@ -57,6 +57,7 @@ static void nothing_is_taken_from_a_log_that_lost_records(void **state) {
   expect_part(send_message(f, "forget", 2, LOG(7, 10)), 503, "urn:vow:log-behind");
   assert_int_equal(f->app->aborts, 0);
   assert_int_equal(f->app->prepares, 2);
+  expect_part(send_message(f, "commit", 4, LOG(7, 10)), 503, "urn:vow:log-behind");
   expect_part(send_message(f, "commit", 1, LOG(7, 10)), 200, COMMITTED + 1);
   expect_part(send_message(f, "prepare", 1, ""), 200, SEEN(5, 11)); /* its tombstone is there */
 }
@@ -71,6 +72,8 @@ static void a_lagging_log_moves_no_watermark(void **state) {
   fixture_message(f, body, sizeof body, "commit", 1, id_of(9), LOG(7, 10));
   expect_part(send_raw(f, "POST", "/commit", "application/json", body), 200, COMMITTED + 1);
   fixture_message(f, body, sizeof body, "prepare", 4, id_of(9), LOG(5, 10));
+  expect_part(send_raw(f, "POST", "/prepare", "application/json", body), 200, VOTE_COMMIT + 1);
+  fixture_message(f, body, sizeof body, "prepare", 6, id_of(9), ASK(7, 90));
   expect_part(send_raw(f, "POST", "/prepare", "application/json", body), 200, VOTE_COMMIT + 1);
   fixture_message(f, body, sizeof body, "prepare", 5, id_of(9), LOG(5, 11));
   expect_part(send_raw(f, "POST", "/prepare", "application/json", body), 200, "already ended");

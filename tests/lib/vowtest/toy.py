@@ -11,12 +11,15 @@ import time
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 COMMON = {"transaction", "branch", "coordinator", "finished_below"}
+MAY = COMMON | {"log"}
 MEMBERS = {
-    "prepare": COMMON | {"payload", "one_phase", "timeout_ms"},
-    "commit": COMMON,
-    "abort": COMMON,
-    "forget": COMMON,
+    "prepare": MAY | {"payload", "one_phase", "timeout_ms"},
+    "commit": MAY,
+    "abort": MAY,
+    "forget": MAY,
 }
+NIL = "00000000-0000-0000-0000-000000000000"
+NO_ROUTE = {"type": "urn:vow:route-not-found", "title": "no such route", "status": 404}
 UNKNOWN_BRANCH = {"type": "urn:vow:unknown-branch", "title": "no such branch", "status": 404}
 
 
@@ -44,6 +47,11 @@ class Branch:
     effects: int = 0  # how often it took effect
     told: set = dataclasses.field(default_factory=set)  # commit, abort
 
+    def known(self):
+        """The word for it in the answer to /known."""
+        undecided = {"commit": "prepared", "read-only": "read-only", "abort": "aborted"}
+        return self.outcome or undecided[self.vote]
+
 
 class Exchange:
     """One request under way, as a behaviour sees it."""
@@ -59,6 +67,8 @@ class Exchange:
         if isinstance(body, dict):
             if status == 200:
                 self.note_votes(body)
+            if self.toy.seen:
+                body = {**body, "seen": self.toy.seen}
             body = json.dumps(body).encode()
         self.handler.send_response(status)
         self.handler.send_header("Content-Type", content_type)
@@ -227,6 +237,8 @@ class Toy:
         self.violations = []
         self.finished_below = ""
         self.honour_one_phase = False
+        self.seen = None  # what it returns of the coordinator's log, which it does not keep itself
+        self.tells = True  # it answers /known
         self.released = threading.Event()
         self.server = None
 
@@ -294,6 +306,15 @@ class Toy:
     def in_doubt(self):
         with self.lock:
             return [key for key, b in self.branches.items() if b.vote == "commit" and not b.outcome]
+
+    def known(self, transactions):
+        """What is on its disk about these, as POST /known tells it."""
+        with self.lock:
+            return [
+                {"transaction": t, "branch": n, "state": b.known()}
+                for (t, n), b in sorted(self.branches.items())
+                if t in transactions
+            ]
 
     # ---- the rules ----
 
@@ -447,7 +468,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         toy = self.server.toy
         branches = [{"transaction": t, "branch": b} for t, b in toy.in_doubt()]
-        Exchange(toy, self, None).reply(200, {"branches": branches})
+        self.tell({"branches": branches})
+
+    def tell(self, body, status=200):
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+        self.wfile.flush()
+
+    def tell_known(self, toy, body):
+        if not toy.tells:
+            self.tell(NO_ROUTE, 404)
+            return
+        answer = {
+            "branches": toy.known(body["transactions"]),
+            "finished_below": toy.finished_below or NIL,
+        }
+        if toy.seen:
+            answer["seen"] = toy.seen
+        self.tell(answer)
 
     def do_POST(self):
         toy = self.server.toy
@@ -455,6 +497,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(size))
         type = self.path.rpartition("/")[2]
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if type == "known":
+            self.tell_known(toy, body)
+            return
         if type == "batch":
             toy.record_batch(size, body["messages"])
             messages = [self.of_batch(part, headers) for part in body["messages"]]

@@ -1,0 +1,191 @@
+/*
+ * Asking participants what they have on disk, one after the other. See reconcile.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "offline.h"
+#include "reconcile.h"
+
+/* ---- the lists ---- */
+
+void ctl_places_fini(struct ctl_places *places) {
+  for (size_t i = 0; i < places->count; i++) {
+    free(places->items[i].url);
+    free(places->items[i].in_doubt.branches);
+    free(places->items[i].known.branches);
+  }
+  free(places->items);
+  *places = (struct ctl_places){0};
+}
+
+void ctl_cases_fini(struct ctl_cases *cases) {
+  for (size_t i = 0; i < cases->count; i++) {
+    vow_txn_fini(&cases->items[i].txn);
+    free(cases->items[i].items);
+  }
+  free(cases->items);
+  *cases = (struct ctl_cases){0};
+}
+
+bool ctl_places_add(struct ctl_places *places, const char *url) {
+  for (size_t i = 0; i < places->count; i++) {
+    if (strcmp(places->items[i].url, url) == 0) return true;
+  }
+  struct ctl_place *items = reallocarray(places->items, places->count + 1, sizeof *items);
+  if (items == NULL) return false;
+  places->items = items;
+  items[places->count] = (struct ctl_place){.url = strdup(url)};
+  if (items[places->count].url == NULL) return false;
+  places->count++;
+  return true;
+}
+
+/* Where it is, or belongs. */
+static size_t place_of(const struct ctl_cases *cases, struct vow_id id) {
+  size_t low = 0, high = cases->count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (vow_id_compare(cases->items[middle].id, id) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+struct ctl_case *ctl_cases_find(const struct ctl_cases *cases, struct vow_id id) {
+  size_t at = place_of(cases, id);
+  bool there = at < cases->count && vow_id_compare(cases->items[at].id, id) == 0;
+  return there ? &cases->items[at] : NULL;
+}
+
+bool ctl_cases_add(struct ctl_cases *cases, struct vow_id id, struct vow_txn *txn) {
+  if (ctl_cases_find(cases, id) != NULL) return true;
+  size_t at = place_of(cases, id);
+  struct ctl_case *items = reallocarray(cases->items, cases->count + 1, sizeof *items);
+  if (items == NULL) return false;
+  cases->items = items;
+  memmove(items + at + 1, items + at, (cases->count - at) * sizeof *items);
+  items[at] = (struct ctl_case){.id = id};
+  if (txn != NULL) {
+    items[at].txn = *txn;
+    memset(txn, 0, sizeof *txn);
+  }
+  cases->count++;
+  return true;
+}
+
+static bool add_report(struct ctl_cases *cases, size_t place,
+                       const struct vow_known_branch *branch) {
+  struct ctl_case *item = ctl_cases_find(cases, branch->transaction);
+  if (item == NULL) return true;
+  struct ctl_report_item *items = reallocarray(item->items, item->count + 1, sizeof *items);
+  if (items == NULL) return false;
+  item->items = items;
+  items[item->count++] =
+      (struct ctl_report_item){.place = place, .branch = branch->branch, .state = branch->state};
+  return true;
+}
+
+/* ---- asking ---- */
+
+/* One request to one participant. False: place->why says why there is no answer. */
+static bool call(struct ctl_place *place, uint64_t timeout_ms, const char *method, const char *path,
+                 const struct vow_buf *body, struct ctl_reply *reply) {
+  struct ctl_client client;
+  struct ctl_args args = {0};
+  args.text[CTL_OPT_URL] = place->url;
+  args.number[CTL_OPT_WAIT] = timeout_ms;
+  memset(reply, 0, sizeof *reply);
+  if (ctl_client_open(&client, &args) == CTL_EXIT_OK) {
+    ctl_client_call(&client, method, path, body, reply);
+  } else {
+    reply->error = VOW_E_NO_MEMORY;
+  }
+  ctl_client_close(&client);
+  if (reply->error == VOW_OK) return true;
+  snprintf(place->why, sizeof place->why, "%s",
+           reply->detail[0] == '\0' ? vow_error_text(reply->error) : reply->detail);
+  return false;
+}
+
+void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64_t timeout_ms) {
+  for (size_t i = 0; i < places->count; i++) {
+    struct ctl_place *place = &places->items[i];
+    struct ctl_reply reply;
+    char why[VOW_JSON_WHY_BYTES];
+    if (place->left_out) continue;
+    if (call(place, timeout_ms, "GET", "/in-doubt", NULL, &reply)) {
+      place->answered = vow_in_doubt_decode(reply.body, reply.body_bytes, coordinator,
+                                            &place->in_doubt, why) == VOW_OK;
+      if (!place->answered) snprintf(place->why, sizeof place->why, "%s", why);
+    }
+    ctl_reply_fini(&reply);
+  }
+}
+
+/* Adds one answer to those that came before. */
+static bool take_known(struct ctl_place *place, struct vow_known_reply *more) {
+  size_t count = place->known.count + more->count;
+  struct vow_known_branch *branches =
+      reallocarray(place->known.branches, count + 1, sizeof *branches);
+  if (branches == NULL) return false;
+  memcpy(branches + place->known.count, more->branches, more->count * sizeof *branches);
+  place->known = (struct vow_known_reply){branches, count, more->finished_below, more->seen};
+  return true;
+}
+
+static bool ask_some(struct ctl_place *place, const struct vow_known_request *request,
+                     uint64_t timeout_ms) {
+  struct vow_known_reply answer = {.count = 0};
+  struct ctl_reply reply;
+  char why[VOW_JSON_WHY_BYTES];
+  struct vow_buf body;
+  vow_buf_init(&body, (size_t)1 << 20);
+  vow_known_request_encode(request, &body);
+  bool ok = body.error == VOW_OK && call(place, timeout_ms, "POST", VOW_KNOWN_PATH, &body, &reply);
+  if (ok && vow_known_reply_decode(reply.body, reply.body_bytes, &answer, why) != VOW_OK) {
+    snprintf(place->why, sizeof place->why, "%s", why);
+    ok = false;
+  }
+  if (body.error == VOW_OK) ctl_reply_fini(&reply);
+  if (ok) ok = take_known(place, &answer);
+  free(answer.branches);
+  vow_buf_fini(&body);
+  return ok;
+}
+
+/* Whoever cannot tell more has still told what is in doubt. */
+static bool ask_place(struct ctl_places *places, size_t index, struct ctl_cases *cases,
+                      struct vow_known_request *request, uint64_t timeout_ms) {
+  struct ctl_place *place = &places->items[index];
+  place->tells = true;
+  size_t from = 0;
+  do { /* without a case, too: what it has seen of the log is told */
+    request->count = 0;
+    while (from < cases->count && request->count < VOW_KNOWN_IDS_MAX) {
+      request->ids[request->count++] = cases->items[from++].id;
+    }
+    place->tells = ask_some(place, request, timeout_ms);
+  } while (place->tells && from < cases->count);
+  const struct vow_known_reply *told = place->tells ? &place->known : &place->in_doubt;
+  for (size_t i = 0; i < told->count; i++) {
+    if (!add_report(cases, index, &told->branches[i])) return false;
+  }
+  return true;
+}
+
+enum ctl_exit ctl_ask_known(struct ctl_places *places, struct ctl_cases *cases,
+                            const char *coordinator, uint64_t timeout_ms) {
+  struct vow_known_request request = {.coordinator = coordinator};
+  bool ok = (request.ids = calloc(VOW_KNOWN_IDS_MAX, sizeof *request.ids)) != NULL;
+  for (size_t i = 0; ok && i < places->count; i++) {
+    if (places->items[i].answered) ok = ask_place(places, i, cases, &request, timeout_ms);
+  }
+  free(request.ids);
+  return ok ? CTL_EXIT_OK : ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
+}

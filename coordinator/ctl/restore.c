@@ -1,0 +1,127 @@
+/*
+ * The command `restore`: puts a backup in the log's place. The copy is made under another name,
+ * checked, marked as what it is, and given its name only then; nothing is ever overwritten. What
+ * was decided after the backup is not in it, so the log starts in quarantine.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "offline.h"
+#include "text.h"
+
+#define NAME_BYTES 4200
+
+static enum ctl_exit fail_errno(const char *what, const char *path, int error_number) {
+  return ctl_fail(CTL_EXIT_FAILED, "Nothing was put in the log's place.", "%s %s: %s.", what, path,
+                  strerror(error_number));
+}
+
+/* A log that is there, or a part of one, is somebody's to look at first. */
+static enum ctl_exit check_place(const char *path) {
+  static const char *const suffixes[] = {"", "-wal"};
+  char name[NAME_BYTES];
+  struct stat st;
+  for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    if (snprintf(name, sizeof name, "%s%s", path, suffixes[i]) >= (int)sizeof name)
+      return fail_errno("cannot use", path, ENAMETOOLONG);
+    if (lstat(name, &st) != 0) continue;
+    return ctl_fail(CTL_EXIT_REFUSED,
+                    "Move it away, do not delete it: what can be saved of it is worth more than "
+                    "any backup.",
+                    "there is something at %s.", name);
+  }
+  return CTL_EXIT_OK;
+}
+
+static void take_check(void *context, const struct vow_log_result *result) {
+  enum ctl_exit *code = context;
+  if (result->error != VOW_OK) *code = ctl_log_fail(result->error, result->why);
+}
+
+static enum ctl_exit check_backup(const struct ctl_args *args, const char *path) {
+  struct ctl_args of_backup = *args;
+  struct vow_log *log = NULL;
+  of_backup.text[CTL_OPT_LOG] = path;
+  enum ctl_exit code = ctl_log_open(&of_backup, &log);
+  if (code != CTL_EXIT_OK) return code;
+  struct vow_log_query query = {.type = VOW_LOG_QUERY_CHECK, .done = take_check, .context = &code};
+  enum vow_error error = vow_log_query_now(log, &query);
+  if (error != VOW_OK) code = ctl_log_fail(error, vow_error_text(error));
+  vow_log_close(log);
+  return code;
+}
+
+static int copy_file(const char *from, int to) {
+  struct stat st;
+  int error_number = 0, fd = open(from, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  if (fstat(fd, &st) != 0) error_number = errno;
+  for (off_t left = error_number == 0 ? st.st_size : 0; left > 0 && error_number == 0;) {
+    ssize_t done = sendfile(to, fd, NULL, (size_t)left);
+    if (done <= 0) error_number = done == 0 ? EIO : errno;
+    if (done > 0) left -= done;
+  }
+  if (error_number == 0 && fsync(to) != 0) error_number = errno;
+  close(fd);
+  return error_number;
+}
+
+/* Opening it marks it; closing writes everything back into the one file. */
+static enum ctl_exit mark(const char *name, const char *backup) {
+  struct vow_log_config config = {.path = name,
+                                  .restored_from = backup,
+                                  .retention_age_ms = UINT64_MAX,
+                                  .retention_count = UINT64_MAX};
+  struct vow_log *log = NULL;
+  char why[VOW_LOG_WHY_BYTES];
+  enum vow_error error = vow_log_open(&log, &config, why);
+  if (error != VOW_OK) return ctl_log_fail(error, why);
+  vow_log_close(log);
+  return CTL_EXIT_OK;
+}
+
+static enum ctl_exit give_name(const char *name, const char *path) {
+  char folder[NAME_BYTES];
+  snprintf(folder, sizeof folder, "%s", path);
+  char *slash = strrchr(folder, '/');
+  if (slash != NULL) slash[slash == folder] = '\0';
+  if (renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
+    return fail_errno("cannot make", path, errno);
+  int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool synced = fd >= 0 && fsync(fd) == 0;
+  int error_number = errno;
+  if (fd >= 0) close(fd);
+  return synced ? CTL_EXIT_OK : fail_errno("cannot sync the folder of", path, error_number);
+}
+
+enum ctl_exit ctl_restore(const struct ctl_args *args) {
+  const char *path = args->text[CTL_OPT_LOG], *backup = args->operand;
+  char name[NAME_BYTES];
+  enum ctl_exit code = check_place(path);
+  if (code == CTL_EXIT_OK) code = check_backup(args, backup);
+  if (code != CTL_EXIT_OK) return code;
+  if (snprintf(name, sizeof name, "%s.restoring-XXXXXX", path) >= (int)sizeof name)
+    return fail_errno("cannot make", path, ENAMETOOLONG);
+  int fd = mkostemp(name, O_CLOEXEC); /* mode 0600: metadata may be private */
+  if (fd < 0) return fail_errno("cannot make", name, errno);
+  int error_number = copy_file(backup, fd);
+  close(fd);
+  if (error_number != 0) code = fail_errno("cannot copy it to", name, error_number);
+  if (code == CTL_EXIT_OK) code = mark(name, backup);
+  if (code == CTL_EXIT_OK) code = give_name(name, path);
+  if (code != CTL_EXIT_OK) {
+    unlink(name);
+    return code;
+  }
+  printf(
+      "%s is the log now, and in quarantine: what came after the backup is not in it.\n"
+      "Next: vowctl reconcile --log %s\n",
+      path, path);
+  return CTL_EXIT_OK;
+}

@@ -1,0 +1,240 @@
+/*
+ * What the log knows about itself: its starts, each with how far the log had come when it ended,
+ * and whether records may be missing (core/quarantine.c says what follows from that).
+ *
+ * All of it changes with a start, when a witness speaks up, and when the log is reconciled, and
+ * then in the transaction of the head; nothing of it is written on the way of a decision. Each row
+ * has a checksum.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "io/hash.h"
+#include "io/log_internal.h"
+
+#define STILL_RUNNING                                                                           \
+  (-1)                    /* until: of the start that wrote last, the head says how far it came \
+                           */
+#define RANDOM_BITS    21 /* of an incarnation; the rest are seconds since 2020 */
+#define EPOCH_2020_S   UINT64_C(1577836800)
+#define STARTS_AT_ONCE 64
+
+const char log_trust_schema[] =
+    "CREATE TABLE IF NOT EXISTS incarnation(number INTEGER PRIMARY KEY, until INTEGER NOT NULL,"
+    " checksum INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS trust(one INTEGER PRIMARY KEY CHECK (one = 1),"
+    " backup_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL, incarnation INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, why TEXT NOT NULL, presume_from BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL) STRICT;";
+
+static void put_u64(uint8_t **at, uint64_t value) {
+  for (int i = 0; i < 8; i++) *(*at)++ = (uint8_t)(value >> (8 * i));
+}
+
+static int64_t incarnation_checksum(uint64_t number, int64_t until) {
+  uint8_t bytes[16], *at = bytes;
+  put_u64(&at, number);
+  put_u64(&at, (uint64_t)until);
+  return (int64_t)vow_hash64(bytes, sizeof bytes, 0);
+}
+
+static int64_t trust_checksum(const struct log_trust *trust) {
+  uint8_t bytes[4 * 8 + 16], *at = bytes;
+  put_u64(&at, trust->backup_ms);
+  put_u64(&at, trust->since_ms);
+  put_u64(&at, trust->seen.incarnation);
+  put_u64(&at, trust->seen.position);
+  memcpy(at, trust->presume_from.bytes, 16);
+  uint64_t hash = vow_hash64(bytes, sizeof bytes, 0);
+  return (int64_t)vow_hash64(trust->why, strlen(trust->why), hash);
+}
+
+/* ---- reading ---- */
+
+static enum vow_error damaged(struct vow_log *log, const char *table, char *why) {
+  log_explain(why,
+              "the log %s is damaged: its table %s does not match its checksums; nothing was "
+              "changed%s",
+              log->path, table,
+              log->read_only ? "" : ": run `vowctl check` on it, then restore it from a backup");
+  return VOW_E_LOG_CORRUPT;
+}
+
+static enum vow_error read_incarnation(struct vow_log *log, sqlite3_stmt *row, char *why) {
+  struct vow_incarnation *known = log->known;
+  uint64_t number = (uint64_t)sqlite3_column_int64(row, 0);
+  int64_t until = sqlite3_column_int64(row, 1);
+  if (sqlite3_column_int64(row, 2) != incarnation_checksum(number, until))
+    return damaged(log, "incarnation", why);
+  if (log->known_count % STARTS_AT_ONCE == 0) {
+    known = reallocarray(known, log->known_count + STARTS_AT_ONCE, sizeof *known);
+    if (known == NULL) {
+      log_explain(why, "out of memory");
+      return VOW_E_NO_MEMORY;
+    }
+    log->known = known;
+  }
+  known[log->known_count++] = (struct vow_incarnation){
+      number, until == STILL_RUNNING ? log->head.position : (uint64_t)until};
+  return VOW_OK;
+}
+
+static enum vow_error read_trust(struct vow_log *log, sqlite3_stmt *row, char *why) {
+  struct log_trust trust = {.backup_ms = (uint64_t)sqlite3_column_int64(row, 0),
+                            .since_ms = (uint64_t)sqlite3_column_int64(row, 1)};
+  const char *text = (const char *)sqlite3_column_text(row, 4);
+  const void *id = sqlite3_column_blob(row, 5);
+  trust.seen.incarnation = (uint64_t)sqlite3_column_int64(row, 2);
+  trust.seen.position = (uint64_t)sqlite3_column_int64(row, 3);
+  if (text == NULL || id == NULL || sqlite3_column_bytes(row, 5) != 16)
+    return damaged(log, "trust", why);
+  snprintf(trust.why, sizeof trust.why, "%s", text);
+  memcpy(trust.presume_from.bytes, id, 16);
+  if (sqlite3_column_int64(row, 6) != trust_checksum(&trust)) return damaged(log, "trust", why);
+  log->trust = trust;
+  return VOW_OK;
+}
+
+static enum vow_error read_rows(struct vow_log *log, const char *select,
+                                enum vow_error (*take)(struct vow_log *, sqlite3_stmt *, char *),
+                                char why[VOW_LOG_WHY_BYTES]) {
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int rc = sqlite3_prepare_v2(log->db, select, -1, &row, NULL);
+  while (error == VOW_OK && rc != SQLITE_DONE) {
+    if (rc != SQLITE_ROW && rc != SQLITE_OK) {
+      error = log_sqlite_error(log, rc, "reading its starts", why);
+      break;
+    }
+    if (rc == SQLITE_ROW) error = take(log, row, why);
+    if (error == VOW_OK) rc = sqlite3_step(row);
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
+enum vow_error log_trust_read(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  if (log->format < LOG_FORMAT_TRUST) return VOW_OK;
+  enum vow_error error =
+      read_rows(log, "SELECT number, until, checksum FROM incarnation ORDER BY number",
+                read_incarnation, why);
+  if (error != VOW_OK) return error;
+  return read_rows(log,
+                   "SELECT backup_ms, since_ms, incarnation, position, why, presume_from, checksum "
+                   "FROM trust",
+                   read_trust, why);
+}
+
+/* ---- judging, at a start ---- */
+
+void log_trust_suspect(struct log_trust *trust, struct vow_log_position seen, const char *format,
+                       ...) {
+  if (vow_log_position_compare(seen, trust->seen) > 0) trust->seen = seen;
+  if (trust->since_ms != 0) return; /* the first reason is the one that is told */
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(trust->why, sizeof trust->why, format, arguments);
+  va_end(arguments);
+  trust->since_ms = log_wall_ms();
+}
+
+void log_trust_judge(struct vow_log *log) {
+  struct vow_log_position seen = {0};
+  if (log->trust.backup_ms != 0 && !log->read_only) {
+    log_trust_suspect(&log->trust, seen,
+                      "it was started from a backup, which lacks what came later");
+    log->trust.backup_ms = 0;
+  }
+  log->info.witness = log_witness_read(log->witness_path, &seen);
+  if (log->info.witness != LOG_WITNESS_READ) return;
+  log->info.witnessed = log->witnessed = seen;
+  if (vow_log_knows(log->known, log->known_count, seen)) return;
+  log_trust_suspect(&log->trust, seen,
+                    "its witness file has seen it at position %llu of incarnation %llu, and it "
+                    "ends at position %llu",
+                    (unsigned long long)seen.position, (unsigned long long)seen.incarnation,
+                    (unsigned long long)log->head.position);
+}
+
+/* Above all that was ever heard of, and with random bits, so that two starts from copies of one
+ * file differ. */
+uint64_t log_trust_incarnation(const struct vow_log *log) {
+  uint64_t random = 0, newest = log->trust.seen.incarnation, wall_s = log_wall_ms() / 1000;
+  if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) random = log_now_ms();
+  random &= (1u << RANDOM_BITS) - 1;
+  for (uint32_t i = 0; i < log->known_count; i++) {
+    uint64_t number = log->known[i].number == 0 ? log->known[i].until : log->known[i].number;
+    if (number > newest) newest = number;
+  }
+  if (log->witnessed.incarnation > newest) newest = log->witnessed.incarnation;
+  uint64_t by_time = wall_s > EPOCH_2020_S ? (wall_s - EPOCH_2020_S) << RANDOM_BITS | random : 0;
+  return by_time > newest ? by_time : newest + 1 + random;
+}
+
+/* ---- writing, within the transaction of a batch ---- */
+
+static int put_incarnation(sqlite3 *db, uint64_t number, int64_t until) {
+  char sql[160];
+  snprintf(sql, sizeof sql, "REPLACE INTO incarnation VALUES(%llu, %lld, %lld)",
+           (unsigned long long)number, (long long)until,
+           (long long)incarnation_checksum(number, until));
+  return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+/* The oldest are let go together and taken for known from then on. */
+static int forget_oldest(struct vow_log *log) {
+  char sql[96];
+  if (log->known_count <= LOG_INCARNATIONS_MAX) return SQLITE_OK;
+  uint64_t floor = log->known[log->known_count - LOG_INCARNATIONS_MAX].number;
+  snprintf(sql, sizeof sql, "DELETE FROM incarnation WHERE number <= %llu",
+           (unsigned long long)floor);
+  int rc = sqlite3_exec(log->db, sql, NULL, NULL, NULL);
+  return rc == SQLITE_OK ? put_incarnation(log->db, 0, (int64_t)floor) : rc;
+}
+
+/* The start before this one has ended where the head stands now. */
+static int put_start(struct vow_log *log, uint64_t number, uint64_t ended_at) {
+  int rc = forget_oldest(log);
+  for (uint32_t i = log->known_count; rc == SQLITE_OK && i-- > 0;) {
+    if (log->known[i].number != 0 && log->known[i].until == ended_at)
+      rc = put_incarnation(log->db, log->known[i].number, (int64_t)ended_at);
+  }
+  return rc == SQLITE_OK ? put_incarnation(log->db, number, STILL_RUNNING) : rc;
+}
+
+int log_trust_put(sqlite3 *db, const struct log_trust *trust) {
+  sqlite3_stmt *put = NULL;
+  int rc = sqlite3_prepare_v2(db, "REPLACE INTO trust VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", -1,
+                              &put, NULL);
+  if (rc != SQLITE_OK) return rc;
+  sqlite3_bind_int64(put, 1, (sqlite3_int64)trust->backup_ms);
+  sqlite3_bind_int64(put, 2, (sqlite3_int64)trust->since_ms);
+  sqlite3_bind_int64(put, 3, (sqlite3_int64)trust->seen.incarnation);
+  sqlite3_bind_int64(put, 4, (sqlite3_int64)trust->seen.position);
+  sqlite3_bind_text(put, 5, trust->why, -1, SQLITE_STATIC);
+  sqlite3_bind_blob(put, 6, trust->presume_from.bytes, 16, SQLITE_STATIC);
+  sqlite3_bind_int64(put, 7, trust_checksum(trust));
+  (void)sqlite3_step(put);
+  return sqlite3_finalize(put);
+}
+
+void log_trust_witness(struct vow_log *log) {
+  struct vow_log_position at = {log->incarnation, log->head.position};
+  if (log->witness.fd < 0 || vow_log_position_compare(at, log->witnessed) <= 0) return;
+  if (log_witness_write(&log->witness, at)) {
+    log->witnessed = at;
+  } else {
+    log->done.witness_failures++;
+  }
+}
+
+int log_trust_write(struct vow_log *log, const struct log_trust_change *change) {
+  int rc = SQLITE_OK;
+  for (uint32_t i = 0; rc == SQLITE_OK && i < change->judged_count; i++) {
+    rc = put_incarnation(log->db, change->judged[i].number, (int64_t)change->judged[i].until);
+  }
+  if (rc == SQLITE_OK && change->start != 0) rc = put_start(log, change->start, log->head.position);
+  return rc == SQLITE_OK ? log_trust_put(log->db, &change->trust) : rc;
+}

@@ -1,0 +1,398 @@
+"""A log that may have lost records is noticed, by the file beside it or by a participant. It
+answers "unknown", begins nothing and aborts nothing, says so everywhere, and `vowctl reconcile`
+brings everybody to the same outcome."""
+
+import shutil
+import signal
+import time
+
+import pytest
+from vowtest import Toy, assert_committed, ctl, toy, transaction_of, wait_until
+
+
+def wal(vowd):
+    return vowd.log.with_name("vow.log-wal")
+
+
+def witness(vowd):
+    return vowd.log.with_name("vow.log-witness")
+
+
+class Story:
+    """A daemon that decided to commit a transaction over two participants, the second of which has
+    not heard of it, and died. `before` is how long its write-ahead log was before that."""
+
+    def __init__(self, world, a=None):
+        self.vowd = world.vowd()
+        self.a, self.b = a or world.toy(), world.toy()
+        self.first = self.transfer()
+        wait_until(self.first_is_over, "the end of the first is in the log")
+        self.before = wal(self.vowd).stat().st_size
+
+    def first_is_over(self):
+        status = self.vowd.status()
+        return sum(status["open"].values()) + status["log"]["queued"] == 0
+
+    def branches(self):
+        bank = {"account": 1, "amount": 5}
+        payload = bank if hasattr(self.a, "database") else None
+        first = {"url": self.a.url, **({"payload": payload} if payload else {})}
+        return [first, {"url": self.b.url}]
+
+    def transfer(self, **more):
+        return assert_committed(self.vowd.client.one_shot(self.branches(), **more))["id"]
+
+    def decide_and_die(self):
+        self.b.script("commit", toy.drop)
+        self.id = self.transfer()
+        wait_until(lambda: self.vowd.client.show(self.id)["branches"][0]["state"] == "committed",
+                   "the first has committed")
+        self.vowd.kill()
+        return self  # and what the dead one sent last is still dropped
+
+    def lose_the_end(self):
+        with wal(self.vowd).open("r+b") as file:
+            file.truncate(self.before)
+        return self
+
+    def reconcile(self, *more, **options):
+        return ctl.run("reconcile", "--log", self.vowd.log, "--json", *more, **options)
+
+    def everybody_committed(self):
+        """AC1, and the daemon is as ever."""
+        for participant in (self.a, self.b):
+            if isinstance(participant, Toy):
+                participant.unscript()
+        self.vowd.start()
+        wait_until(lambda: self.b.outcome(self.id) == "committed", "the second has committed")
+        self.vowd.wait_state(self.id, "committed")
+        assert self.vowd.client.outcome(self.id) == "committed"
+        assert self.transfer()
+        assert "quarantine" not in self.vowd.status()
+
+
+def expect_quarantine(vowd, id, because):
+    """It says so wherever somebody looks, and tells nobody anything that it does not know."""
+    client = vowd.client
+    wait_until(lambda: not vowd.status()["loading"], "the log is read")
+    ready = client.get("/readyz")
+    assert ready.status == 503 and ready.json["reason"].startswith("quarantine"), ready
+    quarantine = vowd.status()["quarantine"]
+    assert because in quarantine["why"] and "vowctl reconcile" in quarantine["todo"]
+    refused = client.post("/v1/transactions", {})
+    assert refused.status == 503 and refused.problem == "quarantined", refused
+    assert client.get(f"/v1/transactions/{id}/outcome").json["outcome"] == "unknown"
+    many = client.post("/v1/outcomes", {"transactions": [id]}).json["outcomes"]
+    assert many == [{"transaction": id, "outcome": "unknown"}]
+    for route in ("commit", "abort"):
+        answer = client.post(f"/v1/transactions/{id}/{route}")
+        assert answer.status == 503 and answer.problem == "quarantined", answer
+    assert client.get(f"/v1/transactions/{id}").problem == "quarantined"
+    metrics = client.get("/metrics").text
+    assert "\nvow_quarantined 1\n" in metrics
+    vowd.process.wait_for_line("the log may have lost records", "the daemon's log says it")
+    status = ctl.run("status", "--url", vowd.url, "--check")
+    assert status.code == ctl.ATTENTION and "IN QUARANTINE" in status.out and because in status.out
+    assert "vowctl reconcile" in status.err
+
+
+def start_quarantined(story, because):
+    story.vowd.start(ready=False)
+    expect_quarantine(story.vowd, story.id, because)
+    assert story.vowd.client.outcome(story.first) == "committed", "what it knows is told"
+    story.vowd.stop()
+
+
+def cut(story):
+    story.lose_the_end()
+
+
+def flip_a_bit(story):
+    """In the last commit: what is behind it would be noticed by the log itself."""
+    data = bytearray(wal(story.vowd).read_bytes())
+    frame = 24 + 8192
+    commits = [at for at in range(32, len(data) - frame + 1, frame) if any(data[at + 4 : at + 8])]
+    last = [at for at in commits if at < len(data)][-1]
+    data[last + 24 + 100] ^= 1
+    wal(story.vowd).write_bytes(data)
+
+
+def test_a_write_ahead_log_that_was_cut_short(world):
+    story = Story(world).decide_and_die()
+    cut(story)
+    checked = ctl.run("check", "--log", story.vowd.log)
+    assert checked.code == ctl.ATTENTION and "witness file" in checked.err, checked
+    recover = ctl.run("recover", "--log", story.vowd.log, "--yes")
+    assert recover.code == ctl.ATTENTION and "vowctl reconcile" in recover.err, recover
+    start_quarantined(story, "its witness file has seen it at position")
+    dry = story.reconcile()
+    assert dry.code == ctl.ATTENTION and "--apply" in dry.err, dry
+    (case,) = dry.json["transactions"]
+    assert case["transaction"] == story.id and case["verdict"] == "commit"
+    assert not dry.json["applied"] and dry.json["quarantined"]
+    start_quarantined(story, "its witness file")
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    story.everybody_committed()
+
+
+def test_a_flipped_bit_in_the_last_record(world):
+    story = Story(world)
+    story.vowd.restart()  # the write-ahead log begins anew, and ends with the decision
+    story.b.script("commit", toy.drop)
+    story.a.script("commit", toy.drop)
+    story.id = story.transfer()
+    story.vowd.kill()
+    flip_a_bit(story)
+    start_quarantined(story, "its witness file has seen it at position")
+    # The decision was told to the client only, so only an operator can know it.
+    dry = story.reconcile("--apply", "--yes")
+    assert dry.code == ctl.ATTENTION and not dry.json["left_quarantine"], dry
+    assert [case["verdict"] for case in dry.json["transactions"]] == ["undecided"]
+    assert f"--commit {story.id} --apply" in dry.err, dry
+    done = story.reconcile("--commit", story.id, "--apply", "--yes")
+    assert done.code == ctl.OK and done.json["transactions"][0]["by_operator"], done
+    story.everybody_committed()
+    assert story.a.outcome(story.id) == "committed"
+
+
+def test_an_older_copy_of_the_log(world):
+    story = Story(world)
+    assert story.vowd.stop() == 0
+    shutil.copy(story.vowd.log, story.vowd.folder / "older")
+    story.vowd.start()
+    story.decide_and_die()
+    shutil.copy(story.vowd.folder / "older", story.vowd.log)
+    wal(story.vowd).unlink()
+    start_quarantined(story, "its witness file has seen it at position")
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK, done
+    story.everybody_committed()
+
+
+def test_a_participant_is_the_only_witness(world):
+    """The witness file is gone as well. The bank has seen more of the log than there is, refuses
+    what comes from it, and says so."""
+    story = Story(world, world.bank("bank")).decide_and_die().lose_the_end()
+    witness(story.vowd).unlink()
+    story.vowd.start(ready=False)
+    story.vowd.process.wait_for_line("the witness file .* is missing", "it says that")
+    assert "quarantine" not in story.vowd.status()
+    story.vowd.client.post(
+        "/v1/transactions",
+        {"commit": True, "branches": story.branches()[:1]},
+        headers={"Prefer": "respond-async"},
+    )
+    wait_until(lambda: "quarantine" in story.vowd.status(), "the bank has told it")
+    expect_quarantine(story.vowd, story.id, f"{story.a.url} has seen it at position")
+    story.vowd.restart(ready=False)
+    expect_quarantine(story.vowd, story.id, f"{story.a.url} has seen it at position")
+    story.vowd.stop()
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["transactions"][0]["verdict"] == "commit", done
+    story.everybody_committed()
+
+
+def test_a_participant_that_asks_is_a_witness(world):
+    story = Story(world).decide_and_die().lose_the_end()
+    witness(story.vowd).unlink()
+    story.vowd.start()
+    incarnation = story.vowd.status()["incarnation"]
+    known = story.vowd.client.get(f"/v1/transactions/{story.first}/outcome?seen={incarnation}.0")
+    assert known.json["outcome"] == "committed"
+    seen = {"incarnation": incarnation - 1, "position": 1000}
+    answer = story.vowd.client.post("/v1/outcomes", {"transactions": [story.id], "seen": seen})
+    assert answer.json["outcomes"] == [{"transaction": story.id, "outcome": "unknown"}]
+    expect_quarantine(story.vowd, story.id, "a participant that asks")
+    bad = story.vowd.client.get(f"/v1/transactions/{story.id}/outcome?seen=1", check=False)
+    assert bad.status == 400
+    story.vowd.stop()
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
+def test_a_backup_that_was_restored(world):
+    story = Story(world)
+    backup = story.vowd.folder / "backup.log"
+    ctl.run("backup", backup, "--url", story.vowd.url).fine()
+    ctl.run("check", "--log", backup).fine()
+    story.decide_and_die()
+    occupied = ctl.run("restore", backup, "--log", story.vowd.log)
+    occupied.refused(ctl.REFUSED, "there is something at")
+    for file in (story.vowd.log, wal(story.vowd), witness(story.vowd)):
+        file.rename(file.with_name(file.name + ".lost"))
+    restored = ctl.run("restore", backup, "--log", story.vowd.log)
+    assert restored.code == ctl.OK and "in quarantine" in restored.out, restored
+    start_quarantined(story, "it was restored from the backup")
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    story.everybody_committed()
+
+
+def test_a_backup_that_was_copied_into_its_place(world):
+    story = Story(world)
+    backup = story.vowd.folder / "backup.log"
+    ctl.run("backup", backup, "--url", story.vowd.url).fine()
+    story.decide_and_die()
+    for file in (wal(story.vowd), witness(story.vowd)):
+        file.unlink()
+    shutil.copy(backup, story.vowd.log)
+    start_quarantined(story, "it was started from a backup")
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
+def test_another_log_in_place_of_the_lost_one(world):
+    """An empty log knows nobody: the operator names the participants."""
+    story = Story(world).decide_and_die()
+    for file in (story.vowd.log, wal(story.vowd)):
+        file.unlink()
+    story.vowd.start(ready=False)
+    expect_quarantine(story.vowd, story.id, "its witness file has seen it at position")
+    story.vowd.stop()
+    names = f"{story.a.url}, {story.b.url}/"
+    done = story.reconcile("--participants", names, "--apply", "--yes")
+    assert done.code == ctl.OK, done
+    story.everybody_committed()
+
+
+def test_a_log_that_nobody_has_told_on_yet(world):
+    """An empty log, and no witness file: the participants that reconcile asks are the witnesses."""
+    story = Story(world, world.bank("bank")).decide_and_die()
+    for file in (story.vowd.log, wal(story.vowd), witness(story.vowd)):
+        file.unlink()
+    story.vowd.launch()
+    story.vowd.wait_listening()
+    story.vowd.stop()
+    names = f"{story.a.url},{story.b.url}"
+    dry = story.reconcile("--participants", names)
+    assert dry.code == ctl.ATTENTION and "has seen it at position" in dry.json["why"], dry
+    done = story.reconcile("--participants", names, "--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    story.everybody_committed()
+
+
+def test_an_undecided_transaction_is_not_aborted(world):
+    """Its record says that it was preparing, and its decision may be what was lost."""
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000, request_timeout_ms=15000), world.two_toys()
+    assert_committed(vowd.client.one_shot([a.url, b.url]))
+    b.script("prepare", toy.hang)
+    answer = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
+    id = answer.json["id"]
+    wait_until(lambda: a.in_doubt(), "the first has voted")
+    wait_until(lambda: id in ctl_open(vowd), "it is in the log")
+    vowd.kill()
+    b.unscript()
+    b.released.set()
+    a.seen = {"incarnation": 5, "position": 1}
+    with witness(vowd).open("r+b") as file:
+        file.truncate(0)
+    vowd.start(ready=False)
+    wait_until(lambda: "quarantine" in vowd.status(), "the first has told it")
+    expect_held_back = vowd.client.get(f"/v1/transactions/{id}/outcome").json["outcome"]
+    assert expect_held_back in ("unknown", "aborted"), "aborted: it was told before it was known"
+    vowd.restart(ready=False)
+    a.seen = None
+    assert vowd.status()["quarantine"]["held_back"] in (0, 1)
+
+
+def ctl_open(vowd):
+    """Ids that the log calls open, as a copy of its files says."""
+    copy = vowd.folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for file in (vowd.log, wal(vowd)):
+        shutil.copy(file, copy / file.name)
+    listed = ctl.run("list", "--log", copy / "vow.log", "--json", "--all")
+    return listed.out
+
+
+def test_an_abort_decides_too(world):
+    """Whoever has aborted never promised, so nobody can have committed."""
+    story = Story(world)
+    story.b.script("prepare", toy.vote("abort", "no money"))
+    story.a.script("abort", toy.drop)
+    answer = story.vowd.client.one_shot(story.branches())
+    story.id = transaction_of(answer)["id"]
+    story.b.unscript()
+    later = story.transfer()  # an abort leaves no record that could be missed
+    story.vowd.wait_state(later, "committed")
+    story.vowd.kill()
+    story.lose_the_end()
+    start_quarantined(story, "its witness file")
+    assert story.a.in_doubt() and story.a.outcome(story.id) is None
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["transactions"][0]["verdict"] == "abort", done
+    story.a.unscript()
+    story.vowd.start()
+    wait_until(lambda: story.a.outcome(story.id) == "aborted", "the first has aborted")
+    assert story.vowd.client.outcome(story.id) == "aborted"
+
+
+def test_whoever_does_not_tell_keeps_it_in_quarantine(world):
+    story = Story(world).decide_and_die().lose_the_end()
+    third = world.bank("third")
+    third.kill()
+    left = story.reconcile("--participants", third.url, "--timeout", "2s", "--apply", "--yes")
+    assert left.code == ctl.ATTENTION and left.json["silent"] == 1, left
+    assert left.json["applied"] and not left.json["left_quarantine"]
+    done = story.reconcile("--without", third.url, "--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    story.everybody_committed()
+
+
+def test_who_cannot_tell_what_has_ended(world):
+    """A participant without /known: its commit cannot be learnt, so an operator decides; what it
+    has done is never overruled in silence."""
+    story = Story(world).decide_and_die().lose_the_end()
+    story.a.tells = False
+    left = story.reconcile("--apply", "--yes")
+    assert left.code == ctl.ATTENTION and left.json["undecided"] == 1, left
+    story.a.tells = True
+    wrong = story.reconcile("--abort", story.id, "--apply", "--yes")
+    wrong.refused(ctl.REFUSED, "cannot end this way")
+    nobody = story.reconcile("--abort", "0190f2c4-7a1b-7c3d-8e4f-5a6b7c8d9e0f")
+    nobody.refused(ctl.NOT_FOUND, "is not in doubt anywhere")
+    story.reconcile("--commit", "nonsense").refused(ctl.USAGE, "is not a transaction id")
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
+@pytest.mark.parametrize("place", ["decision.in_commit", "log.after_commit"])
+def test_a_reconciliation_that_is_killed_is_run_again(world, place):
+    story = Story(world).decide_and_die().lose_the_end()
+    died = story.reconcile("--apply", "--yes", VOW_FAILPOINT=f"{place}=kill")
+    assert died.code in (-signal.SIGKILL, 128 + signal.SIGKILL), died
+    again = story.reconcile("--apply", "--yes")
+    assert again.code == ctl.OK, again
+    assert again.json["quarantined"] is False
+    assert again.json["left_quarantine"] == (place == "decision.in_commit")
+    story.everybody_committed()
+
+
+def test_a_reconciliation_that_is_killed_while_it_asks_has_done_nothing(world):
+    story = Story(world).decide_and_die().lose_the_end()
+    with pytest.raises(TimeoutError):
+        hanging(story, world)
+    start_quarantined(story, "its witness file")
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
+def hanging(story, world):
+    """Kills one that waits for a participant that stands still."""
+    bank = world.bank("still")
+    bank.process.signal(signal.SIGSTOP)
+    try:
+        with ctl.Terminal(
+            "reconcile", "--log", story.vowd.log, "--participants", bank.url, "--apply", "--yes"
+        ):
+            time.monotonic()
+            wait_until(lambda: locked(story.vowd), "it has the log")
+    finally:
+        bank.process.signal(signal.SIGCONT)
+    raise TimeoutError("it was killed while it waited")
+
+
+def locked(vowd):
+    return ctl.run("check", "--log", vowd.log).code == ctl.LOCKED

@@ -1,0 +1,162 @@
+/*
+ * What a reconciliation concludes from what participants have on disk, and the record that it
+ * writes of it.
+ */
+#include "reconcile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct ctl_place sites[] = {
+    {.url = (char[]){"http://a"}}, {.url = (char[]){"http://b"}}, {.url = (char[]){"http://c"}}};
+static const struct ctl_places places = {.items = sites, .count = 3};
+
+static enum ctl_verdict verdict_of(enum vow_known_state a, enum vow_known_state b) {
+  struct ctl_report_item items[] = {{0, 1, a}, {1, 2, b}};
+  struct ctl_case item = {.items = items, .count = b == 0 ? 1 : 2};
+  ctl_judge(&item, &places);
+  assert_true(item.why[0] != '\0' && ctl_verdict_name(item.verdict) != NULL);
+  return item.verdict;
+}
+
+/* A commit or an abort of somebody decides; nothing else does, and both are a conflict. */
+static void only_an_end_that_somebody_was_told_decides(void **state) {
+  static const enum vow_known_state silent[] = {VOW_KNOWN_PREPARING, VOW_KNOWN_PREPARED,
+                                                VOW_KNOWN_READ_ONLY, VOW_KNOWN_HEURISTIC, 0};
+  (void)state;
+  for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
+    assert_int_equal(verdict_of(VOW_KNOWN_COMMITTED, silent[i]), CTL_VERDICT_COMMIT);
+    assert_int_equal(verdict_of(VOW_KNOWN_ABORTED, silent[i]), CTL_VERDICT_ABORT);
+    assert_int_equal(verdict_of(VOW_KNOWN_PREPARED, silent[i]), CTL_VERDICT_OPEN);
+  }
+  assert_int_equal(verdict_of(VOW_KNOWN_COMMITTED, VOW_KNOWN_ABORTED), CTL_VERDICT_CONFLICT);
+  assert_int_equal(verdict_of(VOW_KNOWN_ABORTED, VOW_KNOWN_COMMITTED), CTL_VERDICT_CONFLICT);
+  assert_int_equal(verdict_of(VOW_KNOWN_READ_ONLY, VOW_KNOWN_READ_ONLY), CTL_VERDICT_OPEN);
+}
+
+static struct vow_txn image_of(struct ctl_case *item, enum ctl_verdict verdict) {
+  struct vow_txn txn = {0};
+  item->verdict = verdict;
+  assert_int_equal(ctl_reconcile_image(item, &places, 1000, &txn), VOW_OK);
+  assert_int_equal(item->txn.branch_count, 0); /* it was taken over */
+  return txn;
+}
+
+/* Of what the log does not have, the reported branches are written; one in between, of which only
+ * the number is known, is settled by hand, so that a commit is kept for whoever asks. */
+static void what_the_log_lacks_is_made_of_the_reports(void **state) {
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {2, 3, VOW_KNOWN_PREPARED}};
+  struct ctl_case item = {
+      .id = vow_id_make(5000, 1, 2), .items = items, .count = 2, .why = "because"};
+  (void)state;
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
+  assert_int_equal(txn.state, VOW_TXN_COMMITTING);
+  assert_int_equal(vow_id_compare(txn.id, item.id), 0);
+  assert_int_equal(txn.created_ms, 5000);
+  assert_int_equal(txn.branch_count, 3);
+  assert_string_equal(txn.branches[0].url, "http://a");
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED); /* it has it on disk */
+  assert_int_equal(txn.branches[0].vote, VOW_VOTE_COMMIT);
+  assert_int_equal(txn.branches[2].state, VOW_BRANCH_PREPARED);
+  assert_true(txn.branches[1].resolved);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_COMMITTED);
+  assert_string_equal(txn.branches[2].url, "http://c");
+  assert_string_equal(txn.branches[2].name, "3");
+  assert_int_equal(txn.history_count, 1);
+  assert_non_null(strstr(txn.history[0].detail, "because"));
+  vow_txn_fini(&txn);
+  item.by_operator = true;
+  txn = image_of(&item, CTL_VERDICT_ABORT);
+  assert_int_equal(txn.state, VOW_TXN_ABORTING);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_ABORTING);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_ABORTED);
+  assert_non_null(strstr(txn.history[0].detail, "an operator decided"));
+  assert_string_equal(txn.reason, "reconciled: because");
+  vow_txn_fini(&txn);
+}
+
+/* An image that the log has keeps its branches; those that only read have nothing to be told. */
+static void what_the_log_has_is_decided_as_it_is(void **state) {
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_ABORTED}};
+  struct ctl_case item = {.items = items, .count = 1, .why = "so"};
+  (void)state;
+  item.txn = (struct vow_txn){.id = vow_id_make(7, 1, 1),
+                              .state = VOW_TXN_PREPARING,
+                              .delegated = true,
+                              .branches = calloc(2, sizeof(struct vow_branch)),
+                              .branch_count = 2};
+  item.txn.branches[0] =
+      (struct vow_branch){.number = 1, .state = VOW_BRANCH_PREPARING, .url = strdup("http://a")};
+  item.txn.branches[1] =
+      (struct vow_branch){.number = 2, .state = VOW_BRANCH_READ_ONLY, .url = strdup("http://b")};
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_ABORT);
+  assert_false(txn.delegated);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_ABORTED); /* it has it on disk */
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_READ_ONLY);
+  vow_txn_fini(&txn);
+}
+
+/* Of what the log has decided nothing changes but what has ended since: it is on the participant's
+ * disk, or forgotten there, below the watermark. */
+static void what_has_ended_since_is_taken_note_of(void **state) {
+  static const enum vow_branch_state expected[] = {VOW_BRANCH_COMMITTED, VOW_BRANCH_COMMITTED,
+                                                   VOW_BRANCH_PREPARED, VOW_BRANCH_PREPARED};
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {2, 3, VOW_KNOWN_PREPARED}};
+  struct ctl_case item = {.id = vow_id_make(7, 1, 1), .items = items, .count = 2};
+  static const char *const urls[] = {"http://a", "http://b", "http://c", "http://elsewhere"};
+  (void)state;
+  item.txn = (struct vow_txn){.id = item.id,
+                              .state = VOW_TXN_COMMITTING,
+                              .branches = calloc(4, sizeof(struct vow_branch)),
+                              .branch_count = 4};
+  for (uint32_t i = 0; i < 4; i++) {
+    item.txn.branches[i] = (struct vow_branch){
+        .number = i + 1, .state = VOW_BRANCH_COMMITTING, .url = strdup(urls[i])};
+  }
+  sites[1].tells = true;
+  sites[1].known.finished_below = vow_id_make(8, 0, 0);
+  ctl_judge(&item, &places);
+  assert_int_equal(item.verdict, CTL_VERDICT_KNOWN);
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_KNOWN);
+  assert_int_equal(txn.state, VOW_TXN_COMMITTING);
+  for (uint32_t i = 0; i < 4; i++) assert_int_equal(txn.branches[i].state, expected[i]);
+  vow_txn_fini(&txn);
+  sites[1].tells = false;
+}
+
+/* Places and cases are in their lists once, cases in the order of their ids. */
+static void lists_hold_each_once(void **state) {
+  struct ctl_places some = {0};
+  struct ctl_cases cases = {0};
+  (void)state;
+  assert_true(ctl_places_add(&some, "http://a") && ctl_places_add(&some, "http://a"));
+  assert_int_equal(some.count, 1);
+  for (unsigned ms = 5; ms > 0; ms--) {
+    assert_true(ctl_cases_add(&cases, vow_id_make(ms, 0, 0), NULL));
+    assert_true(ctl_cases_add(&cases, vow_id_make(5, 0, 0), NULL));
+  }
+  assert_int_equal(cases.count, 5);
+  for (size_t i = 1; i < cases.count; i++) {
+    assert_true(vow_id_compare(cases.items[i - 1].id, cases.items[i].id) < 0);
+  }
+  assert_non_null(ctl_cases_find(&cases, vow_id_make(3, 0, 0)));
+  assert_null(ctl_cases_find(&cases, vow_id_make(6, 0, 0)));
+  ctl_cases_fini(&cases);
+  ctl_places_fini(&some);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(only_an_end_that_somebody_was_told_decides),
+      cmocka_unit_test(what_the_log_lacks_is_made_of_the_reports),
+      cmocka_unit_test(what_the_log_has_is_decided_as_it_is),
+      cmocka_unit_test(what_has_ended_since_is_taken_note_of),
+      cmocka_unit_test(lists_hold_each_once),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
