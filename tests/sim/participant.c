@@ -110,6 +110,8 @@ static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_
   if (error == VOW_OK) {
     reply.vote = said.vote;
     reply.outcome = said.outcome;
+    said.seen = reply.seen;
+    sim_wire_reply(s, request->type, &said);
     sim_check_participant_reply(s, p, request, &said);
   }
   sim_say(s, node_of(p), "answers %s t%u/%u: %s %s", vow_message_type_name(request->type),
@@ -257,6 +259,7 @@ static void take_message(struct sim *s, struct sim_participant *p, const struct 
                          uint32_t part) {
   const struct sim_exchange *exchange = &s->exchanges[event->index];
   const struct vow_message *message = &exchange->messages[part];
+  struct vow_message read;
   struct vow_pevent step = {.type = VOW_PEVENT_MESSAGE};
   struct sim_request request = {.open = true,
                                 .exchange = event->index,
@@ -275,7 +278,8 @@ static void take_message(struct sim *s, struct sim_participant *p, const struct 
   }
   probe_message(s, p, message);
   *enter(s, p, &step.u.message.token) = request;
-  step.u.message.message = message;
+  sim_wire_message(s, message, &read);
+  step.u.message.message = &read;
   if (sim_fault(s, SIM_FAULT_FULL_P, 20)) step.u.message.full = "the disk is nearly full";
   sim_p_step(s, p, &step, NULL);
 }

@@ -193,6 +193,7 @@ static void end_world(struct sim *s) {
     sim_c_drop_log(s, &s->c[i]);
   }
   for (uint32_t i = 0; i < s->participant_count; i++) sim_p_stop(&s->p[i]);
+  vow_json_free(s->document);
 }
 
 void sim_run(struct sim *s, const struct sim_case *set, struct sim_result *out) {

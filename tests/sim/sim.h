@@ -11,6 +11,7 @@
  *   world.c      what is drawn at the beginning
  *   queue.c      events by virtual time; random bits; the trace and its hash
  *   network.c    what is lost, late, twice, cut off
+ *   wire.c       messages as JSON
  *   coordinator.c, coordinator_log.c, coordinator_api.c   vowd's driver, log and API, simulated
  *   coordinator_restore.c                                 backups, and who notices
  *   participant.c, participant_log.c, database.c          libvow's engine, log and a database
@@ -396,6 +397,9 @@ struct sim {
   struct sim_txn txns[SIM_TXNS_MAX];
   uint32_t txn_count;
 
+  bool wire;                 /* messages travel as JSON */
+  struct vow_json *document; /* of the message that was read last */
+
   bool telling;     /* the trace goes to stdout */
   bool collecting;  /* a property that failed is noted, and the run goes on without it */
   uint32_t failed;  /* bits of enum sim_property */
@@ -440,6 +444,12 @@ struct sim_call *sim_call_new(struct sim *s, int from, uint32_t to, enum vow_eve
 struct sim_call *sim_call_find(struct sim *s, uint32_t serial);
 void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answer *answer);
 void sim_cut(struct sim *s);
+
+/* ---- wire.c ---- */
+
+/* *to is good until the next one is read. */
+void sim_wire_message(struct sim *s, const struct vow_message *from, struct vow_message *to);
+void sim_wire_reply(struct sim *s, enum vow_message_type type, struct vow_message_reply *reply);
 
 /* ---- coordinator*.c ---- */
 

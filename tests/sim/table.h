@@ -118,6 +118,7 @@ enum {
   X(BATCH_MIXED,      "batch-mixed",         "in one batch some messages were answered well and some not") \
   X(BATCH_LOST,       "batch-lost",          "a batch got no answer") \
   X(NOT_A_BATCH,      "not-a-batch",         "a batch was not understood, and its messages went again") \
+  X(WIRE,             "wire",                "a message travelled as JSON") \
   X(QUARANTINE,       "quarantine",          "a log that was restored from a backup went into quarantine") \
   X(WITNESSED,        "witnessed",           "a participant had seen a log further than it was") \
   X(QUARANTINE_ASKED, "quarantine-asked",    "of what a log in quarantine does not know nothing was presumed") \
@@ -163,6 +164,7 @@ enum {
   X(WRONG_PAYLOAD,    "wrong-payload",       PAYLOAD, false, 0, ANY, "branches get each other's payload") \
   X(ENLIST_OTHER,     "enlist-other",        API, false, 0, ANY, "an enlist is repeated with another payload") \
   X(ANSWER_LOST,      "call-forgotten",      TOKENS, false, 0, ANY, "the API forgets a request that waits in the core") \
+  X(WIRE_FORGETS,     "wire-forgets",        CONTRACT, false, 0, ANY, "a message loses a member on the wire") \
   X(REPLY_TWICE,      "reply-twice",         CONTRACT, false, 0, ANY, "a reply is handed to the core twice") \
   X(STOP,             "core-stops",          ALIVE, false, 0, ANY, "a core stops itself") \
   X(BATCH_ORDER,      "batch-order",         AC1, false, 0, ANY, "the replies of a batch are taken for each other's")

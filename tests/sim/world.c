@@ -81,6 +81,7 @@ uint32_t sim_faults_of(const struct sim_case *set) {
 void sim_make_world(struct sim *s) {
   begin_draws(s);
   s->mutant = s->set.mutant;
+  s->wire = s->set.seed % 8 == 3;
   s->heat = 100 + (uint32_t)sim_draw(s, 1200);
   s->participant_count = 1 + (uint32_t)sim_draw(s, SIM_PARTICIPANTS_MAX);
   s->coordinator_count = sim_chance(s, 600) ? 1 : 2 + (uint32_t)sim_draw(s, 2);
