@@ -104,7 +104,7 @@ static void check_waiters(struct sim *s, uint32_t index) {
 /* No operator, no heuristic outcome: none may appear by itself. */
 static void check_peace(struct sim *s, const struct sim_coordinator *c) {
   struct vow_core_counts counts;
-  if (sim_has_operators(s) || c->lost) return;
+  if (sim_has_operators(s) || c->unwitnessed) return;
   vow_core_counts(c->core, &counts);
   sim_check(s, counts.open_heuristic == 0, SIM_PEACE,
             "c%u reports a heuristic outcome, but nobody broke a promise", c->number);

@@ -215,8 +215,7 @@ static struct sim_reply read_reply(struct sim *s, const struct sim_exchange *exc
 
   misread(s, message->type, &reply);
   if (message->type == VOW_MESSAGE_COMMIT && reply.kind == VOW_REPLY_UNKNOWN_BRANCH) {
-    bool excused = s->txns[txn].meddled || s->c[exchange->coordinator].lost;
-    sim_check(s, excused, SIM_FOUND, "commit of t%u/%u finds no branch at p%u", txn,
+    sim_check(s, s->txns[txn].meddled, SIM_FOUND, "commit of t%u/%u finds no branch at p%u", txn,
               message->branch, exchange->participant);
   }
   probe_delegate(s, txn, message->type, &reply);
