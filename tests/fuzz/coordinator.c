@@ -123,14 +123,21 @@ static void believe(const struct world_send *send) {
   }
 }
 
+/* All messages of a request come back as this. */
+static void answer_request(uint64_t request, enum vow_reply_kind kind) {
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    if (w->sends[i].request != request || w->sends[i].done) continue;
+    world_reply(w, &w->sends[i], kind, (struct vow_message_reply){0}, false);
+  }
+}
+
 static void a_reply(void) {
   struct world_send *send = some_send();
   if (send == NULL) return;
   believe(send);
   unsigned kind = choose_byte(&c);
   if (kind % 16 == 15 && is_whole_batch(send)) {
-    whole_batch(w, send->branch, kind & 16 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_ENDPOINT_DOWN,
-                false);
+    answer_request(send->request, kind & 16 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_ENDPOINT_DOWN);
   } else if (kind % 16 < 8) {
     world_reply(w, send, VOW_REPLY_ANSWERED, any_answer(send->type), false);
   } else {
