@@ -182,9 +182,37 @@ static void a_mistake(void) {
   assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
 }
 
+/* Somebody has seen the log further than it came, or not. What was only presumed may be taken back:
+ * who asked too early was told it. */
+static void a_witness(void) {
+  struct vow_event event = {.type = VOW_EVENT_WITNESS};
+  event.u.witness.seen = (struct vow_log_position){choose(&c, 5), choose_byte(&c) * 4U};
+  event.u.witness.by = "somebody";
+  for (uint32_t i = 0; i < w->id_count; i++) w->overruled[i] = true;
+  world_must(w, &event);
+  assert_true(!vow_core_quarantined(w->core) || vow_id_is_nil(vow_core_finished_below(w->core)));
+}
+
+static bool quarantine_is_in_log(void) {
+  for (uint32_t i = 0; i < w->log_count; i++) {
+    if (w->log[i].kind == VOW_RECORD_QUARANTINE) return true;
+  }
+  return false;
+}
+
+/* The process dies, and starts again on what its log has kept. */
+static void a_crash(void) {
+  const uint32_t room = sizeof w->known / sizeof *w->known;
+  if (w->incarnation > 0 && w->known_count < room)
+    w->known[w->known_count++] = (struct vow_incarnation){w->incarnation, w->durable};
+  w->incarnation++;
+  w->quarantined = quarantine_is_in_log();
+  crash(w, choose_byte(&c));
+}
+
 static void the_process(void) {
   struct vow_event event = {.type = VOW_EVENT_LOG_SPACE};
-  switch (choose(&c, 8)) {
+  switch (choose(&c, 9)) {
     case 0:
       event.u.log_space_low = choose_flag(&c);
       world_must(w, &event);
@@ -206,8 +234,11 @@ static void the_process(void) {
     case 5:
       w->offer = choose(&c, 5);
       break;
+    case 6:
+      a_witness();
+      break;
     default:
-      crash(w, choose_byte(&c));
+      a_crash();
   }
 }
 
@@ -262,6 +293,7 @@ static void anything_goes(void) {
   w = world_new();
   w->long_run = true;
   for (unsigned i = 0; i < STEPS_MAX && c.left > 0; i++) any_step();
+  w->quarantined = quarantine_is_in_log();
   crash(w, ~UINT64_C(0)); /* whatever was said, what was written of it can be read */
   world_free(w);
   w = NULL;

@@ -242,6 +242,8 @@ static void in_quarantine_nothing_is_presumed(void **state) {
   load(1, NULL, false, 2);
   loaded();
   assert_int_equal(told(1), VOW_OUTCOME_NONE);
+  assert_true(vow_core_held_back(core, id_of(1)));
+  assert_false(vow_core_held_back(core, id_of(2))); /* which nobody began */
   assert_int_equal(sent_count, 0);
   answered = false;
   struct vow_event enlist = {.type = VOW_EVENT_ENLIST, .token = 1, .id = id_of(1)};

@@ -135,7 +135,7 @@ static void check_shown(struct world *w, const struct vow_txn *image) {
   if (depends_on_commit(image) && !w->overruled[number - 1]) {
     assert_true(*told == VOW_OUTCOME_NONE || *told == outcome);
   }
-  *told = outcome;
+  if (depends_on_commit(image)) *told = outcome;
 }
 
 /* AC3: a commit is written only over votes that allow it, or by an operator's hand. */
