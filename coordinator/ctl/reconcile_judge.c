@@ -96,7 +96,7 @@ static uint32_t highest_branch(const struct ctl_case *item) {
 static enum vow_error make_branches(struct ctl_case *item, const struct ctl_places *places) {
   struct vow_txn *txn = &item->txn;
   uint32_t count = highest_branch(item);
-  txn->branches = calloc(count, sizeof *txn->branches);
+  txn->branches = calloc((size_t)count + 1, sizeof *txn->branches);
   if (txn->branches == NULL) return VOW_E_NO_MEMORY;
   for (uint32_t i = 0; i < count; i++) {
     const struct ctl_report_item *report = NULL;

@@ -157,7 +157,7 @@ static enum ctl_exit say_open(const struct ctl_reconciliation *r) {
   for (size_t i = 0; first == NULL && i < r->cases.count; i++) {
     if (!is_decided(&r->cases.items[i])) first = &r->cases.items[i];
   }
-  vow_id_format(first->id, id);
+  if (first != NULL) vow_id_format(first->id, id);
   snprintf(todo, sizeof todo,
            "Find out what the client was told, then: vowctl reconcile --log %.200s --commit %s "
            "--apply (or --abort %s); several ids stand with commas between.",

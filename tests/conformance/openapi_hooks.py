@@ -29,6 +29,12 @@ def in_batch(body):
     return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
 
 
+def is_position(seen):
+    """It would be taken, whatever else stands in it."""
+    names = ("incarnation", "position")
+    return isinstance(seen, dict) and all(isinstance(seen.get(name), int) for name in names)
+
+
 def tame(path, body):
     if path == "/v1/backup" and str(body.get("path", "")).startswith("/"):
         body["path"] = f"{BACKUPS}/{next(numbers)}"
@@ -37,6 +43,8 @@ def tame(path, body):
             tame_branch(branch)
     if path.endswith("/branches"):
         tame_branch(body)
+    if path == "/v1/outcomes" and is_position(body.get("seen")):
+        del body["seen"]  # a log that was seen elsewhere goes into quarantine, and that is for good
     for message in [body, *in_batch(body)]:
         if str(message.get("coordinator", "")).lower().startswith("http"):
             message["coordinator"] = NOWHERE
@@ -46,6 +54,9 @@ def tame(path, body):
 def before_call(context, case):
     if isinstance(case.body, dict):
         tame(case.operation.path, case.body)
+    if case.operation.path.endswith("/outcome") and "seen" in (case.query or {}):
+        if re.search(r"\d\.\d", str(case.query["seen"])):
+            del case.query["seen"]
     id = (case.path_parameters or {}).get("id")
     number = next(numbers)
     if IDS and number % 2 and isinstance(id, str) and UUID.match(id):
