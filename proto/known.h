@@ -1,7 +1,7 @@
 /*
  * What a participant durably knows of transactions: asked by an operator's tool when the
  * coordinator's log has lost records, and optional. What is not on its disk it does not tell.
- * Source: proto/README.md, "What a participant knows".
+ * Source: proto/README.md, "Messages to a participant".
  */
 #ifndef VOW_PROTO_KNOWN_H
 #define VOW_PROTO_KNOWN_H

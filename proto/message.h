@@ -47,8 +47,7 @@ struct vow_message_reply {
   enum vow_outcome outcome; /* of commit and abort, and of a prepare done in one phase; else NONE.
                              * Any word is read in answer to commit and abort: the core judges it */
   const char *reason; /* or NULL; as long as the other side made it: cut it before keeping it */
-  struct vow_log_position
-      seen; /* of the coordinator's log; of a batch it stands beside `replies` */
+  struct vow_log_position seen; /* of the coordinator's log; of a batch beside `replies` */
 };
 
 /* The members of a message, into the object that is open. */

@@ -158,8 +158,7 @@ struct vow_event {
       struct vow_log_position seen;
       const char *by; /* for the operator */
     } witness;
-    struct vow_txn
-        *load; /* LOAD: an open record; the core takes what it owns and leaves it empty */
+    struct vow_txn *load; /* an open record; the core takes what it owns and leaves it empty */
     bool log_space_low;
     const struct vow_core_config *config;
   } u;

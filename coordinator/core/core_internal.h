@@ -7,10 +7,12 @@
  * event, so whatever it cannot emit for want of memory stays noted and is emitted by a later step.
  * That is why only requests and LOAD can fail, before they changed anything.
  *
- *   request.c, operator.c, reply.c, load.c, quarantine.c   first half: one file for each kind of
- * event protocol.c                               the moves of transactions and branches emit.c
- * second half: records, answers, messages endpoint.c, ids.c, history.c             what these lean
- * on tree.c, timer.c, list.h                  containers that allocate nothing
+ *   request.c, operator.c, reply.c,          first half: one file for each kind of event
+ *   load.c, quarantine.c
+ *   protocol.c                               the moves of transactions and branches
+ *   emit.c                                   second half: records, answers, messages
+ *   endpoint.c, ids.c, history.c             what these lean on
+ *   tree.c, timer.c, list.h                  containers that allocate nothing
  */
 #ifndef VOW_CORE_INTERNAL_H
 #define VOW_CORE_INTERNAL_H

@@ -25,8 +25,8 @@ struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
 #define VOW_LOG_FORMAT    4 /* PRAGMA user_version */
-#define VOW_LOG_FORMAT_OLDEST \
-  3 /* is read, and upgraded by the first start that writes: it lacks tables (log_trust.c) */
+/* Is read, and upgraded by the first start that writes: it lacks tables (log_trust.c). */
+#define VOW_LOG_FORMAT_OLDEST 3
 
 struct vow_log_config {
   const char *path;
@@ -64,9 +64,8 @@ struct vow_log_info {
   const struct vow_incarnation *known; /* the starts before it; the log's own */
   uint32_t known_count;
   /* Records may be missing (core/quarantine.c). Read-only: as a start would find. */
-  uint64_t quarantined_ms; /* since when; 0: they are all there, as far as anybody knows */
-  struct vow_log_position
-      seen; /* the furthest that a witness has seen it, where it never came to */
+  uint64_t quarantined_ms;      /* since when; 0: they are all there, as far as anybody knows */
+  struct vow_log_position seen; /* the furthest that a witness has seen it, where it never came */
   char why[VOW_LOG_WHY_BYTES];
   struct vow_id presume_from;        /* below it nothing is presumed (C2) */
   uint64_t backup_ms;                /* it is a backup made then, which no daemon has started on */
@@ -108,9 +107,8 @@ enum vow_log_query_type {
 
 struct vow_log_query {
   enum vow_log_query_type type;
-  struct vow_id
-      id; /* FIND; OPEN_PAGE: after (nil: from the start); LIST: before (nil: from the newest) */
-  const char *key;          /* FIND_KEY; copied */
+  struct vow_id id; /* FIND; OPEN_PAGE: after, nil: the start; LIST: before, nil: the newest */
+  const char *key;  /* FIND_KEY; copied */
   const struct vow_id *ids; /* FIND_MANY; copied */
   uint32_t id_count;
   uint32_t limit;
@@ -126,9 +124,8 @@ struct vow_log_query {
 
 struct vow_log_result {
   enum vow_error error;
-  const char *why; /* a sentence, when error or rows_bad; else NULL */
-  struct vow_txn
-      *rows; /* the receiver may take what they own (leave them zeroed); the rest is freed */
+  const char *why;      /* a sentence, when error or rows_bad; else NULL */
+  struct vow_txn *rows; /* the receiver may take what they own and zero it; the rest is freed */
   uint32_t count;
   bool more; /* LIST, OPEN_PAGE: go on from `next`; a LIST page may be empty and still have more
                 (bounded scan) */

@@ -14,9 +14,8 @@
 #include "io/hash.h"
 #include "io/log_internal.h"
 
-#define STILL_RUNNING                                                                           \
-  (-1)                    /* until: of the start that wrote last, the head says how far it came \
-                           */
+/* As `until`, of the start that wrote last: the head says how far it came. */
+#define STILL_RUNNING  (-1)
 #define RANDOM_BITS    21 /* of an incarnation; the rest are seconds since 2020 */
 #define EPOCH_2020_S   UINT64_C(1577836800)
 #define STARTS_AT_ONCE 64

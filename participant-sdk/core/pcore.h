@@ -26,9 +26,9 @@
 
 #define VOW_PCORE_PURGE_MAX 64   /* tombstones of one PURGE */
 #define VOW_PCORE_TICK_MAX  1000 /* branches that one TICK moves */
-#define VOW_PCORE_ABORTS_EXTRA                                                                   \
-  100000 /* room beyond the limits for aborts of branches that nobody knows: until such an abort \
-            is acknowledged no watermark passes it, and no tombstone behind it makes room */
+/* Room beyond the limits for aborts of branches that nobody knows: until such an abort is
+ * acknowledged no watermark passes it, and no tombstone behind it makes room. */
+#define VOW_PCORE_ABORTS_EXTRA 100000
 
 struct vow_pcore;
 

@@ -50,8 +50,7 @@ struct disk_op {
   uint32_t bytes;
   uint64_t from; /* WRITE: the sectors that it touches, and what is in them after it */
   uint32_t span;
-  uint8_t
-      *data; /* owned: of WRITE the sectors; of SYNC_FAILED and CUT a fate for each pending op */
+  uint8_t *data; /* owned: of WRITE the sectors; of SYNC_FAILED, CUT a fate for each pending op */
   uint64_t torn; /* SYNC_FAILED, CUT: draws the sectors of what is torn */
   char name[DISK_NAME_BYTES];
   char to[DISK_NAME_BYTES];

@@ -39,7 +39,7 @@ static int report(uint64_t seed, const struct images_result *result) {
 
 /* Seed after seed until there are enough images. */
 static int run_images(uint64_t start, uint64_t images, bool quiet) {
-  struct images_result result;
+  struct images_result result = {.ok = true};
   uint64_t total = 0, seed = start;
   for (; total < images; seed++) {
     struct images_options options = {.limit = images - total, .only = -1};

@@ -10,8 +10,9 @@
  *   disk    a folder of `capacity` bytes. What its files have, in blocks, is in use. A write that
  *           does not fit is cut at what does, like on a disk; one of which nothing fits is ENOSPC.
  *   sync    fsync and fdatasync of files whose path contains `pattern` are counted, and the k-th
- *           fails with EIO, or all from the k-th on. Nothing is synced then; the pages stay
- * visible. clock   what is added to the wall clock. The monotonic clock goes on.
+ *           fails with EIO, or all from the k-th on. Nothing is synced then, and what was written
+ *           stays visible.
+ *   clock   what is added to the wall clock. The monotonic clock goes on.
  */
 #include <dirent.h>
 #include <dlfcn.h>
