@@ -7,11 +7,11 @@ usage() {
   cat <<'END'
 usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
-  (nothing)   everything: unit, e2e and conformance tests under the address and undefined-behaviour
-              sanitizers, what threads can break under the thread sanitizer, a release build under
-              valgrind, a minute of fuzzing a target, branch coverage, clang-format, clang-tidy,
-              shellcheck
-  --quick     one build, its unit and conformance tests and the fastest e2e tests
+  (nothing)   everything: unit, e2e and conformance tests, the simulator and crash images under the
+              address and undefined-behaviour sanitizers, what threads can break under the thread
+              sanitizer, a release build under valgrind, the protocol's model, a minute of fuzzing
+              a target, branch coverage, clang-format, clang-tidy, shellcheck
+  --quick     one build, its unit and conformance tests and the fastest of all others
   --nightly   everything, and a hundred times as many crashes, seeds, images and inputs: hours. The
               builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the label
               nightly; it begins by saying which they are and how long each may take
@@ -24,6 +24,7 @@ Environment:
   VOW_JOBS         how much runs at once; default: the number of processors
   VOW_BANK_CYCLES  kill -9 cycles of each of the e2e.bank tests; default 60 to 80
   VOW_BANK_SEED    what its dice begin with; default 1
+  VOW_ROUNDS       each e2e test so many times; default 1
 
 The builds are kept in build-tests/; a run without --nightly takes the nightly tests out of them.
 The exit code is ctest's.
