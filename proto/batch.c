@@ -11,11 +11,6 @@ static void begin(struct vow_jsonw *w, struct vow_buf *out, const char *key) {
   vow_jsonw_array(w, key);
 }
 
-void vow_batch_end(struct vow_jsonw *w) {
-  vow_jsonw_end(w);
-  vow_jsonw_end(w);
-}
-
 void vow_batch_end_log(struct vow_jsonw *w, struct vow_log_position log, bool ask) {
   vow_jsonw_end(w);
   vow_log_position_write(w, "log", log, ask);

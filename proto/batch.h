@@ -20,10 +20,8 @@ void vow_batch_begin(struct vow_jsonw *w, struct vow_buf *out);
 /* `traceparent` (W3C; NULL: none) is what goes into a header when the message travels alone. */
 void vow_batch_message_write(struct vow_jsonw *w, const struct vow_message *message,
                              const char *traceparent);
-void vow_batch_end(struct vow_jsonw *w); /* of a request and of an answer */
-/* The same, with what a message says of the log: it is one for all of them and stands once. */
+/* What a message says of the log is one for all of them and stands once; all zero: nothing. */
 void vow_batch_end_log(struct vow_jsonw *w, struct vow_log_position log, bool ask);
-void vow_batch_end_seen(struct vow_jsonw *w, struct vow_log_position seen); /* of an answer */
 
 /* What stands beside `messages` or `replies`; left alone where nothing does. */
 enum vow_error vow_batch_log_read(const struct vow_json *document, struct vow_log_position *log,
@@ -49,6 +47,7 @@ void vow_batch_reply_write(struct vow_jsonw *w, enum vow_message_type type,
                            const struct vow_message_reply *reply);
 /* One that failed: what would have been the body of its problem, and so its status. */
 void vow_batch_problem_write(struct vow_jsonw *w, enum vow_error error, const char *detail);
+void vow_batch_end_seen(struct vow_jsonw *w, struct vow_log_position seen); /* all zero: nothing */
 
 /* VOW_E_PROTOCOL with a sentence, also when there are not `count` replies. */
 enum vow_error vow_batch_replies_decode(const char *text, size_t bytes, size_t count,

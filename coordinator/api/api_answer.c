@@ -157,8 +157,7 @@ void vow_api_unknown(struct vow_api_call *call) {
   } else if (vow_api_was_lost(call->api, call->id)) {
     detail =
         "this log has lost records of its time once and was reconciled: it may have committed, "
-        "been "
-        "aborted or never been";
+        "been aborted or never been";
   } else if (vow_api_is_of_this_log(call->api, call->id)) {
     detail = "it is older than the kept history: it may have committed, been aborted or never been";
   }

@@ -100,8 +100,8 @@ bool vow_api_is_name(const char *name);
 uint64_t vow_api_wall_ms(void);
 
 /* True for an id that this log may have issued, if all its records of that time are there. A
- * participant in doubt that asks for one that is
- * unknown asks for an abort: a commit stays until every branch has acknowledged it. */
+ * participant in doubt that asks for one that is unknown asks for an abort: a commit stays until
+ * every branch has acknowledged it. */
 bool vow_api_is_of_this_log(const struct vow_api *api, struct vow_id id);
 /* It is of a time of which the log once lacked records, and was reconciled since. */
 bool vow_api_was_lost(const struct vow_api *api, struct vow_id id);

@@ -471,19 +471,9 @@ const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vo
   return vow_ptable_find(core, transaction, branch);
 }
 
-const struct vow_pbranch *vow_pcore_next_in_doubt(const struct vow_pcore *core,
-                                                  const struct vow_pbranch *last) {
-  return vow_ptable_next(core, last, vow_pbranch_in_doubt);
-}
-
-static bool any(const struct vow_pbranch *b) {
-  (void)b;
-  return true;
-}
-
 const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
                                          const struct vow_pbranch *last) {
-  return vow_ptable_next(core, last, any);
+  return vow_ptable_next(core, last);
 }
 
 struct vow_log_position vow_pcore_seen(const struct vow_pcore *core, const char *coordinator) {

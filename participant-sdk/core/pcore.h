@@ -107,10 +107,7 @@ uint64_t vow_pcore_next_deadline(const struct vow_pcore *core);
 
 const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vow_id transaction,
                                          uint32_t branch);
-/* Iterates over the branches in doubt; NULL begins, and ends. The order means nothing. */
-const struct vow_pbranch *vow_pcore_next_in_doubt(const struct vow_pcore *core,
-                                                  const struct vow_pbranch *last);
-/* The same over all branches. */
+/* Iterates over the branches; NULL begins, and ends. The order means nothing. */
 const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
                                          const struct vow_pbranch *last);
 /* All zero for a coordinator that was never heard of. */

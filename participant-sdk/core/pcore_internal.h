@@ -44,10 +44,9 @@ struct vow_pbranch *vow_ptable_find(const struct vow_pcore *core, struct vow_id 
 enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *coordinator,
                               const struct vow_precord *record,
                               struct vow_pbranch **out) VOW_MUST_CHECK;
-/* The branch after `last` (NULL: the first) of which `wanted` is true; NULL: none is left. */
+/* The branch after `last` (NULL: the first); NULL: none is left. */
 const struct vow_pbranch *vow_ptable_next(const struct vow_pcore *core,
-                                          const struct vow_pbranch *last,
-                                          bool (*wanted)(const struct vow_pbranch *b));
+                                          const struct vow_pbranch *last);
 void vow_ptable_drop(struct vow_pcore *core, struct vow_pbranch *b);
 void vow_ptable_free(struct vow_pcore *core);
 

@@ -27,19 +27,15 @@ struct vow_pbranch *vow_ptable_find(const struct vow_pcore *core, struct vow_id 
 }
 
 const struct vow_pbranch *vow_ptable_next(const struct vow_pcore *core,
-                                          const struct vow_pbranch *last,
-                                          bool (*wanted)(const struct vow_pbranch *b)) {
+                                          const struct vow_pbranch *last) {
   uint32_t bucket = 0;
   const struct vow_pbranch *b = NULL;
   if (last) {
     bucket = (hash(last->transaction, last->number) & (core->bucket_count - 1)) + 1;
     b = last->next;
   }
-  for (;;) {
-    while (b && !wanted(b)) b = b->next;
-    if (b || bucket == core->bucket_count) return b;
-    b = core->buckets[bucket++];
-  }
+  while (!b && bucket < core->bucket_count) b = core->buckets[bucket++];
+  return b;
 }
 
 /* Twice the buckets; when there is no memory for them the chains grow instead. */

@@ -290,10 +290,6 @@ void disk_use(struct disk *disk, struct disk_history *history) {
   notes = history;
 }
 
-struct disk *disk_in_use(void) {
-  return in_use;
-}
-
 bool disk_call_works(void) {
   if (disk_faults.dead) return false;
   return disk_faults.fail_call == 0 || --disk_faults.fail_call > 0;

@@ -102,7 +102,6 @@ uint64_t disk_random(uint64_t *state);
 
 /* Operations are noted in `history`; NULL: nobody needs the platter any more. */
 void disk_use(struct disk *disk, struct disk_history *history);
-struct disk *disk_in_use(void);
 /* The power fails and comes back: what is pending has a fate drawn from `seed`. */
 void disk_cut_now(uint64_t seed);
 

@@ -336,7 +336,7 @@ static void many_branches_are_found_again(void **state) {
   }
   uint32_t listed = 0;
   const struct vow_pbranch *b = NULL;
-  while ((b = vow_pcore_next_in_doubt(w->core, b)) != NULL) listed++;
+  while ((b = vow_pcore_next(w->core, b)) != NULL) listed += vow_pbranch_in_doubt(b);
   assert_int_equal(listed, count);
 }
 

@@ -138,7 +138,7 @@ static void the_largest_batch_fits(void **state) {
                                   .one_phase = true};
     vow_batch_message_write(&w, &message, trace);
   }
-  vow_batch_end(&w);
+  vow_batch_end_log(&w, (struct vow_log_position){VOW_LOG_NUMBER_MAX, VOW_LOG_NUMBER_MAX}, true);
   assert_int_equal(text.error, VOW_OK);
   vow_buf_fini(&text);
   free(payload);
@@ -210,7 +210,7 @@ static void batches_are_written_as_documented(void **state) {
   vow_buf_init(&text, 4096);
   vow_batch_begin(&w, &text);
   vow_batch_message_write(&w, &message, "00-1-2-01");
-  vow_batch_end(&w);
+  vow_batch_end_log(&w, (struct vow_log_position){0}, false);
   assert_non_null(
       strstr(text.data, "{\"messages\":[{\"type\":\"abort\",\"traceparent\":\"00-1-2-01\""));
   vow_buf_reset(&text);
@@ -218,7 +218,7 @@ static void batches_are_written_as_documented(void **state) {
   vow_batch_reply_write(&w, VOW_MESSAGE_ABORT, &reply);
   vow_batch_reply_write(&w, VOW_MESSAGE_FORGET, &reply);
   vow_batch_problem_write(&w, VOW_E_UNKNOWN_BRANCH, NULL);
-  vow_batch_end(&w);
+  vow_batch_end_seen(&w, (struct vow_log_position){0});
   assert_non_null(
       strstr(text.data,
              "{\"replies\":[{\"status\":200,\"outcome\":\"aborted\"},{\"status\":200},{\"type\":"

@@ -75,12 +75,6 @@ class Town:
         self.asked.append(Asked(url or self.vowd.url, branches, amount, timeout))
         return self.asked[-1]
 
-    def within_right(self):
-        """A transfer that needs the right bank alone: (status of the answer)."""
-        there_and_back = transfer_branches([self.banks[1].url] * 2, 1)
-        there_and_back[1]["payload"]["account"] = 2
-        return self.vowd.client.one_shot(there_and_back).status
-
     def revive(self):
         """Starts who has ended."""
         for one in [self.vowd, *self.banks]:
