@@ -3,7 +3,9 @@
 
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct file {
   sqlite3_file base;
@@ -11,8 +13,19 @@ struct file {
   sqlite3_file *real; /* right behind this struct */
 };
 
+/* Atomic, because a test sets them while other threads run. */
 static _Atomic(enum fault) set;
+static atomic_int fail_call; /* this call from now on fails, once; <= 0: none */
+static char full_while[128];
 static sqlite3_vfs *real_vfs;
+
+static bool call_fails(void) {
+  return atomic_load(&fail_call) > 0 && atomic_fetch_sub(&fail_call, 1) == 1;
+}
+
+static bool is(sqlite3_file *file, int flag) {
+  return (((struct file *)file)->flags & flag) != 0;
+}
 
 static sqlite3_file *real_of(sqlite3_file *file) {
   return ((struct file *)file)->real;
@@ -23,27 +36,52 @@ static int on_close(sqlite3_file *f) {
 }
 
 static int on_read(sqlite3_file *f, void *data, int bytes, sqlite3_int64 at) {
+  if (call_fails()) return SQLITE_IOERR_READ;
   return real_of(f)->pMethods->xRead(real_of(f), data, bytes, at);
 }
 
+static bool is_full(sqlite3_file *f) {
+  switch (atomic_load(&set)) {
+    case FAULT_FULL:
+      return true;
+    case FAULT_WAL_FULL:
+      return is(f, SQLITE_OPEN_WAL);
+    case FAULT_DB_FULL:
+      return is(f, SQLITE_OPEN_MAIN_DB);
+    case FAULT_FULL_WHILE:
+      return is(f, SQLITE_OPEN_WAL) && access(full_while, F_OK) == 0;
+    default:
+      return false;
+  }
+}
+
 static int on_write(sqlite3_file *f, const void *data, int bytes, sqlite3_int64 at) {
-  if (atomic_load(&set) == FAULT_FULL) return SQLITE_FULL;
+  if (is_full(f)) return SQLITE_FULL;
   if (atomic_load(&set) == FAULT_WRITE) return SQLITE_IOERR_WRITE;
+  if (call_fails()) {
+    (void)real_of(f)->pMethods->xWrite(real_of(f), data, bytes / 2, at);
+    return SQLITE_IOERR_WRITE;
+  }
   return real_of(f)->pMethods->xWrite(real_of(f), data, bytes, at);
 }
 
 static int on_truncate(sqlite3_file *f, sqlite3_int64 bytes) {
+  if (call_fails()) return SQLITE_IOERR_TRUNCATE;
   return real_of(f)->pMethods->xTruncate(real_of(f), bytes);
 }
 
 static int on_sync(sqlite3_file *f, int flags) {
-  int main = ((struct file *)f)->flags & SQLITE_OPEN_MAIN_DB;
-  if (atomic_load(&set) == FAULT_SYNC) return SQLITE_IOERR_FSYNC;
-  if (atomic_load(&set) == FAULT_DB_SYNC && main) return SQLITE_IOERR_FSYNC;
+  enum fault fault = atomic_load(&set);
+  if (fault == FAULT_SYNC || (fault == FAULT_WAL_SYNC && is(f, SQLITE_OPEN_WAL)) ||
+      (fault == FAULT_DB_SYNC && is(f, SQLITE_OPEN_MAIN_DB))) {
+    return SQLITE_IOERR_FSYNC;
+  }
+  if (call_fails()) return SQLITE_IOERR_FSYNC;
   return real_of(f)->pMethods->xSync(real_of(f), flags);
 }
 
 static int on_file_size(sqlite3_file *f, sqlite3_int64 *bytes) {
+  if (call_fails()) return SQLITE_IOERR_FSTAT;
   return real_of(f)->pMethods->xFileSize(real_of(f), bytes);
 }
 
@@ -118,6 +156,7 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *out, int fl
     flags &= ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     flags |= SQLITE_OPEN_READONLY;
   }
+  if (call_fails()) return SQLITE_CANTOPEN;
   int code = real_vfs->xOpen(real_vfs, name, file->real, flags, out_flags);
   if (code == SQLITE_OK) file->base.pMethods = &methods;
   return code;
@@ -135,5 +174,19 @@ void fault_vfs_install(void) {
 }
 
 void fault_vfs_set(enum fault fault) {
+  atomic_store(&fail_call, 0);
   atomic_store(&set, fault);
+}
+
+void fault_vfs_full_while(const char *path) {
+  (void)snprintf(full_while, sizeof full_while, "%s", path);
+  fault_vfs_set(FAULT_FULL_WHILE);
+}
+
+void fault_vfs_fail_call(int n) {
+  atomic_store(&fail_call, n);
+}
+
+bool fault_vfs_call_has_failed(void) {
+  return atomic_load(&fail_call) <= 0;
 }

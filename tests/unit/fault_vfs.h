@@ -5,17 +5,29 @@
 #ifndef VOW_TESTS_FAULT_VFS_H
 #define VOW_TESTS_FAULT_VFS_H
 
+#include <stdbool.h>
+
 enum fault {
   FAULT_NONE = 0,
-  FAULT_SYNC,     /* xSync fails with an I/O error */
-  FAULT_FULL,     /* xWrite: the disk is full */
-  FAULT_WRITE,    /* xWrite fails with an I/O error */
-  FAULT_DB_SYNC,  /* xSync of the database itself (not of its WAL) fails: a checkpoint's */
-  FAULT_READ_ONLY /* files can be opened for reading only */
+  FAULT_SYNC,      /* xSync fails with an I/O error */
+  FAULT_WAL_SYNC,  /* of a WAL */
+  FAULT_DB_SYNC,   /* of the database itself: a checkpoint's */
+  FAULT_FULL,      /* xWrite: the disk is full */
+  FAULT_WAL_FULL,  /* for a WAL */
+  FAULT_DB_FULL,   /* for the database itself */
+  FAULT_WRITE,     /* xWrite fails with an I/O error */
+  FAULT_READ_ONLY, /* files can be opened for reading only */
+  FAULT_FULL_WHILE /* fault_vfs_full_while() */
 };
 
 void fault_vfs_install(void);
-/* From now on, in every file and thread. */
+/* From now on, in every file and thread; also in place of a call that was to fail. */
 void fault_vfs_set(enum fault fault);
+/* The disk is full for a WAL as long as this file is there. */
+void fault_vfs_full_while(const char *path);
+/* The n-th open, read, write, truncate, sync or look at a size from now on fails, once. Of a write
+ * half is done. */
+void fault_vfs_fail_call(int n);
+bool fault_vfs_call_has_failed(void); /* that one had its turn */
 
 #endif

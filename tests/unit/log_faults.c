@@ -1,164 +1,28 @@
 /* Whatever the disk does, nothing is called durable that is not, and what was called durable is
- * there after a restart. The disk's faults are made by an SQLite VFS that stands in front of the
- * real one. */
+ * there after a restart. */
+#include "fault_vfs.h"
 #include "log_fixture.h"
 
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- the disk ---- */
-
-/* What goes wrong. Atomic, because the test sets it while the log thread runs. */
-static struct {
-  atomic_bool wal_sync_fails, database_sync_fails;
-  atomic_bool wal_full, database_full;
-  atomic_bool full_while_reserved; /* WAL writes fail as long as the reserve is there */
-  atomic_int fail_call;            /* this call from now on fails, once; 0: none */
-  char reserve[128];
-} disk;
-
-struct file {
-  sqlite3_file base;
-  bool is_wal, is_database;
-  sqlite3_file *real;
-};
-
-static sqlite3_vfs *real_vfs;
-
-static bool call_fails(void) {
-  return atomic_load(&disk.fail_call) > 0 && atomic_fetch_sub(&disk.fail_call, 1) == 1;
-}
-
-static struct file *as_file(sqlite3_file *file) {
-  return (struct file *)file;
-}
-
-static int disk_close(sqlite3_file *file) {
-  return as_file(file)->real->pMethods->xClose(as_file(file)->real);
-}
-
-static int disk_read(sqlite3_file *file, void *data, int bytes, sqlite3_int64 at) {
-  if (call_fails()) return SQLITE_IOERR_READ;
-  return as_file(file)->real->pMethods->xRead(as_file(file)->real, data, bytes, at);
-}
-
-static int disk_write(sqlite3_file *file, const void *data, int bytes, sqlite3_int64 at) {
-  struct file *f = as_file(file);
-  bool full = (f->is_wal &&
-               (disk.wal_full || (disk.full_while_reserved && access(disk.reserve, F_OK) == 0))) ||
-              (f->is_database && disk.database_full);
-  if (full) return SQLITE_FULL;
-  if (call_fails()) { /* a torn write: half of it is there */
-    f->real->pMethods->xWrite(f->real, data, bytes / 2, at);
-    return SQLITE_IOERR_WRITE;
-  }
-  return f->real->pMethods->xWrite(f->real, data, bytes, at);
-}
-
-static int disk_truncate(sqlite3_file *file, sqlite3_int64 bytes) {
-  if (call_fails()) return SQLITE_IOERR_TRUNCATE;
-  return as_file(file)->real->pMethods->xTruncate(as_file(file)->real, bytes);
-}
-
-static int disk_sync(sqlite3_file *file, int flags) {
-  struct file *f = as_file(file);
-  if (f->is_wal && disk.wal_sync_fails) return SQLITE_IOERR_FSYNC;
-  if (f->is_database && disk.database_sync_fails) return SQLITE_IOERR_FSYNC;
-  if (call_fails()) return SQLITE_IOERR_FSYNC;
-  return f->real->pMethods->xSync(f->real, flags);
-}
-
-static int disk_size(sqlite3_file *file, sqlite3_int64 *bytes) {
-  if (call_fails()) return SQLITE_IOERR_FSTAT;
-  return as_file(file)->real->pMethods->xFileSize(as_file(file)->real, bytes);
-}
-
-static int disk_lock(sqlite3_file *file, int level) {
-  return as_file(file)->real->pMethods->xLock(as_file(file)->real, level);
-}
-
-static int disk_unlock(sqlite3_file *file, int level) {
-  return as_file(file)->real->pMethods->xUnlock(as_file(file)->real, level);
-}
-
-static int disk_check_lock(sqlite3_file *file, int *out) {
-  return as_file(file)->real->pMethods->xCheckReservedLock(as_file(file)->real, out);
-}
-
-static int disk_control(sqlite3_file *file, int op, void *argument) {
-  return as_file(file)->real->pMethods->xFileControl(as_file(file)->real, op, argument);
-}
-
-static int disk_sector(sqlite3_file *file) {
-  return as_file(file)->real->pMethods->xSectorSize(as_file(file)->real);
-}
-
-static int disk_device(sqlite3_file *file) {
-  return as_file(file)->real->pMethods->xDeviceCharacteristics(as_file(file)->real);
-}
-
-static int disk_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out) {
-  static const sqlite3_io_methods methods = {
-      .iVersion = 1,
-      .xClose = disk_close,
-      .xRead = disk_read,
-      .xWrite = disk_write,
-      .xTruncate = disk_truncate,
-      .xSync = disk_sync,
-      .xFileSize = disk_size,
-      .xLock = disk_lock,
-      .xUnlock = disk_unlock,
-      .xCheckReservedLock = disk_check_lock,
-      .xFileControl = disk_control,
-      .xSectorSize = disk_sector,
-      .xDeviceCharacteristics = disk_device,
-  };
-  (void)vfs;
-  struct file *f = as_file(file);
-  f->base.pMethods = NULL;
-  f->real = (sqlite3_file *)(f + 1);
-  f->is_wal = (flags & SQLITE_OPEN_WAL) != 0;
-  f->is_database = (flags & SQLITE_OPEN_MAIN_DB) != 0;
-  if (call_fails()) return SQLITE_CANTOPEN;
-  int rc = real_vfs->xOpen(real_vfs, name, f->real, flags, out);
-  if (rc == SQLITE_OK) f->base.pMethods = &methods;
-  return rc;
-}
-
-static void install_disk(void) {
-  static sqlite3_vfs vfs;
-  real_vfs = sqlite3_vfs_find(NULL);
-  vfs = *real_vfs;
-  vfs.zName = "faulty";
-  vfs.szOsFile = (int)sizeof(struct file) + real_vfs->szOsFile;
-  vfs.xOpen = disk_open;
-  vfs.pNext = NULL;
-  sqlite3_vfs_register(&vfs, 1);
-}
-
-static void heal(void) {
-  disk.wal_sync_fails = disk.database_sync_fails = false;
-  disk.wal_full = disk.database_full = disk.full_while_reserved = false;
-  disk.fail_call = 0;
-}
+static char reserve[128]; /* the file beside the log */
 
 static int setup(void **state) {
   struct fixture *f = calloc(1, sizeof *f);
   *state = f;
-  heal();
+  fault_vfs_set(FAULT_NONE);
   fixture_setup(f);
-  snprintf(disk.reserve, sizeof disk.reserve, "%s-reserve", f->path);
+  snprintf(reserve, sizeof reserve, "%s-reserve", f->path);
   return 0;
 }
 
 static int teardown(void **state) {
-  heal();
+  fault_vfs_set(FAULT_NONE);
   fixture_teardown(*state);
   free(*state);
   return 0;
@@ -171,13 +35,13 @@ static void a_failed_sync_reveals_nothing_and_ends_the_log(void **state) {
   struct answer answer;
   fixture_open(f);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
-  disk.wal_sync_fails = true;
+  fault_vfs_set(FAULT_WAL_SYNC);
   append_nth(f, 2, VOW_TXN_COMMITTING, 0, true);
   wait_failed(f);
   assert_int_equal(f->progress.error, VOW_E_LOG_IO);
   assert_non_null(strstr(f->progress.why, f->path));
   assert_int_equal(f->progress.durable, 1);
-  disk.wal_sync_fails = false; /* too late: what the disk has is not known any more */
+  fault_vfs_set(FAULT_NONE); /* too late: what the disk has is not known any more */
   append_nth(f, 3, VOW_TXN_COMMITTING, 0, true);
   ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND, .id = nth_id(3)}, &answer);
   assert_int_equal(answer.result.error, VOW_E_LOG_IO);
@@ -198,14 +62,14 @@ static void a_failed_write_back_ends_the_log_and_loses_nothing(void **state) {
   struct fixture *f = *state;
   f->config.wal_bytes_max = 1;
   fixture_open(f);
-  disk.database_sync_fails = true;
+  fault_vfs_set(FAULT_DB_SYNC);
   append_nth(f, 1, VOW_TXN_COMMITTING, 0, true);
   wait_failed(f);
   assert_int_equal(f->progress.error, VOW_E_LOG_IO);
   assert_int_equal(f->progress.durable, 1); /* it was, before the WAL was written back */
   assert_int_equal(counts(f).checkpoint_failures, 1);
   fixture_close(f);
-  heal();
+  fault_vfs_set(FAULT_NONE);
   fixture_open(f);
   assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
 }
@@ -215,16 +79,16 @@ static void a_start_whose_sync_fails_is_refused(void **state) {
   char why[VOW_LOG_WHY_BYTES];
   fixture_open(f);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
-  disk.wal_sync_fails = true;
+  fault_vfs_set(FAULT_WAL_SYNC);
   append_nth(f, 2, VOW_TXN_COMMITTING, 0, true);
   wait_failed(f);
   fixture_close(f); /* there is a WAL to write back now */
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_IO);
-  heal();
-  disk.database_sync_fails = true;
+  fault_vfs_set(FAULT_NONE);
+  fault_vfs_set(FAULT_DB_SYNC);
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_IO);
   assert_non_null(strstr(why, f->path));
-  heal();
+  fault_vfs_set(FAULT_NONE);
   fixture_open(f);
   assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
 }
@@ -244,17 +108,17 @@ static void the_reserve_lets_decisions_through_on_a_full_disk(void **state) {
   struct stat st;
   f->config.reserve_bytes = 1 << 20;
   fixture_open(f);
-  assert_int_equal(stat(disk.reserve, &st), 0);
+  assert_int_equal(stat(reserve, &st), 0);
   assert_true(st.st_blocks * 512 >= 1 << 20);
   wait_until(f, well_there);
-  disk.full_while_reserved = true;
+  fault_vfs_full_while(reserve);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
   wait_until(f, low_there);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTED, fixture_now_ms(), true));
   assert_int_equal(f->progress.error, VOW_OK);
-  disk.full_while_reserved = false;
+  fault_vfs_set(FAULT_NONE);
   wait_until(f, well_there);
-  assert_int_equal(stat(disk.reserve, &st), 0);
+  assert_int_equal(stat(reserve, &st), 0);
   assert_int_equal(st.st_size, 1 << 20);
 }
 
@@ -263,7 +127,7 @@ static off_t awaited_bytes;
 static bool reserve_there(struct fixture *f) {
   struct stat st;
   (void)f;
-  return stat(disk.reserve, &st) == 0 ? st.st_size == awaited_bytes : awaited_bytes == 0;
+  return stat(reserve, &st) == 0 ? st.st_size == awaited_bytes : awaited_bytes == 0;
 }
 
 static void the_reserve_has_the_size_that_is_configured(void **state) {
@@ -282,7 +146,7 @@ static void without_any_space_the_log_waits_and_goes_on_when_there_is(void **sta
   struct fixture *f = *state;
   fixture_open(f);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
-  disk.wal_full = true;
+  fault_vfs_set(FAULT_WAL_FULL);
   append_nth(f, 2, VOW_TXN_COMMITTING, 0, true);
   append_nth(f, 1, VOW_TXN_COMMITTED, fixture_now_ms(), true);
   wait_until(f, low_there);
@@ -291,7 +155,7 @@ static void without_any_space_the_log_waits_and_goes_on_when_there_is(void **sta
   assert_int_equal(find_state(f, 1),
                    VOW_TXN_COMMITTING); /* readers are served, with what there is */
   append_nth(f, 3, VOW_TXN_COMMITTING, 0, true);
-  disk.wal_full = false;
+  fault_vfs_set(FAULT_NONE);
   wait_durable(f, 4);
   wait_until(f, well_there);
   fixture_close(f);
@@ -305,11 +169,11 @@ static void closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told(void
   struct fixture *f = *state;
   fixture_open(f);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
-  disk.wal_full = true;
+  fault_vfs_set(FAULT_WAL_FULL);
   append_nth(f, 2, VOW_TXN_COMMITTING, 0, true);
   wait_until(f, low_there);
   fixture_close(f);
-  heal();
+  fault_vfs_set(FAULT_NONE);
   fixture_open(f);
   assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
   assert_int_equal(find_state(f, 2), 0);
@@ -328,13 +192,13 @@ static void a_full_disk_at_a_checkpoint_is_harmless(void **state) {
   f->config.wal_bytes_max = 1;
   fixture_open(f);
   struct vow_log_counts before = counts(f);
-  disk.database_full = true;
+  fault_vfs_set(FAULT_DB_FULL);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
   wait_durable(f, append_nth(f, 2, VOW_TXN_COMMITTING, 0, true));
   wait_until(f, checkpoint_failed);
   assert_int_equal(f->progress.error, VOW_OK);
   assert_int_equal(counts(f).checkpoints, before.checkpoints);
-  heal();
+  fault_vfs_set(FAULT_NONE);
   wait_until(f, checkpoint_done);
 }
 
@@ -344,12 +208,12 @@ static void a_start_on_a_full_disk_uses_the_reserve_or_says_so(void **state) {
   f->config.reserve_bytes = 1 << 20;
   fixture_open(f);
   fixture_close(f);
-  disk.full_while_reserved = true;
+  fault_vfs_full_while(reserve);
   fixture_open(f);
   wait_until(f, low_there);
   fixture_close(f);
-  heal();
-  disk.wal_full = true;
+  fault_vfs_set(FAULT_NONE);
+  fault_vfs_set(FAULT_WAL_FULL);
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_FULL);
   assert_non_null(strstr(why, "free some space"));
 }
@@ -365,8 +229,8 @@ static bool over(struct fixture *f) {
 static bool run_with_failing_call(struct fixture *f, int n, int *failures) {
   char why[VOW_LOG_WHY_BYTES] = "";
   uint32_t durable[8] = {0}, count = 0;
-  heal();
-  disk.fail_call = n;
+  fault_vfs_set(FAULT_NONE);
+  fault_vfs_fail_call(n);
   enum vow_error error = fixture_try(f, why);
   if (error != VOW_OK) {
     assert_true(strlen(why) > 20);
@@ -384,8 +248,8 @@ static bool run_with_failing_call(struct fixture *f, int n, int *failures) {
     fixture_close(f);
     f->progress = (struct vow_log_progress){0};
   }
-  bool failed = disk.fail_call <= 0;
-  heal();
+  bool failed = fault_vfs_call_has_failed();
+  fault_vfs_set(FAULT_NONE);
   fixture_open_only(f);
   for (uint32_t i = 0; i < count; i++)
     assert_int_equal(find_state(f, durable[i]),
@@ -448,6 +312,6 @@ int main(void) {
       cmocka_unit_test(any_single_call_may_fail),
       cmocka_unit_test(any_single_call_may_fail_during_recovery),
   };
-  install_disk();
+  fault_vfs_install();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
