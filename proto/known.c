@@ -13,14 +13,15 @@ static const char *const words[] = {
     [VOW_KNOWN_PREPARING] = "preparing", [VOW_KNOWN_PREPARED] = "prepared",
     [VOW_KNOWN_COMMITTED] = "committed", [VOW_KNOWN_ABORTED] = "aborted",
     [VOW_KNOWN_READ_ONLY] = "read-only", [VOW_KNOWN_HEURISTIC] = "heuristic",
+    [VOW_KNOWN_REFUSED] = "refused",
 };
 
 const char *vow_known_state_name(enum vow_known_state state) {
-  return state >= VOW_KNOWN_PREPARING && state <= VOW_KNOWN_HEURISTIC ? words[state] : "invalid";
+  return state >= VOW_KNOWN_PREPARING && state <= VOW_KNOWN_REFUSED ? words[state] : "invalid";
 }
 
 bool vow_known_state_parse(const char *name, enum vow_known_state *out) {
-  for (int i = VOW_KNOWN_PREPARING; i <= VOW_KNOWN_HEURISTIC; i++) {
+  for (int i = VOW_KNOWN_PREPARING; i <= VOW_KNOWN_REFUSED; i++) {
     if (strcmp(words[i], name) == 0) {
       *out = (enum vow_known_state)i;
       return true;
@@ -117,11 +118,14 @@ static enum vow_error read_branch(const struct vow_json_node *node, size_t index
   vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &number);
   out->branch = (uint32_t)number;
   out->state = VOW_KNOWN_PREPARED;
-  if (states && vow_json_get_string(&o, "state", VOW_JSON_REQUIRED, SIZE_MAX, &state) &&
-      !vow_known_state_parse(state, &out->state)) {
+  out->coordinator = NULL;
+  if (!states) {
+    vow_json_get_string(&o, "coordinator", VOW_JSON_OPTIONAL, SIZE_MAX, &out->coordinator);
+  } else if (vow_json_get_string(&o, "state", VOW_JSON_REQUIRED, SIZE_MAX, &state) &&
+             !vow_known_state_parse(state, &out->state)) {
     vow_json_object_fail(&o, "state",
                          "must be \"preparing\", \"prepared\", \"committed\", \"aborted\", "
-                         "\"read-only\" or \"heuristic\"");
+                         "\"read-only\", \"heuristic\" or \"refused\"");
   }
   enum vow_error error = vow_json_object_end(&o);
   if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
@@ -178,8 +182,16 @@ static enum vow_error read_reply(const struct vow_json_node *root, const char *c
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
     return VOW_E_NO_MEMORY;
   }
-  for (size_t i = 0; i < reply->count && error == VOW_OK; i++) {
-    error = read_branch(vow_json_array_at(array, i), i, !coordinator, &reply->branches[i], why);
+  size_t given = reply->count;
+  reply->count = 0;
+  for (size_t i = 0; i < given && error == VOW_OK; i++) {
+    struct vow_known_branch *branch = &reply->branches[reply->count];
+    error = read_branch(vow_json_array_at(array, i), i, !coordinator, branch, why);
+    const char *of = coordinator ? branch->coordinator : NULL;
+    bool others = of && strcmp(of, coordinator) != 0;
+    branch->coordinator = NULL; /* it goes with the document */
+    reply->of_others += others;
+    reply->count += !others;
   }
   return error;
 }

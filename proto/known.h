@@ -16,9 +16,10 @@ enum vow_known_state {
   VOW_KNOWN_PREPARING = 1, /* heard of, and no vote is durable */
   VOW_KNOWN_PREPARED = 2,  /* voted commit: in doubt */
   VOW_KNOWN_COMMITTED = 3,
-  VOW_KNOWN_ABORTED = 4,
+  VOW_KNOWN_ABORTED = 4, /* told so by the coordinator */
   VOW_KNOWN_READ_ONLY = 5,
-  VOW_KNOWN_HEURISTIC = 6 /* ended by hand: says nothing about the decision */
+  VOW_KNOWN_HEURISTIC = 6, /* ended by hand: says nothing about the decision */
+  VOW_KNOWN_REFUSED = 7    /* aborted by itself; may have voted read-only, and forgotten it */
 };
 const char *vow_known_state_name(enum vow_known_state state); /* "prepared", …; never NULL */
 bool vow_known_state_parse(const char *name, enum vow_known_state *out);
@@ -42,20 +43,24 @@ struct vow_known_branch {
   struct vow_id transaction;
   uint32_t branch;
   enum vow_known_state state;
+  const char *coordinator; /* in-doubt, when written: whose it is; borrowed */
 };
 struct vow_known_reply {
   struct vow_known_branch *branches; /* of a decoded reply: owned, free() it */
   size_t count;
   struct vow_id finished_below; /* what is below it may have been forgotten */
   struct vow_log_position seen;
+  size_t of_others; /* in-doubt: branches of other coordinators, which are left out */
 };
 void vow_known_reply_encode(const struct vow_known_reply *reply, struct vow_buf *out);
 /* VOW_E_PROTOCOL with a sentence, VOW_E_NO_MEMORY. */
 enum vow_error vow_known_reply_decode(const char *text, size_t bytes, struct vow_known_reply *out,
                                       char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
-/* GET {url}/in-doubt -> {branches: [{transaction, branch}], seen?: [{coordinator, …}]}: read as a
- * reply with a nil watermark whose states are PREPARED, and what was seen of `coordinator`. */
+/* GET {url}/in-doubt -> {branches: [{transaction, branch, coordinator?}], seen?: [{coordinator,
+ * …}]}: read as a reply with a nil watermark whose states are PREPARED, and what was seen of
+ * `coordinator`. Branches that are said to be another's are counted only: they are not ours to end.
+ */
 enum vow_error vow_in_doubt_decode(const char *text, size_t bytes, const char *coordinator,
                                    struct vow_known_reply *out,
                                    char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;

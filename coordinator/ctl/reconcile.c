@@ -169,6 +169,13 @@ static enum ctl_exit operator_says(struct ctl_reconciliation *r, const char *wor
     return ctl_fail(CTL_EXIT_REFUSED, "What a participant has done cannot be undone by a decision.",
                     "%s cannot end this way: %s.", word, item->why);
   }
+  if (item->verdict == CTL_VERDICT_OPEN && r->silent > 0) {
+    return ctl_fail(
+        CTL_EXIT_REFUSED,
+        "Bring them back first: one of them may have committed it. --without URL goes on "
+        "without one that never comes back.",
+        "%zu participants do not tell what they know of %s.", r->silent, word);
+  }
   item->by_operator |= item->verdict != verdict;
   item->verdict = verdict;
   return CTL_EXIT_OK;
@@ -184,15 +191,15 @@ static enum ctl_exit says_abort(struct ctl_reconciliation *r, const char *word) 
 
 static enum ctl_exit decide(struct ctl_reconciliation *r) {
   for (size_t i = 0; i < r->cases.count; i++) ctl_judge(&r->cases.items[i], &r->places);
+  for (size_t i = 0; i < r->places.count; i++) {
+    r->silent += !r->places.items[i].answered && !r->places.items[i].left_out;
+  }
   enum ctl_exit code = each_word(r->args->text[CTL_OPT_COMMIT_IDS], r, says_commit);
   if (code == CTL_EXIT_OK) code = each_word(r->args->text[CTL_OPT_ABORT_IDS], r, says_abort);
   for (size_t i = 0; i < r->cases.count; i++) {
     enum ctl_verdict verdict = r->cases.items[i].verdict;
     r->open += verdict == CTL_VERDICT_OPEN || verdict == CTL_VERDICT_CONFLICT;
     r->known += verdict == CTL_VERDICT_KNOWN;
-  }
-  for (size_t i = 0; i < r->places.count; i++) {
-    r->silent += !r->places.items[i].answered && !r->places.items[i].left_out;
   }
   return code;
 }
@@ -215,16 +222,24 @@ static void listen_to_witnesses(struct ctl_reconciliation *r) {
   }
 }
 
+/* What participants call this coordinator, in the form in which they keep it. */
+static enum ctl_exit name_coordinator(struct ctl_reconciliation *r) {
+  char why[256];
+  const char *said = r->args->text[CTL_OPT_ADVERTISE_URL];
+  if (said == NULL) said = r->info.advertise_url;
+  if (said[0] == '\0') said = "http://127.0.0.1:7800";
+  if (vow_url_normalize(said, r->coordinator, why, sizeof why) == VOW_OK) return CTL_EXIT_OK;
+  return ctl_fail(CTL_EXIT_USAGE, "It is what advertise_url was in the daemon's configuration.",
+                  "\"%.200s\" cannot be used: %s.", said, why);
+}
+
 static enum ctl_exit survey(struct ctl_reconciliation *r) {
   const struct ctl_args *args = r->args;
   struct ctl_open_reader urls = {.take = take_urls, .context = r};
   struct ctl_open_reader open = {.take = take_open, .context = r};
-  const char *said = args->text[CTL_OPT_ADVERTISE_URL];
   vow_log_info(r->log, &r->info);
-  r->coordinator = said != NULL                       ? said
-                   : r->info.advertise_url[0] != '\0' ? r->info.advertise_url
-                                                      : "http://127.0.0.1:7800";
-  enum ctl_exit code = ctl_read_open(r->log, &urls);
+  enum ctl_exit code = name_coordinator(r);
+  if (code == CTL_EXIT_OK) code = ctl_read_open(r->log, &urls);
   if (code == CTL_EXIT_OK) code = read_history(r);
   if (code == CTL_EXIT_OK) code = each_word(args->text[CTL_OPT_PARTICIPANTS], r, take_url);
   if (code == CTL_EXIT_OK) code = each_word(args->text[CTL_OPT_WITHOUT], r, take_without);

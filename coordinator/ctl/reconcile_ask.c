@@ -135,14 +135,19 @@ static bool take_known(struct ctl_place *place, struct vow_known_reply *more) {
       reallocarray(place->known.branches, count + 1, sizeof *branches);
   if (branches == NULL) return false;
   memcpy(branches + place->known.count, more->branches, more->count * sizeof *branches);
-  place->known = (struct vow_known_reply){branches, count, more->finished_below, more->seen};
+  place->known = (struct vow_known_reply){.branches = branches,
+                                          .count = count,
+                                          .finished_below = more->finished_below,
+                                          .seen = more->seen};
   return true;
 }
 
+/* False: it does not tell. If it might, as it does not only lack the route, it counts as one that
+ * did not answer at all: what it has ended may be the only proof there is. */
 static bool ask_some(struct ctl_place *place, const struct vow_known_request *request,
                      uint64_t timeout_ms) {
   struct vow_known_reply answer = {.count = 0};
-  struct ctl_reply reply;
+  struct ctl_reply reply = {0};
   char why[VOW_JSON_WHY_BYTES];
   struct vow_buf body;
   vow_buf_init(&body, (size_t)1 << 20);
@@ -152,8 +157,10 @@ static bool ask_some(struct ctl_place *place, const struct vow_known_request *re
     snprintf(place->why, sizeof place->why, "%s", why);
     ok = false;
   }
+  bool lacks_route = reply.status == 404 || reply.status == 405;
   if (body.error == VOW_OK) ctl_reply_fini(&reply);
   if (ok) ok = take_known(place, &answer);
+  if (!ok && !lacks_route) place->answered = false;
   free(answer.branches);
   vow_buf_fini(&body);
   return ok;

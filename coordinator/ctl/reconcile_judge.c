@@ -6,16 +6,17 @@
  *   some branch has committed    commit. A branch commits only when it is told to, and that is told
  *                                only of a durable decision (C1); or in one phase, where it is the
  *                                decision (C4).
- *   else, some has aborted       abort. It has voted so or was told so, refuses every later prepare
- *                                (P4), and without its durable yes nobody can have decided to
- *                                commit (AC3).
+ *   else, some was told to abort abort. That is told only of a transaction that ends so, and of one
+ *                                that has been told to commit never.
  *   both                         somebody was told wrongly already; a person must look.
  *   neither                      both are possible: the decision may have been made, told to the
  *                                client and lost. Only a person can find out whether it was.
  *
  * That a participant has no record of a transaction proves nothing: a vote read-only is not forced
- * and may have been lost in a crash, and what is below the watermark is forgotten. A heuristic end
- * says what somebody did by hand, not what was decided.
+ * and may have been lost in a crash, and what is below the watermark is forgotten. That one has
+ * refused it proves as little: it may have voted read-only, crashed, and found only that it had
+ * begun to prepare, or been asked once more. A heuristic end says what somebody did by hand, not
+ * what was decided.
  *
  * Of what the log knows as decided nothing is decided anew; but what has ended since is taken note
  * of.
@@ -61,8 +62,15 @@ void ctl_judge(struct ctl_case *item, const struct ctl_places *places) {
   } else if (proof != NULL) {
     item->verdict = committed != NULL ? CTL_VERDICT_COMMIT : CTL_VERDICT_ABORT;
     snprintf(item->why, sizeof item->why, "%.200s has %s branch %u",
-             places->items[proof->place].url, committed != NULL ? "committed" : "aborted",
-             proof->branch);
+             places->items[proof->place].url,
+             committed != NULL ? "committed" : "been told to abort", proof->branch);
+  } else if ((proof = find_state(item, VOW_KNOWN_REFUSED)) != NULL) {
+    item->verdict = CTL_VERDICT_OPEN;
+    snprintf(
+        item->why, sizeof item->why,
+        "%.120s has refused branch %u: that is an abort, unless it had voted read-only and lost "
+        "that in a crash: was a client told that it committed?",
+        places->items[proof->place].url, proof->branch);
   } else {
     item->verdict = CTL_VERDICT_OPEN;
     snprintf(item->why, sizeof item->why,
@@ -126,6 +134,7 @@ static bool has_ended(const struct ctl_case *item, const struct ctl_places *plac
                       const struct vow_branch *branch, bool commit) {
   const struct ctl_report_item *report = NULL;
   if (reported(item, branch->number, &report)) {
+    if (report->state == VOW_KNOWN_REFUSED) return !commit;
     return report->state == (commit ? VOW_KNOWN_COMMITTED : VOW_KNOWN_ABORTED);
   }
   for (size_t i = 0; i < places->count; i++) {

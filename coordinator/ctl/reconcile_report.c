@@ -26,7 +26,10 @@ static void place_json(struct vow_jsonw *w, const struct ctl_place *place) {
   vow_jsonw_bool(w, "left_out", place->left_out);
   vow_jsonw_bool(w, "tells", place->tells);
   if (place->why[0] != '\0') vow_jsonw_string(w, "error", place->why);
-  if (place->answered) vow_jsonw_uint(w, "in_doubt", place->in_doubt.count);
+  if (place->answered) {
+    vow_jsonw_uint(w, "in_doubt", place->in_doubt.count);
+    vow_jsonw_uint(w, "in_doubt_of_others", place->in_doubt.of_others);
+  }
   vow_log_position_write(w, "seen", seen, false);
   vow_jsonw_end(w);
 }
@@ -91,8 +94,12 @@ static void place_text(struct vow_buf *out, const struct ctl_place *place) {
     ctl_safe_append(out, place->why);
     vow_buf_puts(out, "\n");
   } else {
-    vow_buf_printf(out, "  %zu branches in doubt%s\n", place->in_doubt.count,
+    vow_buf_printf(out, "  %zu branches in doubt%s", place->in_doubt.count,
                    place->tells ? "" : "; it cannot tell what has ended");
+    if (place->in_doubt.of_others > 0) {
+      vow_buf_printf(out, "; %zu more ask other coordinators", place->in_doubt.of_others);
+    }
+    vow_buf_puts(out, "\n");
   }
 }
 

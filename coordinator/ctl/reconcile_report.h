@@ -5,12 +5,13 @@
 #define VOW_CTL_RECONCILE_REPORT_H
 
 #include "reconcile.h"
+#include "url.h"
 
 struct ctl_reconciliation {
   const struct ctl_args *args;
   struct vow_log *log;
   struct vow_log_info info;
-  const char *coordinator; /* as participants call it; borrowed */
+  char coordinator[VOW_URL_BYTES_MAX + 1]; /* as participants call it */
   struct ctl_places places;
   struct ctl_cases cases;
   struct vow_incarnation *judged; /* owned */

@@ -105,8 +105,23 @@ void vow_pbranch_call(struct vow_pbranch *b, struct vow_pstep *step, enum vow_me
   vow_pbranch_act(step, VOW_PACTION_CALL, b)->u.call = callback;
 }
 
+static bool an_abort_waits(const struct vow_pbranch *b) {
+  for (uint32_t i = 0; i < b->live->waiter_count; i++) {
+    if (b->live->waiters[i].type == VOW_MESSAGE_ABORT) return true;
+  }
+  return false;
+}
+
+/* Did the coordinator say so? A vote abort proves less: what this participant voted read-only
+ * before a crash it may have forgotten. After a durable yes nobody else aborts. */
+static enum vow_outcome who_aborted(const struct vow_pbranch *b) {
+  bool told = b->durable == VOW_PRECORD_PREPARED || an_abort_waits(b);
+  return told ? VOW_OUTCOME_ABORTED : VOW_OUTCOME_NONE;
+}
+
 void vow_pbranch_write(struct vow_pbranch *b, struct vow_pstep *step, enum vow_precord_kind kind,
                        enum vow_pbranch_state to, bool forced) {
+  if (kind == VOW_PRECORD_ABORTED) b->outcome = (uint8_t)who_aborted(b);
   vow_pbranch_move(b, to);
   bool open = kind <= VOW_PRECORD_DECIDED;
   b->live->position = ++*step->position;
@@ -241,13 +256,6 @@ enum vow_error vow_pbranch_voted(struct vow_pbranch *b, struct vow_pstep *step, 
   return VOW_OK;
 }
 
-static bool an_abort_waits(const struct vow_pbranch *b) {
-  for (uint32_t i = 0; i < b->live->waiter_count; i++) {
-    if (b->live->waiters[i].type == VOW_MESSAGE_ABORT) return true;
-  }
-  return false;
-}
-
 static void commit_failed(struct vow_pbranch *b, struct vow_pstep *step, enum vow_error error,
                           const char *why) {
   if (b->durable == VOW_PRECORD_PREPARED || b->durable == VOW_PRECORD_DECIDED) {
@@ -356,7 +364,7 @@ enum vow_error vow_pbranch_not_logged(struct vow_pbranch *b, struct vow_pstep *s
   if (!is_writing(b, position)) return VOW_E_ILLEGAL_STATE;
   vow_pbranch_fail_all(b, step, error, why);
   b->live->abort_pending = false;
-  if (b->state == VOW_PBRANCH_HEURISTIC_WRITING) b->outcome = VOW_OUTCOME_NONE;
+  if (b->state != VOW_PBRANCH_FORGET_WRITING) b->outcome = VOW_OUTCOME_NONE;
   fall_back(b, step);
   return VOW_OK;
 }

@@ -93,7 +93,7 @@ struct vow_precord {
   enum vow_precord_kind kind;
   struct vow_id transaction;
   uint32_t branch;
-  enum vow_outcome outcome; /* of HEURISTIC and FORGOTTEN */
+  enum vow_outcome outcome; /* of HEURISTIC and FORGOTTEN; of ABORTED: it was told so, or none */
   const char *coordinator;
   const char *payload; /* until the branch has ended; or NULL */
   size_t payload_bytes;

@@ -20,7 +20,7 @@ static enum vow_known_state state_of(const struct vow_pbranch *b) {
     case VOW_PRECORD_COMMITTED:
       return VOW_KNOWN_COMMITTED;
     case VOW_PRECORD_ABORTED:
-      return VOW_KNOWN_ABORTED;
+      return b->outcome == VOW_OUTCOME_ABORTED ? VOW_KNOWN_ABORTED : VOW_KNOWN_REFUSED;
     case VOW_PRECORD_READ_ONLY:
       return VOW_KNOWN_READ_ONLY;
     case VOW_PRECORD_HEURISTIC:
@@ -41,7 +41,8 @@ static int compare_ids(const void *a, const void *b) {
   return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
 }
 
-/* Those with one of these ids (in order), or, without ids, those in doubt; NULL: no memory. */
+/* Those with one of these ids (in order), or, without ids, those in doubt; NULL: no memory. What
+ * the core calls a coordinator stays as long as the core. */
 static struct vow_known_branch *copy_branches(struct vow_participant *p, const struct vow_id *ids,
                                               size_t id_count, size_t *count) {
   size_t capacity = 64, n = 0;
@@ -61,7 +62,8 @@ static struct vow_known_branch *copy_branches(struct vow_participant *p, const s
       branches = more;
       capacity *= 2;
     }
-    branches[n++] = (struct vow_known_branch){b->transaction, b->number, state_of(b)};
+    branches[n++] = (struct vow_known_branch){b->transaction, b->number, state_of(b),
+                                              vow_pbranch_coordinator(b)};
   }
   pthread_mutex_unlock(&p->lock);
   if (branches) qsort(branches, n, sizeof *branches, compare_branches);
@@ -100,6 +102,7 @@ enum vow_error vow_known_in_doubt(struct vow_participant *p, struct vow_buf *out
     vow_jsonw_object(&w, NULL);
     vow_jsonw_id(&w, "transaction", branches[i].transaction);
     vow_jsonw_uint(&w, "branch", branches[i].branch);
+    vow_jsonw_string(&w, "coordinator", branches[i].coordinator);
     vow_jsonw_end(&w);
   }
   vow_jsonw_end(&w);

@@ -2,9 +2,11 @@
 answers "unknown", begins nothing and aborts nothing, says so everywhere, and `vowctl reconcile`
 brings everybody to the same outcome."""
 
+import json
 import shutil
 import signal
 import time
+import urllib.request
 
 import pytest
 from vowtest import Toy, assert_committed, ctl, toy, transaction_of, wait_until
@@ -69,6 +71,11 @@ class Story:
         assert self.vowd.client.outcome(self.id) == "committed"
         assert self.transfer()
         assert "quarantine" not in self.vowd.status()
+
+
+def in_doubt(bank):
+    with urllib.request.urlopen(f"{bank.url}/in-doubt", timeout=10) as answer:
+        return json.load(answer)["branches"]
 
 
 def expect_quarantine(vowd, id, because):
@@ -307,26 +314,77 @@ def ctl_open(vowd):
     return listed.out
 
 
-def test_an_abort_decides_too(world):
-    """Whoever has aborted never promised, so nobody can have committed."""
-    story = Story(world)
-    story.b.script("prepare", toy.vote("abort", "no money"))
-    story.a.script("abort", toy.drop)
-    answer = story.vowd.client.one_shot(story.branches())
-    story.id = transaction_of(answer)["id"]
-    story.b.unscript()
-    later = story.transfer()  # an abort leaves no record that could be missed
-    story.vowd.wait_state(later, "committed")
-    story.vowd.kill()
-    story.lose_the_end()
+class Refusal(Story):
+    """One whose second participant refuses, while the first does not hear of the abort."""
+
+    def abort_and_die(self, told=None):
+        self.a.script("abort", toy.drop)
+        answer = self.vowd.client.one_shot(self.branches())
+        self.id = transaction_of(answer)["id"]
+        if told:
+            wait_until(lambda: told.outcome(self.id) == "aborted", "it is told to abort")
+        self.b.unscript()
+        later = self.transfer()  # an abort leaves no record that could be missed
+        self.vowd.wait_state(later, "committed")
+        self.vowd.kill()
+        return self.lose_the_end()
+
+    def everybody_aborted(self):
+        self.a.unscript()
+        self.vowd.start()
+        wait_until(lambda: self.a.outcome(self.id) == "aborted", "the first has aborted")
+        assert self.vowd.client.outcome(self.id) == "aborted"
+
+
+def test_an_abort_that_was_told_decides_too(world):
+    """It is told only of what ends so."""
+    story = Refusal(world)
+    story.b.script("prepare", toy.answer(200, {"vote": "perhaps"}))  # so it is told to abort
+    story.abort_and_die(told=story.b)
     start_quarantined(story, "its witness file")
     assert story.a.in_doubt() and story.a.outcome(story.id) is None
     done = story.reconcile("--apply", "--yes")
     assert done.code == ctl.OK and done.json["transactions"][0]["verdict"] == "abort", done
-    story.a.unscript()
-    story.vowd.start()
-    wait_until(lambda: story.a.outcome(story.id) == "aborted", "the first has aborted")
-    assert story.vowd.client.outcome(story.id) == "aborted"
+    story.everybody_aborted()
+
+
+def test_a_refusal_alone_decides_nothing(world):
+    """Whoever has refused may have voted read-only before, and have lost that in a crash."""
+    story = Refusal(world)
+    story.b.script("prepare", toy.vote("abort", "no money"))
+    story.abort_and_die()
+    start_quarantined(story, "its witness file")
+    dry = story.reconcile("--apply", "--yes")
+    assert dry.code == ctl.ATTENTION and not dry.json["left_quarantine"], dry
+    assert dry.json["transactions"][0]["verdict"] == "undecided", dry
+    assert "has refused branch 2" in dry.json["transactions"][0]["why"], dry
+    done = story.reconcile("--abort", story.id, "--apply", "--yes")
+    assert done.code == ctl.OK, done
+    story.everybody_aborted()
+
+
+def test_what_asks_another_coordinator_is_left_to_it(world):
+    """A bank that two coordinators use is in doubt for the other one: reconciling this log neither
+    waits for that nor ends it."""
+    story = Story(world, world.bank("shared"))
+    other = world.vowd(name="other")
+    c = world.toy()
+    c.script("prepare", toy.hang)
+    answer = other.client.one_shot(
+        [{"url": story.a.url, "payload": {"account": 2, "amount": 1}}, {"url": c.url}],
+        headers={"Prefer": "respond-async"},
+    )
+    wait_until(lambda: in_doubt(story.a), "the bank has voted")
+    story.decide_and_die().lose_the_end()
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    assert [case["transaction"] for case in done.json["transactions"]] == [story.id]
+    shared = next(p for p in done.json["participants"] if p["url"] == story.a.url)
+    assert (shared["in_doubt"], shared["in_doubt_of_others"]) == (0, 1)
+    assert in_doubt(story.a), answer
+    c.unscript()
+    c.released.set()
+    story.everybody_committed()
 
 
 def test_whoever_does_not_tell_keeps_it_in_quarantine(world):
@@ -338,6 +396,20 @@ def test_whoever_does_not_tell_keeps_it_in_quarantine(world):
     assert left.json["applied"] and not left.json["left_quarantine"]
     done = story.reconcile("--without", third.url, "--apply", "--yes")
     assert done.code == ctl.OK and done.json["left_quarantine"], done
+    story.everybody_committed()
+
+
+def test_who_fails_while_it_is_asked_keeps_it_in_quarantine(world):
+    """It has told what is in doubt, and not what has ended, which may be the only proof."""
+    story = Story(world).decide_and_die().lose_the_end()
+    story.a.tells = {"type": "about:blank", "title": "not now", "status": 503}
+    left = story.reconcile("--apply", "--yes")
+    assert left.code == ctl.ATTENTION and left.json["silent"] == 1, left
+    assert not left.json["left_quarantine"], left
+    wrong = story.reconcile("--abort", story.id, "--apply", "--yes")
+    wrong.refused(ctl.REFUSED, "do not tell what they know")
+    story.a.tells = True
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
     story.everybody_committed()
 
 

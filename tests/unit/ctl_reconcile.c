@@ -27,7 +27,8 @@ static enum ctl_verdict verdict_of(enum vow_known_state a, enum vow_known_state 
 /* A commit or an abort of somebody decides; nothing else does, and both are a conflict. */
 static void only_an_end_that_somebody_was_told_decides(void **state) {
   static const enum vow_known_state silent[] = {VOW_KNOWN_PREPARING, VOW_KNOWN_PREPARED,
-                                                VOW_KNOWN_READ_ONLY, VOW_KNOWN_HEURISTIC, 0};
+                                                VOW_KNOWN_READ_ONLY, VOW_KNOWN_HEURISTIC,
+                                                VOW_KNOWN_REFUSED,   0};
   (void)state;
   for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
     assert_int_equal(verdict_of(VOW_KNOWN_COMMITTED, silent[i]), CTL_VERDICT_COMMIT);
@@ -37,6 +38,7 @@ static void only_an_end_that_somebody_was_told_decides(void **state) {
   assert_int_equal(verdict_of(VOW_KNOWN_COMMITTED, VOW_KNOWN_ABORTED), CTL_VERDICT_CONFLICT);
   assert_int_equal(verdict_of(VOW_KNOWN_ABORTED, VOW_KNOWN_COMMITTED), CTL_VERDICT_CONFLICT);
   assert_int_equal(verdict_of(VOW_KNOWN_READ_ONLY, VOW_KNOWN_READ_ONLY), CTL_VERDICT_OPEN);
+  assert_int_equal(verdict_of(VOW_KNOWN_REFUSED, VOW_KNOWN_REFUSED), CTL_VERDICT_OPEN);
 }
 
 static struct vow_txn image_of(struct ctl_case *item, enum ctl_verdict verdict) {

@@ -217,8 +217,10 @@ static void what_is_in_doubt_can_be_listed_in_order(void **state) {
   }
   expect(send_message(f, "commit", 2, ""), 200, COMMITTED);
   (void)snprintf(list, sizeof list,
-                 "{\"branches\":[{\"transaction\":\"%s\",\"branch\":1},"
-                 "{\"transaction\":\"%s\",\"branch\":1}]}",
+                 "{\"branches\":[{\"transaction\":\"%s\",\"branch\":1,"
+                 "\"coordinator\":\"" COORDINATOR
+                 "\"},"
+                 "{\"transaction\":\"%s\",\"branch\":1,\"coordinator\":\"" COORDINATOR "\"}]}",
                  id_of(1), id_of(3));
   expect(send_raw(f, "GET", "/in-doubt", NULL, NULL), 200, list);
 }

@@ -141,6 +141,48 @@ static void what_is_on_disk_is_told(void **state) {
               "coordinator is missing");
 }
 
+static struct answer ask_known(struct fixture *f, unsigned n) {
+  char body[256];
+  (void)snprintf(body, sizeof body,
+                 "{\"coordinator\":\"" COORDINATOR "\",\"transactions\":[\"%s\"]}", id_of(n));
+  return send_raw(f, "POST", "/known", "application/json", body);
+}
+
+/* An abort is told as such where the coordinator said so, also after a restart; what aborted by
+ * itself has only refused. */
+static void who_aborted_is_told(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  expect_part(send_message(f, "prepare", 1, ""), 200, "commit");
+  expect_part(send_message(f, "abort", 1, ""), 200, ABORTED + 1);
+  expect_part(send_message(f, "abort", 2, ""), 200, ABORTED + 1);
+  f->app->vote = VOW_VOTE_ABORT;
+  expect_part(send_message(f, "prepare", 3, ""), 200, "abort");
+  for (int start = 0; start < 2; start++) {
+    expect_part(ask_known(f, 1), 200, "\"aborted\"");
+    expect_part(ask_known(f, 2), 200, "\"aborted\"");
+    expect_part(ask_known(f, 3), 200, "\"refused\"");
+    fixture_reopen(f);
+  }
+}
+
+static void vote_read_only_and_die(struct fixture *f) {
+  f->app->vote = VOW_VOTE_READ_ONLY;
+  expect_part(send_message(f, "prepare", 1, ""), 200, "read-only");
+  (void)send_message(f, "commit", 2, "");
+}
+
+/* A vote read-only is not forced. Where a crash takes it away and leaves that there was a prepare,
+ * the branch aborts, and others may have committed: that is told as a refusal. */
+static void a_read_only_vote_that_was_lost_is_no_abort(void **state) {
+  struct fixture *f = *state;
+  fixture_killed_at(f, "commit.received", vote_read_only_and_die);
+  fixture_open(f);
+  eventually(f->app->aborts == 1);
+  eventually(strstr(ask_known(f, 1).body, "\"preparing\"") == NULL);
+  expect_part(ask_known(f, 1), 200, "\"refused\"");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
@@ -151,6 +193,8 @@ int main(void) {
       TEST(inquiries_say_it),
       TEST(of_a_batch_they_stand_once),
       TEST(what_is_on_disk_is_told),
+      TEST(who_aborted_is_told),
+      TEST(a_read_only_vote_that_was_lost_is_no_abort),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

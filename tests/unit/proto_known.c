@@ -22,11 +22,11 @@ static void states_have_words(void **state) {
   enum vow_known_state out = VOW_KNOWN_PREPARED;
 
   (void)state;
-  for (int i = VOW_KNOWN_PREPARING; i <= VOW_KNOWN_HEURISTIC; i++) {
+  for (int i = VOW_KNOWN_PREPARING; i <= VOW_KNOWN_REFUSED; i++) {
     assert_true(vow_known_state_parse(vow_known_state_name((enum vow_known_state)i), &out));
     assert_int_equal(out, i);
   }
-  assert_string_equal(vow_known_state_name((enum vow_known_state)(VOW_KNOWN_HEURISTIC + 1)),
+  assert_string_equal(vow_known_state_name((enum vow_known_state)(VOW_KNOWN_REFUSED + 1)),
                       "invalid");
   assert_string_equal(vow_known_state_name((enum vow_known_state)(VOW_KNOWN_PREPARING - 1)),
                       "invalid");
@@ -91,12 +91,31 @@ static void in_doubt_is_read_for_one_coordinator(void **state) {
   free(reply.branches);
 }
 
+/* What is in doubt for another coordinator is that one's to end: it is counted and left out. */
+static void in_doubt_of_another_coordinator_is_left_out(void **state) {
+  const char *text =
+      "{\"branches\":[{\"transaction\":" T
+      ",\"branch\":1,\"coordinator\":\"http://a\"},"
+      "{\"transaction\":" T ",\"branch\":2,\"coordinator\":\"http://b\"}," BRANCH "]}";
+  struct vow_known_reply reply = {0};
+  char why[VOW_JSON_WHY_BYTES] = "";
+
+  (void)state;
+  assert_int_equal(vow_in_doubt_decode(text, strlen(text), "http://b", &reply, why), VOW_OK);
+  assert_int_equal(reply.count, 2);
+  assert_int_equal(reply.branches[0].branch, 2);
+  assert_null(reply.branches[0].coordinator);
+  assert_int_equal(reply.of_others, 1);
+  free(reply.branches);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(states_have_words),
       cmocka_unit_test(requests_are_refused),
       cmocka_unit_test(answers_are_refused),
       cmocka_unit_test(in_doubt_is_read_for_one_coordinator),
+      cmocka_unit_test(in_doubt_of_another_coordinator_is_left_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,8 +49,9 @@ class Branch:
 
     def known(self):
         """The word for it in the answer to /known."""
-        undecided = {"commit": "prepared", "read-only": "read-only", "abort": "aborted"}
-        return self.outcome or undecided[self.vote]
+        undecided = {"commit": "prepared", "read-only": "read-only", "abort": "refused"}
+        refused = self.outcome == "aborted" and "abort" not in self.told
+        return "refused" if refused else self.outcome or undecided[self.vote]
 
 
 class Exchange:
@@ -238,7 +239,7 @@ class Toy:
         self.finished_below = ""
         self.honour_one_phase = False
         self.seen = None  # what it returns of the coordinator's log, which it does not keep itself
-        self.tells = True  # it answers /known
+        self.tells = True  # it answers /known; False: it lacks the route; or a problem
         self.released = threading.Event()
         self.server = None
 
@@ -389,7 +390,7 @@ class Toy:
             if message.type == "commit":
                 return self.finish(key, "committed")
             if message.type == "abort":
-                self.branches.setdefault(key, Branch(vote="abort"))
+                self.branches.setdefault(key, Branch(vote="abort")).told.add("abort")
                 return self.finish(key, "aborted")
             return 200, {}
 
@@ -480,8 +481,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def tell_known(self, toy, body):
-        if not toy.tells:
-            self.tell(NO_ROUTE, 404)
+        if toy.tells is not True:
+            self.tell(toy.tells or NO_ROUTE, (toy.tells or NO_ROUTE)["status"])
             return
         answer = {
             "branches": toy.known(body["transactions"]),
