@@ -156,7 +156,8 @@ const struct ctl_command ctl_commands[] = {
    .summary = "look over a log whose daemon is dead",
    .details = "Checks the log's integrity and checksums, and lists what is in doubt and what "
               "recover would do. Changes nothing. Ends with 0 when all is well, 7 when something "
-              "is in doubt or waits for an operator, 8 when a daemon holds the log, 9 when it is damaged.",
+              "is in doubt or waits for an operator or the log is in quarantine, 8 when a daemon "
+              "holds the log, 9 when it is damaged.",
    .examples = EXAMPLES("vowctl check --log /var/lib/vow/vow.log")},
   {.name = "export", .run = ctl_export, .options = B(LOG) | FILTERS | B(LIMIT) | B(ALL),
    .required = B(LOG),
