@@ -6,8 +6,8 @@
  *   some branch has committed    commit. A branch commits only when it is told to, and that is told
  *                                only of a durable decision (C1); or in one phase, where it is the
  *                                decision (C4).
- *   else, some told to abort     abort. That is told only of what ends so, never of what was told to
- *                                commit.
+ *   else, some told to abort     abort. That is told only of what ends so, never of what was told
+ *                                to commit.
  *   both                         somebody was told wrongly already; a person must look.
  *   neither                      both are possible: the decision may have been made, told to the
  *                                client and lost. Only a person can find out whether it was.
