@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "core/core.h"
+#include "core_config.h"
 #include "fuzz.h"
 
 #define TEXT_BYTES_MAX ((size_t)1 << 20)
@@ -62,24 +62,11 @@ static void step(struct vow_core *core, struct vow_event *event, enum vow_error 
 }
 
 static void loaded(struct vow_txn *txn) {
-  static const struct vow_core_config config = {.transaction_timeout_ms = 60000,
-                                                .transaction_timeout_max_ms = 600000,
-                                                .prepare_timeout_ms = 5000,
-                                                .wait_timeout_ms = 20000,
-                                                .retry_min_ms = 100,
-                                                .retry_max_ms = 1600,
-                                                .preparing_record_after_ms = 1000,
-                                                .transactions_max = 200,
-                                                .branches_max = 8,
-                                                .waiters_max = 4,
-                                                .inflight_per_endpoint_max = 2,
-                                                .history_max = 64,
-                                                .id_reserve_ms = 10000};
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN, .u.load_begin.position = 7};
   struct vow_core *core = NULL;
   enum vow_error error;
 
-  must(vow_core_new(&core, &config) == VOW_OK);
+  must(vow_core_new(&core, &core_config) == VOW_OK);
   step(core, &event, &error);
   must(error == VOW_OK);
   event = (struct vow_event){.type = VOW_EVENT_LOAD, .u.load = txn};

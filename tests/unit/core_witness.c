@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "core/core.h"
+#include "core_config.h"
 
 #define NOW  70 /* the incarnation of this start */
 #define WALL UINT64_C(1700000000000)
@@ -28,20 +28,6 @@ struct sent {
 };
 static struct sent sent[32];
 static unsigned sent_count;
-
-static const struct vow_core_config config = {.transaction_timeout_ms = 60000,
-                                              .transaction_timeout_max_ms = 600000,
-                                              .prepare_timeout_ms = 5000,
-                                              .wait_timeout_ms = 20000,
-                                              .retry_min_ms = 100,
-                                              .retry_max_ms = 1600,
-                                              .preparing_record_after_ms = 1000,
-                                              .transactions_max = 200,
-                                              .branches_max = 8,
-                                              .waiters_max = 4,
-                                              .inflight_per_endpoint_max = 2,
-                                              .history_max = 64,
-                                              .id_reserve_ms = 10000};
 
 static void step(struct vow_event event) {
   struct vow_actions actions = {0};
@@ -80,7 +66,7 @@ static void start(bool quarantined) {
   position = 5;
   sent_count = 0;
   quarantine_logged = false;
-  assert_int_equal(vow_core_new(&core, &config), VOW_OK);
+  assert_int_equal(vow_core_new(&core, &core_config), VOW_OK);
   event.u.load_begin.position = position;
   event.u.load_begin.id_floor = vow_id_floor(WALL, 0);
   event.u.load_begin.incarnation = NOW;

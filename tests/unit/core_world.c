@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "core_config.h"
+
 #define WALL_AT_START UINT64_C(1700000000000)
 
 /* ---- the trace ---- */
@@ -302,19 +304,7 @@ struct world *world_new_bare(void) {
   struct world *w = calloc(1, sizeof(*w));
 
   assert_non_null(w);
-  w->config = (struct vow_core_config){.transaction_timeout_ms = 60000,
-                                       .transaction_timeout_max_ms = 600000,
-                                       .prepare_timeout_ms = 5000,
-                                       .wait_timeout_ms = 20000,
-                                       .retry_min_ms = 100,
-                                       .retry_max_ms = 1600,
-                                       .preparing_record_after_ms = 1000,
-                                       .transactions_max = 200,
-                                       .branches_max = 8,
-                                       .waiters_max = 4,
-                                       .inflight_per_endpoint_max = 2,
-                                       .history_max = 64,
-                                       .id_reserve_ms = 10000};
+  w->config = core_config;
   w->now_ms = 1000;
   w->wall_ms = WALL_AT_START;
   w->log = calloc(WORLD_LOG_MAX, sizeof(*w->log));
