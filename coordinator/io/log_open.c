@@ -308,6 +308,15 @@ static enum vow_error upgrade(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) 
   return VOW_OK;
 }
 
+/* Root may be who reconciles, and the daemon somebody else: whose the log is, is its witness file,
+ * too. (SQLite sees to the write-ahead log.) */
+static bool open_witness(struct vow_log *log) {
+  struct stat st;
+  if (!log_witness_open(&log->witness, log->witness_path)) return false;
+  if (geteuid() != 0 || stat(log->path, &st) != 0 || st.st_uid == 0) return true;
+  return fchown(log->witness.fd, st.st_uid, st.st_gid) == 0;
+}
+
 /* The start, and with it whether the log is to be trusted, is durable before anybody hears of the
  * log, and before the witness file forgets what it saw. */
 static enum vow_error begin_start(struct vow_log *log, bool witnessed,
@@ -315,8 +324,7 @@ static enum vow_error begin_start(struct vow_log *log, bool witnessed,
   struct log_batch nothing = {.has_trust = true};
   nothing.trust.trust = log->trust;
   nothing.trust.start = log_trust_incarnation(log);
-  if (witnessed && !log_witness_open(&log->witness, log->witness_path))
-    log->done.witness_failures++;
+  if (witnessed && !open_witness(log)) log->done.witness_failures++;
   log->incarnation = nothing.trust.start;
   log->head.starts++;
   enum vow_error error = log_write(log, &nothing, false, why);

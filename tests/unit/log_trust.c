@@ -142,6 +142,20 @@ static void a_missing_witness_is_no_lost_log(void **state) {
 
 /* The end of the write-ahead log is cut away, as a flipped bit in it would: SQLite says that all
  * is well. */
+/* Only root can give files away; as anybody else there is nothing to show. */
+static void the_witness_is_whose_the_log_is(void **state) {
+  struct fixture *f = *state;
+  struct stat st;
+  if (geteuid() != 0) skip();
+  run(f, 1, 1);
+  assert_int_equal(unlink(beside(f, "-witness")), 0);
+  assert_int_equal(chown(f->path, 65534, 65534), 0);
+  run(f, 2, 1);
+  assert_int_equal(stat(beside(f, "-witness"), &st), 0);
+  assert_int_equal(st.st_uid, 65534);
+  assert_int_equal(st.st_gid, 65534);
+}
+
 static void a_log_that_lost_its_end_is_noticed(void **state) {
   struct fixture *f = *state;
   struct stat st;
@@ -307,6 +321,7 @@ int main(void) {
       TEST(the_witness_knows_what_is_durable),
       TEST(a_torn_witness_is_still_one),
       TEST(a_missing_witness_is_no_lost_log),
+      TEST(the_witness_is_whose_the_log_is),
       TEST(a_log_that_lost_its_end_is_noticed),
       TEST(another_log_is_noticed),
       TEST(what_a_witness_says_is_durable),
