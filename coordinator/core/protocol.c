@@ -251,9 +251,10 @@ static void reveal(struct vow_core *core, struct core_txn *txn) {
 void core_txn_abort_now(struct vow_core *core, struct core_txn *txn) {
   struct vow_txn *image = &txn->image;
   /* Presumed abort needs no record, but what was promised under a key does (C8), and so does the
-   * word of an operator who settles a branch that the log calls undecided. */
-  bool needs_record =
-      image->idempotency_key != NULL || (image->delegated && image->branches[0].resolved);
+   * word of an operator who settles a branch that the log calls undecided. What a restart presumes
+   * has its key in the log already, and the next start presumes the same. */
+  bool needs_record = (image->idempotency_key != NULL && !txn->presumed) ||
+                      (image->delegated && image->branches[0].resolved);
 
   move(core, txn, VOW_TXN_ABORTING);
   txn->decided = 0;

@@ -62,14 +62,12 @@ void core_hold_back(struct vow_core *core, struct core_txn *txn) {
   core->counts.held_back++;
 }
 
-/* Was its abort only presumed, and is it written nowhere? What is (C8) has been promised. */
+/* Was its abort only presumed, and has it not ended? No presumption is written as a decision. */
 static bool is_presumption(const struct core_txn *txn) {
   const struct vow_txn *image = &txn->image;
 
   if (!txn->presumed || txn->parked || image->ended_ms != 0) return false;
-  if (image->state == VOW_TXN_PREPARING) return true;
-  return image->state == VOW_TXN_ABORTING && txn->decided == 0 &&
-         txn->record != CORE_RECORD_DECISION;
+  return image->state == VOW_TXN_PREPARING || image->state == VOW_TXN_ABORTING;
 }
 
 static void enter(struct vow_core *core, struct vow_log_position seen, const char *by) {

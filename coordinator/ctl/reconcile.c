@@ -283,8 +283,14 @@ static bool judge_witnesses(struct ctl_reconciliation *r) {
   return ok;
 }
 
+/* Whatever the lost log may have issued. A log that was reconciled before runs ahead of the clock,
+ * and watermarks say how far it came: below them participants refuse every prepare. */
 static struct vow_id ids_above(const struct ctl_reconciliation *r) {
   uint64_t ms = ctl_now_ms();
+  for (size_t i = 0; i < r->places.count; i++) {
+    uint64_t at_ms = vow_id_unix_ms(r->places.items[i].known.finished_below);
+    if (at_ms > ms) ms = at_ms;
+  }
   for (size_t i = 0; i < r->cases.count; i++) {
     uint64_t at_ms = vow_id_unix_ms(r->cases.items[i].id);
     if (at_ms > ms) ms = at_ms;

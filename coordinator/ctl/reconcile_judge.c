@@ -19,7 +19,7 @@
  * what was decided.
  *
  * Of what the log knows as decided nothing is decided anew; but what has ended since is taken note
- * of.
+ * of. Where it says aborted and a branch has committed, it had forgotten that decision: a conflict.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,12 @@ void ctl_judge(struct ctl_case *item, const struct ctl_places *places) {
   const struct ctl_report_item *aborted = find_state(item, VOW_KNOWN_ABORTED);
   const struct ctl_report_item *proof = committed != NULL ? committed : aborted;
   item->by_operator = false;
-  if (item->txn.state == VOW_TXN_COMMITTING || item->txn.state == VOW_TXN_ABORTING) {
+  if (item->txn.state == VOW_TXN_ABORTING && committed != NULL) {
+    item->verdict = CTL_VERDICT_CONFLICT;
+    snprintf(item->why, sizeof item->why,
+             "the log says aborted, and %.200s has committed branch %u",
+             places->items[committed->place].url, committed->branch);
+  } else if (item->txn.state == VOW_TXN_COMMITTING || item->txn.state == VOW_TXN_ABORTING) {
     item->verdict = CTL_VERDICT_KNOWN;
     snprintf(item->why, sizeof item->why, "the log knows it: %s",
              vow_txn_state_name(item->txn.state));
@@ -150,9 +155,11 @@ static void decide_branch(const struct ctl_case *item, const struct ctl_places *
   switch (branch->state) {
     case VOW_BRANCH_READ_ONLY:
     case VOW_BRANCH_COMMITTED:
-    case VOW_BRANCH_ABORTED:
     case VOW_BRANCH_HEURISTIC:
       return;
+    case VOW_BRANCH_ABORTED:
+      if (!commit) return;
+      break; /* it is told, and answers what it has done */
     default:
       break;
   }

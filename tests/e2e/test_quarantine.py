@@ -236,6 +236,29 @@ def test_a_backup_that_was_restored(world):
     story.everybody_committed()
 
 
+def test_a_backup_that_is_restored_again_and_again(world):
+    """Each time ids begin above those that the log before may have issued, which ran ahead of the
+    clock: what is begun then is not refused as something that was over."""
+    story = Story(world, world.bank("bank"))
+    backup = story.vowd.folder / "backup.log"
+    ctl.run("backup", backup, "--url", story.vowd.url).fine()
+    for _ in range(4):
+        story.decide_and_die()
+        for file in (story.vowd.log, wal(story.vowd)):
+            file.unlink()
+        ctl.run("restore", backup, "--log", story.vowd.log).fine()
+        done = story.reconcile("--apply", "--yes")
+        assert done.code == ctl.OK and done.json["left_quarantine"], done
+        story.everybody_committed()
+    story.vowd.kill()
+    for file in (story.vowd.log, wal(story.vowd)):
+        file.unlink()
+    ctl.run("restore", backup, "--log", story.vowd.log)
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.vowd.start()
+    assert story.transfer() and story.transfer()
+
+
 def test_a_backup_that_was_copied_into_its_place(world):
     story = Story(world)
     backup = story.vowd.folder / "backup.log"

@@ -176,6 +176,23 @@ static void a_presumption_is_not_recorded(void **state) {
   }
 }
 
+/* A key changes nothing about that: a decision that the log lost may yet be heard of. */
+static void nor_is_a_presumption_under_a_key(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.u.begin = {.idempotency_key = "k", .commit = true}};
+  begin_with(w, &event, "a+ b+");
+  yes(w, "a");
+  wait_ms(w, 1000);
+  sync(w);
+  restart(w, false);
+  sync(w);
+  expect(w, "log! ceiling", "send abort t1/a", "send abort t1/b");
+  w->overruled[0] = true;
+  witness(w, 65, 1);
+  expect(w, "log! quarantine: 65.1 by somebody");
+  assert_true(vow_core_held_back(w->core, world_id(w, T1)));
+}
+
 /* Transactions of this run lost nothing: they end as ever. */
 static void transactions_of_this_run_go_on(void **state) {
   struct world *w = *state;
@@ -236,6 +253,7 @@ int main(void) {
       TEST(what_is_decided_is_told_and_not_pushed),
       TEST(a_late_witness_takes_presumptions_back),
       TEST(a_presumption_is_not_recorded),
+      TEST(nor_is_a_presumption_under_a_key),
       TEST(transactions_of_this_run_go_on),
       TEST(who_has_not_answered_is_asked),
       TEST(what_was_lost_once_is_never_presumed),

@@ -131,6 +131,29 @@ static void what_has_ended_since_is_taken_note_of(void **state) {
   sites[1].tells = false;
 }
 
+/* A commit that was told proves that the log's abort came from not knowing it. If an operator then
+ * says commit, the branch that had aborted is told, and will answer so. */
+static void an_abort_in_the_log_is_no_match_for_a_commit(void **state) {
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, VOW_KNOWN_ABORTED}};
+  struct ctl_case item = {.id = vow_id_make(7, 1, 1), .items = items, .count = 2};
+  (void)state;
+  item.txn = (struct vow_txn){.id = item.id,
+                              .state = VOW_TXN_ABORTING,
+                              .branches = calloc(2, sizeof(struct vow_branch)),
+                              .branch_count = 2};
+  item.txn.branches[0] =
+      (struct vow_branch){.number = 1, .state = VOW_BRANCH_ABORTING, .url = strdup("http://a")};
+  item.txn.branches[1] =
+      (struct vow_branch){.number = 2, .state = VOW_BRANCH_ABORTED, .url = strdup("http://b")};
+  ctl_judge(&item, &places);
+  assert_int_equal(item.verdict, CTL_VERDICT_CONFLICT);
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
+  assert_int_equal(txn.state, VOW_TXN_COMMITTING);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_PREPARED);
+  vow_txn_fini(&txn);
+}
+
 /* Places and cases are in their lists once, cases in the order of their ids. */
 static void lists_hold_each_once(void **state) {
   struct ctl_places some = {0};
@@ -158,6 +181,7 @@ int main(void) {
       cmocka_unit_test(what_the_log_lacks_is_made_of_the_reports),
       cmocka_unit_test(what_the_log_has_is_decided_as_it_is),
       cmocka_unit_test(what_has_ended_since_is_taken_note_of),
+      cmocka_unit_test(an_abort_in_the_log_is_no_match_for_a_commit),
       cmocka_unit_test(lists_hold_each_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
