@@ -21,6 +21,7 @@
 #define HISTORY_PAGES_MAX 500 /* of the history, the newest pages are looked through for URLs */
 #define PAGE_ROWS         200
 #define IDS_AHEAD_MS      60000 /* ids of the lost log may have run a little ahead of the clock */
+#define IDS_AHEAD_MAX_MS  (UINT64_C(366) * 24 * 3600 * 1000)
 
 static enum ctl_exit no_memory(void) {
   return ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
@@ -283,18 +284,20 @@ static bool judge_witnesses(struct ctl_reconciliation *r) {
   return ok;
 }
 
+/* An id from further ahead is none that this coordinator has issued. */
+static void go_above(uint64_t *ms, uint64_t now_ms, struct vow_id id) {
+  uint64_t at_ms = vow_id_unix_ms(id);
+  if (at_ms > *ms && at_ms < now_ms + IDS_AHEAD_MAX_MS) *ms = at_ms;
+}
+
 /* Whatever the lost log may have issued. A log that was reconciled before runs ahead of the clock,
  * and watermarks say how far it came: below them participants refuse every prepare. */
 static struct vow_id ids_above(const struct ctl_reconciliation *r) {
-  uint64_t ms = ctl_now_ms();
+  uint64_t now_ms = ctl_now_ms(), ms = now_ms;
   for (size_t i = 0; i < r->places.count; i++) {
-    uint64_t at_ms = vow_id_unix_ms(r->places.items[i].known.finished_below);
-    if (at_ms > ms) ms = at_ms;
+    go_above(&ms, now_ms, r->places.items[i].known.finished_below);
   }
-  for (size_t i = 0; i < r->cases.count; i++) {
-    uint64_t at_ms = vow_id_unix_ms(r->cases.items[i].id);
-    if (at_ms > ms) ms = at_ms;
-  }
+  for (size_t i = 0; i < r->cases.count; i++) go_above(&ms, now_ms, r->cases.items[i].id);
   return vow_id_floor(ms + IDS_AHEAD_MS, 0);
 }
 

@@ -36,9 +36,12 @@
 #define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
 #define LOG_IDLE_MS           1000 /* without a write: quiet enough for a checkpoint of a big WAL */
 #define LOG_INCARNATIONS_MAX  10000 /* starts that are known one by one */
-#define LOG_FORMAT_TRUST      4     /* since this format there are the tables of log_trust.c */
-#define LOG_TRUST_WHY_BYTES   320
-#define LOG_IDLE_LONG_MS      30000 /* … and of any WAL */
+/* No log comes there; who says that it has seen one there makes it up. What is left above it is for
+ * going on from what was made up just below. */
+#define LOG_NUMBER_LIMIT    (VOW_LOG_NUMBER_MAX - (UINT64_C(1) << 48))
+#define LOG_FORMAT_TRUST    4 /* since this format there are the tables of log_trust.c */
+#define LOG_TRUST_WHY_BYTES 320
+#define LOG_IDLE_LONG_MS    30000 /* … and of any WAL */
 
 /* ---- what it knows about itself: log_trust.c ---- */
 

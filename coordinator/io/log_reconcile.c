@@ -23,14 +23,17 @@ static enum vow_error put_all(struct vow_log *log, const struct vow_log_reconcil
   return error;
 }
 
+static void go_beyond(struct log_batch *batch, uint64_t position) {
+  if (position > batch->position && position < LOG_NUMBER_LIMIT) batch->position = position;
+}
+
 static void end_quarantine(const struct vow_log *log, const struct vow_log_reconciled *reconciled,
                            struct log_batch *batch) {
   struct vow_id above = reconciled->ids_above;
   for (uint32_t i = 0; i < reconciled->judged_count; i++) {
-    if (reconciled->judged[i].until > batch->position)
-      batch->position = reconciled->judged[i].until;
+    go_beyond(batch, reconciled->judged[i].until);
   }
-  if (log->trust.seen.position > batch->position) batch->position = log->trust.seen.position;
+  go_beyond(batch, log->trust.seen.position);
   batch->position++;
   if (vow_id_compare(above, log->head.ceiling) < 0) above = log->head.ceiling;
   batch->has_ceiling = true;

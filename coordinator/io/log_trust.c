@@ -157,17 +157,21 @@ void log_trust_judge(struct vow_log *log) {
                     (unsigned long long)log->head.position);
 }
 
+static void go_above(uint64_t *newest, uint64_t number) {
+  if (number > *newest && number < LOG_NUMBER_LIMIT) *newest = number;
+}
+
 /* Above all that was ever heard of, and with random bits, so that two starts from copies of one
  * file differ. */
 uint64_t log_trust_incarnation(const struct vow_log *log) {
-  uint64_t random = 0, newest = log->trust.seen.incarnation, wall_s = log_wall_ms() / 1000;
+  uint64_t random = 0, newest = 0, wall_s = log_wall_ms() / 1000;
   if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) random = log_now_ms();
   random &= (1u << RANDOM_BITS) - 1;
   for (uint32_t i = 0; i < log->known_count; i++) {
-    uint64_t number = log->known[i].number == 0 ? log->known[i].until : log->known[i].number;
-    if (number > newest) newest = number;
+    go_above(&newest, log->known[i].number == 0 ? log->known[i].until : log->known[i].number);
   }
-  if (log->witnessed.incarnation > newest) newest = log->witnessed.incarnation;
+  go_above(&newest, log->trust.seen.incarnation);
+  go_above(&newest, log->witnessed.incarnation);
   uint64_t by_time = wall_s > EPOCH_2020_S ? (wall_s - EPOCH_2020_S) << RANDOM_BITS | random : 0;
   return by_time > newest ? by_time : newest + 1 + random;
 }

@@ -218,6 +218,25 @@ def test_a_participant_that_asks_is_a_witness(world):
     story.everybody_committed()
 
 
+def test_a_witness_that_makes_it_up_does_not_last(world):
+    """Anybody may ask, and say what they like: it costs a quarantine, and not the log."""
+    story = Story(world, world.bank("bank"))
+    highest = 2**53 - 1
+    story.vowd.client.get(f"/v1/transactions/{story.first}/outcome?seen={highest}.{highest}")
+    wait_until(lambda: "quarantine" in story.vowd.status(), "it is believed")
+    story.vowd.stop()
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    for _ in range(2):
+        story.vowd.start()
+        assert story.vowd.status()["incarnation"] < highest
+        assert story.transfer()
+        story.vowd.kill()
+    again = {"transactions": [story.first], "seen": {"incarnation": highest, "position": highest}}
+    story.vowd.start().client.post("/v1/outcomes", again)
+    assert "quarantine" not in story.vowd.status(), "it was judged"
+
+
 def test_a_backup_that_was_restored(world):
     story = Story(world)
     backup = story.vowd.folder / "backup.log"
