@@ -177,6 +177,24 @@ def test_an_older_copy_of_the_log(world):
     story.everybody_committed()
 
 
+def test_a_machine_that_was_put_back_to_a_snapshot(world):
+    """The witness file went back with the log. Reconciled before the daemon starts, as the runbook
+    has it, the participants are heard before anything is presumed."""
+    story = Story(world, world.bank("bank"))
+    files = (story.vowd.log, wal(story.vowd), witness(story.vowd))
+    story.vowd.kill()
+    snapshot = {file: file.read_bytes() for file in files}
+    story.vowd.start()
+    story.decide_and_die()
+    for file in files:
+        file.write_bytes(snapshot[file])
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    assert "has seen it at position" in done.json["why"]
+    assert [case["verdict"] for case in done.json["transactions"]] == ["commit"]
+    story.everybody_committed()
+
+
 def test_a_participant_is_the_only_witness(world):
     """The witness file is gone as well. The bank has seen more of the log than there is, refuses
     what comes from it, and says so."""
