@@ -9,6 +9,8 @@
 #include "offline.h"
 #include "reconcile.h"
 
+#define BRANCHES_MAX 1000 /* what limits_branches can be at most */
+
 /* ---- the lists ---- */
 
 void ctl_places_fini(struct ctl_places *places) {
@@ -113,6 +115,19 @@ static bool call(struct ctl_place *place, uint64_t timeout_ms, const char *metho
   return false;
 }
 
+/* No coordinator has enlisted that many, so the answer is not to be relied on; and a record would
+ * be made with as many. */
+static bool names_odd_branch(struct ctl_place *place, const struct vow_known_reply *told) {
+  for (size_t i = 0; i < told->count; i++) {
+    if (told->branches[i].branch <= BRANCHES_MAX) continue;
+    snprintf(place->why, sizeof place->why,
+             "its answer names branch %u, and no transaction has more than %d",
+             told->branches[i].branch, BRANCHES_MAX);
+    return true;
+  }
+  return false;
+}
+
 void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64_t timeout_ms) {
   for (size_t i = 0; i < places->count; i++) {
     struct ctl_place *place = &places->items[i];
@@ -123,6 +138,7 @@ void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64
       place->answered = vow_in_doubt_decode(reply.body, reply.body_bytes, coordinator,
                                             &place->in_doubt, why) == VOW_OK;
       if (!place->answered) snprintf(place->why, sizeof place->why, "%s", why);
+      if (place->answered) place->answered = !names_odd_branch(place, &place->in_doubt);
     }
     ctl_reply_fini(&reply);
   }
@@ -159,6 +175,7 @@ static bool ask_some(struct ctl_place *place, const struct vow_known_request *re
   }
   bool lacks_route = reply.status == 404 || reply.status == 405;
   if (body.error == VOW_OK) ctl_reply_fini(&reply);
+  if (ok) ok = !names_odd_branch(place, &answer);
   if (ok) ok = take_known(place, &answer);
   if (!ok && !lacks_route) place->answered = false;
   free(answer.branches);

@@ -459,6 +459,18 @@ def test_whoever_does_not_tell_keeps_it_in_quarantine(world):
     story.everybody_committed()
 
 
+def test_a_branch_that_cannot_be_is_not_believed(world):
+    story = Story(world).decide_and_die().lose_the_end()
+    third = world.toy()
+    third.in_doubt = lambda: [(story.id, 4294967295)]
+    left = story.reconcile("--participants", third.url, "--apply", "--yes")
+    assert left.code == ctl.ATTENTION and left.json["silent"] == 1, left
+    assert "names branch 4294967295" in left.out, left
+    del third.in_doubt
+    assert story.reconcile("--participants", third.url, "--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
 def test_who_fails_while_it_is_asked_keeps_it_in_quarantine(world):
     """It has told what is in doubt, and not what has ended, which may be the only proof."""
     story = Story(world).decide_and_die().lose_the_end()
