@@ -21,7 +21,8 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
 Environment:
   PYTEST_ADDOPTS   one function of a file: PYTEST_ADDOPTS="-k lost_reply" ./tests/run.sh e2e.commit
-  VOW_JOBS         how much runs at once; default: the number of processors
+  VOW_JOBS         how much is compiled at once; default: the number of processors. Of tests one
+                   more runs, since many of them wait
   VOW_BANK_CYCLES  kill -9 cycles of each of the e2e.bank tests; default 60 to 80
   VOW_BANK_SEED    what its dice begin with; default 1
   VOW_ROUNDS       each e2e test so many times; default 1
@@ -107,9 +108,9 @@ main() {
   printf 'subdirs("%s")\n' "${suites[@]}" >"$root/build-tests/CTestTestfile.cmake"
   cd "$root/build-tests"
   if [ "$nightly" = ON ]; then
-    ctest --show-only=json-v1 "${select[@]}" | python3 "$root/tests/lib/announce.py" "$jobs"
+    ctest --show-only=json-v1 "${select[@]}" | python3 "$root/tests/lib/announce.py" "$((jobs + 1))"
   fi
-  exec ctest -j "$jobs" --no-tests=error --output-on-failure "${select[@]}"
+  exec ctest -j "$((jobs + 1))" --no-tests=error --output-on-failure "${select[@]}"
 }
 
 main "$@"
