@@ -119,7 +119,9 @@ static bool strike(enum strike what, long delay_ms) {
       raise(SIGKILL);
       break;
     case STRIKE_STOP:
-      (void)kill(getpid(), SIGSTOP);
+      /* At this thread: sent to the process, another thread may take it, and this one goes on
+       * until that has run. */
+      (void)raise(SIGSTOP);
       return false;
     case STRIKE_DELAY:
       stand_still(delay_ms);
