@@ -12,8 +12,7 @@
 #define TOO_MANY_BRANCHES "a transaction has at most %u branches (limits_branches)"
 #define QUARANTINE_DETAIL                                                                       \
   "the log may have lost records: nothing is begun, aborted or presumed until an operator has " \
-  "run "                                                                                        \
-  "`vowctl reconcile`"
+  "run `vowctl reconcile`"
 #define TOO_MANY_WAITERS "%u clients wait for this transaction, and no more may (limits_waiters)"
 
 /* Answers at once with an error. */
