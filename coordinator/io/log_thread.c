@@ -14,12 +14,14 @@
  *
  * After log_fail nothing is written any more; queries are answered with the failure.
  */
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
 #include "io/log_internal.h"
 
-#define TICK_MS 10000 /* an idle log looks at its disk and its retention this often */
+#define TICK_MS     10000 /* an idle log looks at its disk and its retention this often */
+#define COMPANY_MIN 4     /* a batch of so many records: the next will have company, too */
 
 enum job { JOB_WAIT, JOB_WRITE, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
 
@@ -224,6 +226,15 @@ static void wait_until(struct vow_log *log, uint64_t until) {
   log->waiting = false;
 }
 
+/* With the mutex held. When it is busy, the record that woke this thread is the first of those that
+ * the loop is just making: a turn for whoever is ready to run, and the rest share the sync. */
+static void let_company_come(struct vow_log *log) {
+  if (log->taken_records < COMPANY_MIN) return;
+  pthread_mutex_unlock(&log->mutex);
+  (void)sched_yield();
+  pthread_mutex_lock(&log->mutex);
+}
+
 /* What changed may make something due at once. */
 static void take_limits(struct vow_log *log) {
   log->limits = log->new_limits;
@@ -244,6 +255,8 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
   }
   if (job == JOB_QUERY) *query = log_query_pop(&log->queries);
   if (job == JOB_WRITE && !log->stuck) {
+    let_company_come(log);
+    log->taken_records = log->queue.records;
     struct log_batch empty = log->writing;
     log->writing = log->queue;
     log->queue = empty;

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
+#define COMPANY_MIN          4    /* a batch of so many jobs: the next will have company, too */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
@@ -352,6 +354,15 @@ static struct timespec lazy_deadline(void) {
   return at;
 }
 
+/* With the lock held. When it is busy, the result that woke this thread is the first of several
+ * callbacks': a turn for whoever is ready to run, and the rest share the sync. */
+static void let_company_come(struct vow_log *log) {
+  if (log->taken < COMPANY_MIN) return;
+  pthread_mutex_unlock(&log->lock);
+  (void)sched_yield();
+  pthread_mutex_lock(&log->lock);
+}
+
 /* Waits until something must be written, and takes what there is, at most a batch. */
 static struct vow_log_job *take_jobs(struct vow_log *log) {
   pthread_mutex_lock(&log->lock);
@@ -360,9 +371,10 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   while (!log->stopping && log->forced_count == 0) {
     if (pthread_cond_timedwait(&log->wake, &log->lock, &deadline) != 0) break;
   }
+  let_company_come(log);
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
-  for (uint32_t n = 0; *end && n < jobs_max; n++) {
+  for (log->taken = 0; *end && log->taken < jobs_max; log->taken++) {
     log->forced_count -= (*end)->forced;
     end = &(*end)->next;
   }

@@ -41,7 +41,8 @@ struct vow_log {
   struct vow_log_hooks hooks;
   pthread_t thread;
   bool started;
-  bool broken; /* the log thread's */
+  bool broken;    /* the log thread's */
+  uint32_t taken; /* the log thread's: how many jobs the last batch had */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
