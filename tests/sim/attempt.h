@@ -12,7 +12,7 @@ struct sim_report {
   struct sim_case set; /* what it played last */
   struct sim_result result;
   uint64_t runs, probes[SIM_PROBES];
-  uint32_t caught[SIM_PROPERTIES]; /* of a mutant: the seed that showed it first; 0: none */
+  uint32_t caught[SIM_PROPERTIES]; /* of a mistake: the seed that showed it first; 0: none */
 };
 extern struct sim_report *sim_report;
 
@@ -40,7 +40,7 @@ bool sim_names_to_bits(const struct sim_name *names, int count, const char *list
 struct sim_arguments {
   uint64_t seeds, start;
   struct sim_case set; /* seed and all that is said of it */
-  bool replay, verbose, mutants, determinism, any_probes, no_shrink, sweep, twice, list;
+  bool replay, verbose, mistakes, determinism, any_probes, no_shrink, sweep, twice, list;
   const char *kept; /* file of seeds that are played for ever */
 };
 
@@ -48,8 +48,8 @@ int sim_suite(const struct sim_arguments *a);
 int sim_suite_kept(const struct sim_arguments *a,
                    bool (*parse)(int argc, char **argv, struct sim_arguments *out));
 
-/* ---- mutants.c ---- */
+/* ---- mistakes.c ---- */
 
-int sim_suite_mutants(const struct sim_arguments *a);
+int sim_suite_mistakes(const struct sim_arguments *a);
 
 #endif

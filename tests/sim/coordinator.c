@@ -56,7 +56,7 @@ static struct vow_message wire_message(struct sim *s, const struct sim_coordinat
     wire.payload = plan->payload;
     wire.payload_bytes = strlen(plan->payload);
   }
-  if (s->mutant == SIM_MUTANT_ONE_NAME) wire.coordinator = sim_c_url(0);
+  if (s->mistake == SIM_MISTAKE_ONE_NAME) wire.coordinator = sim_c_url(0);
   return wire;
 }
 
@@ -77,7 +77,7 @@ static void add_message(struct sim *s, struct sim_coordinator *c, struct sim_exc
           message->one_phase ? " in one phase" : "");
 }
 
-/* A mutant's: the driver says that the request came to nothing while it is on its way. */
+/* A mistake: the driver says that the request came to nothing while it is on its way. */
 static void give_up(struct sim *s, struct sim_coordinator *c, uint32_t slot) {
   struct sim_event *event = sim_at(s, 0, SIM_REPLY_ARRIVES, node_of(c));
   event->index = slot;
@@ -91,7 +91,7 @@ static void send_all(struct sim *s, struct sim_coordinator *c, const struct vow_
   struct sim_exchange *exchange = &s->exchanges[slot];
   struct vow_action action = *from;
 
-  if (s->mutant == SIM_MUTANT_WATERMARK) action.u.send.finished_below = c->newest_id;
+  if (s->mistake == SIM_MISTAKE_WATERMARK) action.u.send.finished_below = c->newest_id;
   sim_check(s, action.u.send.count >= 1 && action.u.send.count <= SIM_BATCH_MAX, SIM_CONTRACT,
             "a SEND has %u messages, which nobody offered to take", action.u.send.count);
   exchange->open = true;
@@ -110,7 +110,7 @@ static void send_all(struct sim *s, struct sim_coordinator *c, const struct vow_
             SIM_B1, "a batch has %u messages, and p%u takes fewer", exchange->count,
             exchange->participant);
   sim_send_message(s, slot);
-  if (s->mutant == SIM_MUTANT_HASTY && sim_chance(s, 100)) give_up(s, c, slot);
+  if (s->mistake == SIM_MISTAKE_HASTY && sim_chance(s, 100)) give_up(s, c, slot);
 }
 
 /* True: the process died before this action. */
@@ -150,7 +150,7 @@ void sim_c_step(struct sim *s, struct sim_coordinator *c, struct vow_event *even
   event->now_ms = s->now_ms + c->monotonic_offset_ms;
   event->wall_ms = sim_wall_ms(s);
   event->random = sim_random(s);
-  if (s->mutant == SIM_MUTANT_STOP && event->type == VOW_EVENT_DURABLE && sim_chance(s, 20)) {
+  if (s->mistake == SIM_MISTAKE_STOP && event->type == VOW_EVENT_DURABLE && sim_chance(s, 20)) {
     abort();
   }
   enum vow_error error = vow_core_step(c->core, event, &actions);
@@ -158,8 +158,8 @@ void sim_c_step(struct sim *s, struct sim_coordinator *c, struct vow_event *even
             vow_error_text(error), (int)event->type);
   if (!carry_out(s, c, &actions)) return;
   arm_tick(s, c);
-  /* The mutant's core hears that its records are durable while they are queued. */
-  if (s->mutant == SIM_MUTANT_SEND_FIRST && c->queue.position > c->told_durable) {
+  /* By mistake the core hears that its records are durable while they are queued. */
+  if (s->mistake == SIM_MISTAKE_SEND_FIRST && c->queue.position > c->told_durable) {
     c->told_durable = c->queue.position;
     struct vow_event durable = {.type = VOW_EVENT_DURABLE, .u.position = c->queue.position};
     sim_c_step(s, c, &durable);
@@ -192,17 +192,17 @@ static void probe_delegate(struct sim *s, uint32_t txn, enum vow_message_type ty
                                                        : SIM_PROBE_ASKED_ABORTED);
 }
 
-/* What a mutant makes of the reply to one message. */
+/* A mistake: what is made of the reply to one message. */
 static void misread(struct sim *s, enum vow_message_type type, struct sim_reply *reply) {
   bool unknown = reply->kind == VOW_REPLY_UNKNOWN_BRANCH && type == VOW_MESSAGE_COMMIT;
-  if (s->mutant == SIM_MUTANT_UNKNOWN_IS_OK && unknown) {
+  if (s->mistake == SIM_MISTAKE_UNKNOWN_IS_OK && unknown) {
     *reply = (struct sim_reply){.kind = VOW_REPLY_ANSWERED, .outcome = VOW_OUTCOME_COMMITTED};
   }
-  if (s->mutant == SIM_MUTANT_MISREAD && type == VOW_MESSAGE_COMMIT &&
+  if (s->mistake == SIM_MISTAKE_MISREAD && type == VOW_MESSAGE_COMMIT &&
       reply->outcome == VOW_OUTCOME_COMMITTED && sim_chance(s, 50)) {
     reply->outcome = VOW_OUTCOME_HEURISTIC_ABORT;
   }
-  if (s->mutant == SIM_MUTANT_FAINT && type == VOW_MESSAGE_PREPARE && sim_chance(s, 30)) {
+  if (s->mistake == SIM_MISTAKE_FAINT && type == VOW_MESSAGE_PREPARE && sim_chance(s, 30)) {
     *reply = (struct sim_reply){.kind = VOW_REPLY_REFUSED};
   }
 }
@@ -232,7 +232,7 @@ static struct sim_reply read_reply(struct sim *s, const struct sim_exchange *exc
 static struct sim_reply pick_reply(const struct sim *s, const struct sim_exchange *exchange,
                                    uint32_t index, const struct sim_reply *whole) {
   if (whole->kind != 0) return *whole;
-  if (s->mutant == SIM_MUTANT_BATCH_ORDER) index = exchange->count - 1 - index;
+  if (s->mistake == SIM_MISTAKE_BATCH_ORDER) index = exchange->count - 1 - index;
   struct sim_reply reply = exchange->answer[index];
   /* That the endpoint is down for one message of a batch concerns only that one. */
   if (reply.kind == VOW_REPLY_ENDPOINT_DOWN) reply.kind = VOW_REPLY_BRANCH_FAILED;
@@ -279,7 +279,7 @@ static void end_exchange(struct sim *s, struct sim_exchange *exchange,
   event.u.reply.seen = whole->seen;
   event.u.reply.results = (void *)results;
   sim_c_step(s, c, &event);
-  if (s->mutant == SIM_MUTANT_REPLY_TWICE && c->life == life) sim_c_step(s, c, &event);
+  if (s->mistake == SIM_MISTAKE_REPLY_TWICE && c->life == life) sim_c_step(s, c, &event);
 }
 
 void sim_c_reply(struct sim *s, const struct sim_event *event) {
@@ -360,11 +360,11 @@ void sim_c_start(struct sim *s, struct sim_coordinator *c) {
   event.u.load_begin.known = c->disk.known;
   event.u.load_begin.known_count = c->disk.known_count;
   event.u.load_begin.quarantined = c->disk.quarantined;
-  if (s->mutant == SIM_MUTANT_NO_QUARANTINE) {
+  if (s->mistake == SIM_MISTAKE_NO_QUARANTINE) {
     event.u.load_begin.incarnation = 0;
     event.u.load_begin.quarantined = false;
   }
-  if (s->mutant != SIM_MUTANT_ID_AGAIN) event.u.load_begin.id_floor = c->disk.ceiling;
+  if (s->mistake != SIM_MISTAKE_ID_AGAIN) event.u.load_begin.id_floor = c->disk.ceiling;
   uint32_t life = c->life;
   sim_c_step(s, c, &event);
   if (c->life == life) {

@@ -42,7 +42,7 @@ static void submit(struct sim *s, struct sim_coordinator *c, struct sim_call *ca
   uint32_t serial = call->serial, life = c->life;
   sim_c_step(s, c, event);
   call = sim_call_find(s, serial);
-  if (s->mutant == SIM_MUTANT_ANSWER_LOST && call != NULL && call->in_core && c->life == life) {
+  if (s->mistake == SIM_MISTAKE_ANSWER_LOST && call != NULL && call->in_core && c->life == life) {
     call->in_core = !sim_chance(s, 50);
   }
 }
@@ -61,9 +61,9 @@ static void note_answer(struct sim *s, struct sim_coordinator *c, const struct s
   if (!action->u.answer.created && !action->u.answer.error) sim_probe(s, SIM_PROBE_KEY_REPEATED);
 }
 
-/* A mutant tells a decision that the core keeps to itself until it is durable. */
+/* By mistake a decision is told that the core keeps to itself until it is durable. */
 static enum vow_outcome outcome_of(const struct sim *s, const struct vow_txn *txn) {
-  if (s->mutant == SIM_MUTANT_TELL_FIRST && txn->state == VOW_TXN_COMMITTING) {
+  if (s->mistake == SIM_MISTAKE_TELL_FIRST && txn->state == VOW_TXN_COMMITTING) {
     return VOW_OUTCOME_COMMITTED;
   }
   return vow_txn_outcome(txn);
@@ -94,7 +94,7 @@ void sim_c_answer(struct sim *s, struct sim_coordinator *c, const struct vow_act
 static struct vow_event_branch branch_of(const struct sim *s, const struct sim_plan *plan,
                                          uint32_t number) {
   const struct sim_plan_branch *branch = &plan->branches[number], *content = branch;
-  if (s->mutant == SIM_MUTANT_WRONG_PAYLOAD) content = &plan->branches[0];
+  if (s->mistake == SIM_MISTAKE_WRONG_PAYLOAD) content = &plan->branches[0];
   return (struct vow_event_branch){
       .name = branch->name,
       .url = branch->url,
@@ -185,7 +185,8 @@ static bool is_of_this_log(const struct sim_coordinator *c, struct vow_id id) {
 /* A client is not told "aborted" of what is so old that its end may have been purged. */
 static bool is_presumed(struct sim *s, const struct sim_coordinator *c, struct vow_id id) {
   if (!is_of_this_log(c, id)) return false;
-  if (s->mutant == SIM_MUTANT_PURGE_BLIND || vow_id_compare(id, c->disk.purged_to) > 0) return true;
+  if (s->mistake == SIM_MISTAKE_PURGE_BLIND || vow_id_compare(id, c->disk.purged_to) > 0)
+    return true;
   if (s->txns[sim_txn_of(s, id)].committed) sim_probe(s, SIM_PROBE_HISTORY_PURGED);
   return false;
 }
@@ -222,7 +223,7 @@ static void act_on_open(struct sim *s, struct sim_coordinator *c, struct sim_cal
 
   if (call->type == VOW_EVENT_ENLIST) {
     event.u.enlist = branch_of(s, plan, call->branch);
-    if (s->mutant == SIM_MUTANT_ENLIST_OTHER && plan->tries > 0) event.u.enlist.url = "http://p9";
+    if (s->mistake == SIM_MISTAKE_ENLIST_OTHER && plan->tries > 0) event.u.enlist.url = "http://p9";
   } else if (call->type == VOW_EVENT_COMMIT) {
     event.u.finish.no_wait = plan->no_wait && sim_chance(s, 500);
   } else if (call->type == VOW_EVENT_RESOLVE || call->type == VOW_EVENT_FORGET) {
@@ -262,11 +263,11 @@ static enum vow_inquiry_answer inquire(struct sim *s, struct sim_coordinator *c,
     enum vow_inquiry_answer answer = say_outcome(outcome_of(s, open));
     if (answer == VOW_INQUIRY_UNDECIDED) {
       sim_probe(s, SIM_PROBE_UNDECIDED);
-      if (s->mutant == SIM_MUTANT_UNDECIDED_ABORTS) return VOW_INQUIRY_ABORTED;
+      if (s->mistake == SIM_MISTAKE_UNDECIDED_ABORTS) return VOW_INQUIRY_ABORTED;
     }
     return answer;
   }
-  if (s->mutant != SIM_MUTANT_NO_HISTORY && row != NULL && row->ended_ms != 0) {
+  if (s->mistake != SIM_MISTAKE_NO_HISTORY && row != NULL && row->ended_ms != 0) {
     struct vow_txn image = shown(row);
     return say_outcome(vow_txn_outcome(&image));
   }
@@ -335,7 +336,7 @@ void sim_c_query(struct sim *s, struct sim_coordinator *c, struct sim_call *call
     begin_with_key(s, c, call);
   } else {
     uint32_t txn = sim_txn_of(s, call->id);
-    found(s, c, call, s->mutant == SIM_MUTANT_NO_HISTORY ? NULL : sim_c_row(s, txn));
+    found(s, c, call, s->mistake == SIM_MISTAKE_NO_HISTORY ? NULL : sim_c_row(s, txn));
   }
 }
 

@@ -146,7 +146,7 @@ const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn) {
 /* Ids are above the time at which the log was made: older ones are not of this log. */
 void sim_c_create_log(struct sim *s, struct sim_coordinator *c) {
   c->created_ms = sim_wall_ms(s);
-  if (s->mutant != SIM_MUTANT_NO_FLOOR) c->disk.ceiling = vow_id_floor(c->created_ms, 0);
+  if (s->mistake != SIM_MISTAKE_NO_FLOOR) c->disk.ceiling = vow_id_floor(c->created_ms, 0);
 }
 
 void sim_c_drop_rows(const struct sim *s, struct sim_row *rows) {
@@ -199,12 +199,12 @@ static void append_image(struct sim *s, struct sim_coordinator *c,
   const struct vow_txn *row = sim_c_row(s, txn);
   bool decides = image->state == VOW_TXN_COMMITTING;
   if (decides && (row == NULL || row->state != VOW_TXN_COMMITTING)) queue->decisions++;
-  if (s->mutant == SIM_MUTANT_KEY_LOST && image->state >= VOW_TXN_ABORTING &&
+  if (s->mistake == SIM_MISTAKE_KEY_LOST && image->state >= VOW_TXN_ABORTING &&
       image->idempotency_key != NULL && row == NULL) {
     return;
   }
   struct vow_txn copy = sim_image_copy(image);
-  if (s->mutant == SIM_MUTANT_DECIDE_EARLY && hopes_to_commit(image)) {
+  if (s->mistake == SIM_MISTAKE_DECIDE_EARLY && hopes_to_commit(image)) {
     copy.state = VOW_TXN_COMMITTING;
     sim_check_decision(s, &copy);
   }
@@ -253,7 +253,7 @@ void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
   struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = c->writing.position};
   c->syncing = false;
   if (c->cached.position != 0) {
-    /* A mutant's log: nothing is safe behind what is not. */
+    /* A mistake's log: nothing is safe behind what is not. */
     c->disk.position = c->writing.position;
     merge(s, &c->cached, &c->writing);
   } else {
@@ -296,7 +296,7 @@ void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death dea
     if (keep) write_batch(s, c, &c->cached);
     drop_batch(s, &c->cached);
   }
-  if (s->mutant == SIM_MUTANT_SYNC_IS_ABORT && c->syncing) {
+  if (s->mistake == SIM_MISTAKE_SYNC_IS_ABORT && c->syncing) {
     keep_as_zombie(s, c);
   } else if (c->syncing) {
     lose_writing(s, c, death, keep);
@@ -309,7 +309,7 @@ void sim_c_lose_log(struct sim *s, struct sim_coordinator *c, enum sim_death dea
 
 bool sim_c_settle(struct sim *s, struct sim_coordinator *c) {
   if (c->cached.position == 0) return true;
-  if (s->mutant == SIM_MUTANT_NO_SETTLE) {
+  if (s->mistake == SIM_MISTAKE_NO_SETTLE) {
     c->disk.position = c->cached.position;
     if (vow_id_compare(c->cached.ceiling, c->disk.ceiling) > 0) c->disk.ceiling = c->cached.ceiling;
     return true;

@@ -20,7 +20,7 @@ void sim_db_prepare(struct sim *s, struct sim_participant *p, uint32_t txn, uint
   /* What was undone before any vote was given may be done again. */
   s->txns[txn].branches[branch - 1].undone = 0;
   *work = SIM_WORK_PREPARED;
-  p->work_is_hollow[txn][branch - 1] = s->mutant == SIM_MUTANT_HOLLOW_VOTE;
+  p->work_is_hollow[txn][branch - 1] = s->mistake == SIM_MISTAKE_HOLLOW_VOTE;
 }
 
 void sim_db_commit(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
@@ -28,7 +28,7 @@ void sim_db_commit(struct sim *s, struct sim_participant *p, uint32_t txn, uint3
   sim_check(s, *work != SIM_WORK_NONE, SIM_M1, "t%u/%u commits at p%u, but nothing was prepared",
             txn, branch, p->number);
   if (*work == SIM_WORK_COMMITTED) { /* a callback that a crash interrupted comes again */
-    if (s->mutant == SIM_MUTANT_TWICE) sim_effect(s, txn, branch, true);
+    if (s->mistake == SIM_MISTAKE_TWICE) sim_effect(s, txn, branch, true);
     return;
   }
   *work = SIM_WORK_COMMITTED;
@@ -46,10 +46,10 @@ void sim_db_abort(struct sim *s, struct sim_participant *p, uint32_t txn, uint32
   sim_effect(s, txn, branch, false);
 }
 
-/* A mutant's database loses what it had committed, long after everybody heard of it. */
+/* A mistake's database loses what it had committed, long after everybody heard of it. */
 static bool loses_commit(struct sim *s, const struct sim_participant *p, uint32_t txn,
                          uint32_t branch) {
-  if (s->mutant != SIM_MUTANT_WORK_LOST || p->work[txn][branch - 1] != SIM_WORK_COMMITTED) {
+  if (s->mistake != SIM_MISTAKE_WORK_LOST || p->work[txn][branch - 1] != SIM_WORK_COMMITTED) {
     return false;
   }
   const struct vow_txn *row = sim_c_row(s, txn);

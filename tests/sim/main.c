@@ -19,11 +19,11 @@ static void usage(FILE *out) {
       "usage: vow-sim [--seeds N] [--start SEED|today]   plays them; every probe must be hit\n"
       "       vow-sim --replay SEED                      one seed, with its trace\n"
       "       vow-sim --sweep [--twice] --seeds N        kills each node at each of its actions\n"
-      "       vow-sim --mutants [--seeds N]              each mistake must be caught\n"
+      "       vow-sim --mistakes [--seeds N]             each mistake must be caught\n"
       "       vow-sim --kept FILE                        plays the cases of a file\n"
       "\n"
       "A case: --faults LIST|none (those, not what the seed draws), --without LIST, --plans LIST\n"
-      "(of transactions), --trouble-ms N, --steps MAX, --mutant NAME, --crash NODE:ACTION[:keep]\n"
+      "(of transactions), --trouble-ms N, --steps MAX, --mistake NAME, --crash NODE:ACTION[:keep]\n"
       "(twice at most; NODE is c0 or p3).\n"
       "Also: --determinism (each seed twice), --any-probes, --no-shrink, --verbose, --list.\n",
       out);
@@ -38,7 +38,7 @@ static int list_all(void) {
   list("faults", sim_faults, SIM_FAULTS);
   list("properties", sim_properties, SIM_PROPERTIES);
   list("probes", sim_probes, SIM_PROBES);
-  list("mutants", sim_mutants, SIM_MUTANTS);
+  list("mistakes", sim_mistakes, SIM_MISTAKES);
   return SIM_OK;
 }
 
@@ -75,12 +75,12 @@ static bool read_crash(const char *text, struct sim_case *set) {
   return false;
 }
 
-static bool read_mutant(const char *name, struct sim_case *set) {
-  for (int i = 0; i < SIM_MUTANTS; i++) {
-    if (strcmp(sim_mutants[i].name, name) == 0) set->mutant = (enum sim_mutant)i;
+static bool read_mistake(const char *name, struct sim_case *set) {
+  for (int i = 0; i < SIM_MISTAKES; i++) {
+    if (strcmp(sim_mistakes[i].name, name) == 0) set->mistake = (enum sim_mistake)i;
   }
-  if (set->mutant != SIM_MUTANT_NONE) return true;
-  fprintf(stderr, "vow-sim: there is no mutant %s; --list shows them\n", name);
+  if (set->mistake != SIM_MISTAKE_NONE) return true;
+  fprintf(stderr, "vow-sim: there is no mistake %s; --list shows them\n", name);
   return false;
 }
 
@@ -110,7 +110,7 @@ static bool read_case(int option, const char *value, struct sim_case *set) {
       set->steps_max = (uint32_t)strtoul(value, NULL, 10);
       return true;
     case 'u':
-      return read_mutant(value, set);
+      return read_mistake(value, set);
     case 'c':
       return read_crash(value, set);
     default:
@@ -139,7 +139,7 @@ static bool read_flag(int option, struct sim_arguments *a) {
   struct {
     int option;
     bool *flag;
-  } flags[] = {{'v', &a->verbose},    {'U', &a->mutants},   {'d', &a->determinism},
+  } flags[] = {{'v', &a->verbose},    {'U', &a->mistakes},  {'d', &a->determinism},
                {'p', &a->any_probes}, {'N', &a->no_shrink}, {'S', &a->sweep},
                {'T', &a->twice},      {'l', &a->list}};
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
@@ -154,8 +154,8 @@ static bool parse(int argc, char **argv, struct sim_arguments *a) {
   static const struct option options[] = {
       {"seeds", 1, NULL, 'n'},      {"start", 1, NULL, 's'},
       {"replay", 1, NULL, 'r'},     {"steps", 1, NULL, 'm'},
-      {"verbose", 0, NULL, 'v'},    {"mutant", 1, NULL, 'u'},
-      {"mutants", 0, NULL, 'U'},    {"determinism", 0, NULL, 'd'},
+      {"verbose", 0, NULL, 'v'},    {"mistake", 1, NULL, 'u'},
+      {"mistakes", 0, NULL, 'U'},   {"determinism", 0, NULL, 'd'},
       {"without", 1, NULL, 'w'},    {"faults", 1, NULL, 'f'},
       {"any-probes", 0, NULL, 'p'}, {"plans", 1, NULL, 'P'},
       {"crash", 1, NULL, 'c'},      {"trouble-ms", 1, NULL, 't'},
@@ -183,5 +183,5 @@ int main(int argc, char **argv) {
   if (arguments.list) return list_all();
   if (!sim_open()) return SIM_USAGE;
   if (arguments.kept != NULL) return sim_suite_kept(&arguments, parse);
-  return arguments.mutants ? sim_suite_mutants(&arguments) : sim_suite(&arguments);
+  return arguments.mistakes ? sim_suite_mistakes(&arguments) : sim_suite(&arguments);
 }

@@ -99,7 +99,7 @@ static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_
   enum vow_error error = action->u.reply.error;
   struct vow_message_reply said = action->u.reply.reply;
   struct sim_reply reply = {.kind = kind_of(error), .seen = action->u.reply.seen};
-  bool lies = s->mutant == SIM_MUTANT_LIAR && said.outcome == VOW_OUTCOME_ABORTED;
+  bool lies = s->mistake == SIM_MISTAKE_LIAR && said.outcome == VOW_OUTCOME_ABORTED;
 
   request->open = false;
   if (request->type == 0) {
@@ -316,7 +316,7 @@ static void run_callback(struct sim *s, struct sim_participant *p, enum vow_mess
     event->type = VOW_PEVENT_VOTED;
     event->u.voted.vote = sim_db_vote(s, txn, branch);
     bool no = event->u.voted.vote == VOW_VOTE_ABORT && !s->txns[txn].one_phase;
-    if (s->mutant == SIM_MUTANT_LEFTOVER && no) p->work[txn][branch - 1] = SIM_WORK_PREPARED;
+    if (s->mistake == SIM_MISTAKE_LEFTOVER && no) p->work[txn][branch - 1] = SIM_WORK_PREPARED;
     if (event->u.voted.vote != VOW_VOTE_COMMIT) return;
     sim_db_prepare(s, p, txn, branch);
     p->work_is_volatile[txn][branch - 1] = !p->config.intent;
@@ -354,7 +354,7 @@ static void hear(struct sim *s, struct sim_participant *p, const struct sim_call
   bool waits = b != NULL && b->state == VOW_PBRANCH_PREPARED;
   if (waits && event.u.answer == VOW_INQUIRY_COMMITTED) sim_probe(s, SIM_PROBE_ASKED_COMMIT);
   if (waits && event.u.answer == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
-  if (s->mutant == SIM_MUTANT_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
+  if (s->mistake == SIM_MISTAKE_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
     event.u.answer = VOW_INQUIRY_ABORTED;
   }
   sim_p_step(s, p, &event, NULL);
@@ -364,14 +364,14 @@ void sim_p_inquired(struct sim *s, struct sim_participant *p, const struct sim_c
   if (p->asking != from->serial || p->core == NULL || p->broken) return;
   struct sim_call call = *from;
   uint32_t life = p->life;
-  bool failed = call.answer.lost || call.answer.error || s->mutant == SIM_MUTANT_DEAF;
+  bool failed = call.answer.lost || call.answer.error || s->mistake == SIM_MISTAKE_DEAF;
   if (failed) {
     struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED,
                                .u.coordinator.url = sim_c_url(call.to)};
     sim_p_step(s, p, &event, NULL);
   }
   for (uint32_t i = 0; i < call.asked_count && p->life == life; i++) {
-    if (!failed || s->mutant == SIM_MUTANT_UNILATERAL) hear(s, p, &call, i);
+    if (!failed || s->mistake == SIM_MISTAKE_UNILATERAL) hear(s, p, &call, i);
   }
   if (p->life != life) return;
   p->asking = 0;
@@ -409,11 +409,11 @@ void sim_p_crash(struct sim *s, struct sim_participant *p, bool keep) {
   own(s, p, down_ms, SIM_P_START);
 }
 
-/* A mutant's disk does not keep what a record promises. */
+/* A mistake's disk does not keep what a record promises. */
 static bool is_lost(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
   enum vow_precord_kind kind = p->log[txn][branch - 1].kind;
-  if (s->mutant == SIM_MUTANT_NO_TOMBSTONE) return kind >= VOW_PRECORD_COMMITTED;
-  bool loses = s->mutant == SIM_MUTANT_UNKNOWN_IS_OK || s->mutant == SIM_MUTANT_DOUBT_LOST;
+  if (s->mistake == SIM_MISTAKE_NO_TOMBSTONE) return kind >= VOW_PRECORD_COMMITTED;
+  bool loses = s->mistake == SIM_MISTAKE_UNKNOWN_IS_OK || s->mistake == SIM_MISTAKE_DOUBT_LOST;
   if (!loses || kind != VOW_PRECORD_PREPARED) return false;
   p->log[txn][branch - 1] = (struct sim_record){.kind = VOW_PRECORD_NONE};
   p->work[txn][branch - 1] = SIM_WORK_NONE;
@@ -422,7 +422,7 @@ static bool is_lost(struct sim *s, struct sim_participant *p, uint32_t txn, uint
 
 static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
   const struct sim_record *from = &p->log[txn][branch - 1];
-  uint32_t coordinator = s->mutant == SIM_MUTANT_ONE_NAME ? 0 : s->txns[txn].coordinator;
+  uint32_t coordinator = s->mistake == SIM_MISTAKE_ONE_NAME ? 0 : s->txns[txn].coordinator;
   struct vow_precord record = {.kind = from->kind,
                                .transaction = s->txns[txn].id,
                                .branch = branch,
@@ -451,10 +451,10 @@ static void load_watermarks(struct sim *s, struct sim_participant *p) {
   }
 }
 
-/* A mutant's limits do not count. */
+/* A mistake's limits do not count. */
 static struct vow_pconfig config_of(const struct sim *s, const struct sim_participant *p) {
   struct vow_pconfig config = p->config;
-  if (s->mutant != SIM_MUTANT_NO_LIMIT) return config;
+  if (s->mistake != SIM_MISTAKE_NO_LIMIT) return config;
   config.branches_max = config.preparing_max = config.tombstones_max = 1000;
   return config;
 }

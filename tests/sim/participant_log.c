@@ -18,7 +18,7 @@ static void sync_in(struct sim *s, struct sim_participant *p, uint64_t delay_ms)
   sim_at(s, delay_ms, SIM_P_SYNC, node_of(p))->life = p->life;
 }
 
-/* A mutant says that it is durable while it is queued. */
+/* A mistake says that it is durable while it is queued. */
 static void tell_early(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
   struct vow_pevent event = {.type = VOW_PEVENT_LOGGED,
                              .transaction = s->txns[job->txn].id,
@@ -29,8 +29,8 @@ static void tell_early(struct sim *s, struct sim_participant *p, const struct si
 
 static bool lies(const struct sim *s, const struct sim_job *job) {
   if (job->type != SIM_JOB_RECORD || !job->forced) return false;
-  if (s->mutant == SIM_MUTANT_VOTE_FIRST) return job->record.kind == VOW_PRECORD_PREPARED;
-  return s->mutant == SIM_MUTANT_ACK_FIRST && job->record.kind == VOW_PRECORD_COMMITTED;
+  if (s->mistake == SIM_MISTAKE_VOTE_FIRST) return job->record.kind == VOW_PRECORD_PREPARED;
+  return s->mistake == SIM_MISTAKE_ACK_FIRST && job->record.kind == VOW_PRECORD_COMMITTED;
 }
 
 void sim_p_submit(struct sim *s, struct sim_participant *p, const struct sim_job *job) {

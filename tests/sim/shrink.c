@@ -130,7 +130,7 @@ void sim_print_case(const struct sim_case *set) {
   if (set->plans_off != 0) print_plans(set->plans_off);
   if (set->trouble_ms != 0) printf(" --trouble-ms %u", set->trouble_ms);
   if (set->steps_max != 0) printf(" --steps %u", set->steps_max);
-  if (set->mutant != SIM_MUTANT_NONE) printf(" --mutant %s", sim_mutants[set->mutant].name);
+  if (set->mistake != SIM_MISTAKE_NONE) printf(" --mistake %s", sim_mistakes[set->mistake].name);
   for (uint32_t i = 0; i < SIM_CRASHES_MAX; i++) {
     const struct sim_crash *crash = &set->crashes[i];
     bool coordinates = crash->node < SIM_PARTICIPANT;

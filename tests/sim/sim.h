@@ -4,7 +4,7 @@
  * use it; this header is what its files share.
  *
  *   main.c       options
- *   suite.c      many seeds, each one's crash sweep, the kept seeds, the mutants
+ *   suite.c      many seeds, each one's crash sweep, the kept seeds, the mistakes
  *   attempt.c    runs in a process of their own, so that a core may stop itself
  *   shrink.c     makes a failing case small, and writes the line that replays it
  *   run.c        one run: faults, healing, the end
@@ -206,7 +206,7 @@ struct sim_call {
 struct sim_exchange {
   bool open;
   bool delivered;      /* some copy of it */
-  bool given_up;       /* by a mutant, while it was on its way */
+  bool given_up;       /* by a mistake, while it was on its way */
   uint32_t generation; /* its slot is used again and again */
   uint32_t life;
   uint64_t request;
@@ -264,7 +264,7 @@ struct sim_coordinator {
   /* in memory and on its way */
   uint64_t last_position; /* of a record that was queued */
   struct sim_batch queue, writing;
-  struct sim_batch zombie; /* of a mutant: written although it was taken for lost */
+  struct sim_batch zombie; /* of a mistake: written although it was taken for lost */
   bool syncing;
   uint64_t sync_due_ms;
   bool space_low;
@@ -291,7 +291,7 @@ struct sim_job {
   struct sim_record record;
   uint64_t position;
   bool forced, written;
-  bool told_early;              /* by a mutant */
+  bool told_early;              /* by a mistake */
   int work;                     /* enum sim_work it changes to with the record; -1: none */
   uint32_t purge_of;            /* coordinator */
   struct vow_log_position seen; /* of that coordinator's log */
@@ -340,7 +340,7 @@ struct sim_participant {
   struct vow_log_position seen[SIM_COORDINATORS_MAX];
   enum sim_work work[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   bool work_is_volatile[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
-  bool work_is_hollow[SIM_TXNS_MAX][SIM_BRANCHES_MAX]; /* of a mutant: a crash takes it */
+  bool work_is_hollow[SIM_TXNS_MAX][SIM_BRANCHES_MAX]; /* of a mistake: a crash takes it */
   /* in memory and on its way */
   struct sim_jobs queue, writing;
   bool syncing;
@@ -363,7 +363,7 @@ struct sim_case {
   uint32_t faults, faults_off;
   uint32_t plans_off; /* bits of plans left out */
   uint32_t trouble_ms, steps_max;
-  enum sim_mutant mutant;
+  enum sim_mistake mistake;
   struct sim_crash crashes[SIM_CRASHES_MAX];
 };
 
@@ -372,7 +372,7 @@ struct sim {
   uint64_t random_state, fault_random[SIM_FAULTS];
   uint64_t now_ms, steps, order, hash;
   uint32_t faults; /* bits of enum sim_fault */
-  enum sim_mutant mutant;
+  enum sim_mistake mistake;
   bool healed;
   bool crowd;    /* all begin at once, at one coordinator with a slow disk */
   uint32_t heat; /* how often things go wrong: per mille */

@@ -12,7 +12,7 @@ const struct sim_name sim_probes[SIM_PROBES] = {SIM_PROBE_TABLE(SIM_NAME)};
 const struct sim_name sim_properties[SIM_PROPERTIES] = {SIM_PROPERTY_TABLE(SIM_PROPERTY_NAME)};
 const bool sim_property_goes_on[SIM_PROPERTIES] = {SIM_PROPERTY_TABLE(SIM_PROPERTY_GOES_ON)};
 
-/* ---- mutants ---- */
+/* ---- mistakes ---- */
 
 #define SIM_FAULT_ANY SIM_FAULTS
 #define BIT(NAME)     (SIM_FAULT_##NAME < SIM_FAULTS ? UINT32_C(1) << SIM_FAULT_##NAME : 0)
@@ -26,11 +26,11 @@ const bool sim_property_goes_on[SIM_PROPERTIES] = {SIM_PROPERTY_TABLE(SIM_PROPER
 #define CALM_2 (CALM_1 | LOSSES)
 #define CALM_3 (BIT(CRASH_C) | BIT(SYNC_C) | BIT(RESTORE) | BIT(OPERATOR) | LOSSES)
 
-#define SIM_MUTANT_NAME(NAME, name, property, only, calm, needs, what) {name, what},
-#define SIM_MUTANT_RULE(NAME, name, property, only, calm, needs, what) \
+#define SIM_MISTAKE_NAME(NAME, name, property, only, calm, needs, what) {name, what},
+#define SIM_MISTAKE_RULE(NAME, name, property, only, calm, needs, what) \
   {SIM_##property, only, CALM_##calm, BIT(needs)},
 
-const struct sim_name sim_mutants[SIM_MUTANTS] = {{"none", "no mistake"},
-                                                  SIM_MUTANT_TABLE(SIM_MUTANT_NAME)};
-const struct sim_mutant_rule sim_mutant_rules[SIM_MUTANTS] = {{SIM_AC1, false, 0, 0},
-                                                              SIM_MUTANT_TABLE(SIM_MUTANT_RULE)};
+const struct sim_name sim_mistakes[SIM_MISTAKES] = {{"none", "no mistake"},
+                                                    SIM_MISTAKE_TABLE(SIM_MISTAKE_NAME)};
+const struct sim_mistake_rule sim_mistake_rules[SIM_MISTAKES] = {
+    {SIM_AC1, false, 0, 0}, SIM_MISTAKE_TABLE(SIM_MISTAKE_RULE)};

@@ -1,6 +1,6 @@
 /*
- * The simulator's tables: faults, properties, probes and mutants, each with the sentence that tells
- * what it is.
+ * The simulator's tables: faults, properties, probes and mistakes, each with the sentence that
+ * tells what it is.
  */
 #ifndef VOW_SIM_TABLE_H
 #define VOW_SIM_TABLE_H
@@ -14,7 +14,7 @@ enum {
   SIM_USAGE = 2,
   SIM_SAFETY = 3,
   SIM_LIVENESS = 4,
-  SIM_UNPROVEN = 5, /* a probe was never hit, a mutant not caught, a run not the same twice */
+  SIM_UNPROVEN = 5, /* a probe was never hit, a mistake not caught, a run not the same twice */
   SIM_CRASH = 6     /* a core stopped itself, or a sanitizer the program */
 };
 
@@ -130,7 +130,7 @@ enum {
  * `property`: the one that has to; `only`: and no other may notice. `calm`: faults that would spread
  * the harm are left out: 0 none of them, 1 crashes and failing disks, 2 those and what loses or
  * delays messages, 3 the same but for the crashes of participants. `needs`: a fault without which it does not show, or ANY. */
-#define SIM_MUTANT_TABLE(X) \
+#define SIM_MISTAKE_TABLE(X) \
   X(SEND_FIRST,       "send-before-log",     D1,  false, 0, ANY, "a coordinator takes records for durable at once") \
   X(TELL_FIRST,       "tell-before-log",     D1,  true,  1, ANY, "a decision is told before it is durable") \
   X(VOTE_FIRST,       "vote-before-log",     V1,  false, 0, ANY, "a participant votes before its vote is durable") \
@@ -191,26 +191,26 @@ enum sim_probe {
       SIM_PROBES
 };
 
-enum sim_mutant {
-  SIM_MUTANT_NONE,
-#define SIM_ENUM(NAME, name, property, only, calm, needs, what) SIM_MUTANT_##NAME,
-  SIM_MUTANT_TABLE(SIM_ENUM)
+enum sim_mistake {
+  SIM_MISTAKE_NONE,
+#define SIM_ENUM(NAME, name, property, only, calm, needs, what) SIM_MISTAKE_##NAME,
+  SIM_MISTAKE_TABLE(SIM_ENUM)
 #undef SIM_ENUM
-      SIM_MUTANTS
+      SIM_MISTAKES
 };
 
 struct sim_name {
   const char *name, *what;
 };
 extern const struct sim_name sim_faults[SIM_FAULTS], sim_properties[SIM_PROPERTIES],
-    sim_probes[SIM_PROBES], sim_mutants[SIM_MUTANTS]; /* the first mutant is none */
+    sim_probes[SIM_PROBES], sim_mistakes[SIM_MISTAKES]; /* the first mistake is none */
 
-struct sim_mutant_rule {
+struct sim_mistake_rule {
   enum sim_property property;
   bool only;
   uint32_t faults_off, faults_on;
 };
-extern const struct sim_mutant_rule sim_mutant_rules[SIM_MUTANTS];
+extern const struct sim_mistake_rule sim_mistake_rules[SIM_MISTAKES];
 extern const bool sim_property_goes_on[SIM_PROPERTIES];
 
 #endif

@@ -19,7 +19,7 @@ def run(*options):
 
 
 @pytest.mark.parametrize(
-    ("mutant", "code", "name"),
+    ("mistake", "code", "name"),
     [
         ("hollow-vote", SAFETY, "V1"),
         ("no-limit", SAFETY, "B1"),
@@ -27,8 +27,8 @@ def run(*options):
         ("core-stops", CRASH, "alive"),
     ],
 )
-def test_a_failure_is_made_small_and_its_line_replays_it(mutant, code, name):
-    got, told = run("--seeds", "300", "--mutant", mutant, "--any-probes")
+def test_a_failure_is_made_small_and_its_line_replays_it(mistake, code, name):
+    got, told = run("--seeds", "300", "--mistake", mistake, "--any-probes")
     assert got == code
     assert re.search(rf"seed \d+ FAILED: {name}: ", told)
     assert "made small in" in told
@@ -40,9 +40,9 @@ def test_a_failure_is_made_small_and_its_line_replays_it(mutant, code, name):
 
 
 def test_the_same_case_without_the_mistake_is_fine():
-    _, told = run("--seeds", "300", "--mutant", "hollow-vote", "--any-probes")
+    _, told = run("--seeds", "300", "--mistake", "hollow-vote", "--any-probes")
     line = shlex.split(re.search(r"^replay: vow-sim (.*)$", told, re.M).group(1))
-    at = line.index("--mutant")
+    at = line.index("--mistake")
     assert run(*line[:at], *line[at + 2 :])[0] == OK
 
 
@@ -63,7 +63,7 @@ def test_a_suite_that_is_too_kind_is_not_proven():
         ["--plans", "20"],
         ["--crash", "c3:1"],
         ["--crash", "c0:0"],
-        ["--mutant", "nobody"],
+        ["--mistake", "nobody"],
         ["--seeds", "many"],
         ["--trouble-ms", "0"],
         ["--kept", "/dev/null"],

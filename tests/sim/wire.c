@@ -38,7 +38,7 @@ void sim_wire_message(struct sim *s, const struct vow_message *from, struct vow_
     error = vow_message_decode(from->type, text.data, text.bytes, to, &s->document, why);
   }
   vow_buf_fini(&text);
-  if (s->mutant == SIM_MUTANT_WIRE_FORGETS) to->finished_below = (struct vow_id){{0}};
+  if (s->mistake == SIM_MISTAKE_WIRE_FORGETS) to->finished_below = (struct vow_id){{0}};
   sim_check(s, error == VOW_OK && same_message(from, to), SIM_CONTRACT,
             "a %s is not what it was when it arrives: %s", vow_message_type_name(from->type),
             vow_error_text(error));

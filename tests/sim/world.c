@@ -67,8 +67,8 @@ static void begin_draws(struct sim *s) {
   if (s->set.has_faults)
     s->faults = s->set.faults;
   else if (s->faults != 0)
-    s->faults |= sim_mutant_rules[s->set.mutant].faults_on;
-  s->faults &= ~(s->set.faults_off | sim_mutant_rules[s->set.mutant].faults_off);
+    s->faults |= sim_mistake_rules[s->set.mistake].faults_on;
+  s->faults &= ~(s->set.faults_off | sim_mistake_rules[s->set.mistake].faults_off);
 }
 
 uint32_t sim_faults_of(const struct sim_case *set) {
@@ -80,7 +80,7 @@ uint32_t sim_faults_of(const struct sim_case *set) {
 
 void sim_make_world(struct sim *s) {
   begin_draws(s);
-  s->mutant = s->set.mutant;
+  s->mistake = s->set.mistake;
   s->wire = s->set.seed % 8 == 3;
   s->heat = 100 + (uint32_t)sim_draw(s, 1200);
   s->participant_count = 1 + (uint32_t)sim_draw(s, SIM_PARTICIPANTS_MAX);

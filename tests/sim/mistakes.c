@@ -15,10 +15,10 @@ static void note_caught(uint32_t failed) {
   }
 }
 
-static void play_mutant(const void *context) {
+static void play_mistake(const void *context) {
   const struct sim_arguments *a = context;
   struct sim_case set = a->set;
-  const struct sim_mutant_rule *rule = &sim_mutant_rules[set.mutant];
+  const struct sim_mistake_rule *rule = &sim_mistake_rules[set.mistake];
   for (set.seed = a->start; set.seed < a->start + a->seeds; set.seed++) {
     note_caught(sim_play(&set, SIM_COLLECTING).failed);
     /* Who else catches it is of interest only where nobody else may. */
@@ -30,20 +30,20 @@ static void play_mutant(const void *context) {
 static void play_all(struct sim_arguments a) {
   uint64_t end = a.start + a.seeds;
   memset(sim_report->caught, 0, sizeof sim_report->caught);
-  while (!sim_apart(play_mutant, &a)) {
+  while (!sim_apart(play_mistake, &a)) {
     note_caught(UINT32_C(1) << sim_report->result.property);
     a.start = sim_report->set.seed + 1;
     a.seeds = end - a.start;
     if (a.seeds == 0) return;
-    const struct sim_mutant_rule *rule = &sim_mutant_rules[a.set.mutant];
+    const struct sim_mistake_rule *rule = &sim_mistake_rules[a.set.mistake];
     if (!rule->only && sim_report->caught[rule->property] != 0) return;
   }
 }
 
-static bool judge(enum sim_mutant mutant, uint32_t *shown) {
-  const struct sim_mutant_rule *rule = &sim_mutant_rules[mutant];
+static bool judge(enum sim_mistake mistake, uint32_t *shown) {
+  const struct sim_mistake_rule *rule = &sim_mistake_rules[mistake];
   bool others = false;
-  printf("%-20s", sim_mutants[mutant].name);
+  printf("%-20s", sim_mistakes[mistake].name);
   for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
     if (sim_report->caught[i] == 0) continue;
     printf(" %s (seed %u)", sim_properties[i].name, sim_report->caught[i]);
@@ -51,7 +51,8 @@ static bool judge(enum sim_mutant mutant, uint32_t *shown) {
   }
   bool caught = sim_report->caught[rule->property] != 0;
   if (!caught)
-    printf("  NOT CAUGHT by %s: %s", sim_properties[rule->property].name, sim_mutants[mutant].what);
+    printf("  NOT CAUGHT by %s: %s", sim_properties[rule->property].name,
+           sim_mistakes[mistake].what);
   if (caught && rule->only && others)
     printf("  NOT ONLY by %s", sim_properties[rule->property].name);
   if (caught && rule->only && !others) fputs("  and by nobody else", stdout);
@@ -60,14 +61,14 @@ static bool judge(enum sim_mutant mutant, uint32_t *shown) {
   return caught && (!rule->only || !others);
 }
 
-int sim_suite_mutants(const struct sim_arguments *a) {
+int sim_suite_mistakes(const struct sim_arguments *a) {
   int verdict = SIM_OK;
   uint32_t shown = 0;
-  for (int m = SIM_MUTANT_NONE + 1; m < SIM_MUTANTS; m++) {
+  for (int m = SIM_MISTAKE_NONE + 1; m < SIM_MISTAKES; m++) {
     struct sim_arguments own = *a;
-    own.set.mutant = (enum sim_mutant)m;
+    own.set.mistake = (enum sim_mistake)m;
     play_all(own);
-    if (!judge((enum sim_mutant)m, &shown)) verdict = SIM_UNPROVEN;
+    if (!judge((enum sim_mistake)m, &shown)) verdict = SIM_UNPROVEN;
   }
   for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
     if ((shown >> i & 1) != 0) continue;
