@@ -84,6 +84,26 @@ bool vow_pbranch_in_doubt(const struct vow_pbranch *b) {
   return b->durable == VOW_PRECORD_PREPARED;
 }
 
+enum vow_known_state vow_pbranch_known(const struct vow_pbranch *b) {
+  if (b->state == VOW_PBRANCH_READ_ONLY) return VOW_KNOWN_READ_ONLY;
+  switch ((enum vow_precord_kind)b->durable) {
+    case VOW_PRECORD_PREPARED:
+      return VOW_KNOWN_PREPARED;
+    case VOW_PRECORD_DECIDED: /* it commits, whatever happens now */
+    case VOW_PRECORD_COMMITTED:
+      return VOW_KNOWN_COMMITTED;
+    case VOW_PRECORD_ABORTED:
+      return b->outcome == VOW_OUTCOME_ABORTED ? VOW_KNOWN_ABORTED : VOW_KNOWN_REFUSED;
+    case VOW_PRECORD_READ_ONLY:
+      return VOW_KNOWN_READ_ONLY;
+    case VOW_PRECORD_HEURISTIC:
+    case VOW_PRECORD_FORGOTTEN:
+      return VOW_KNOWN_HEURISTIC;
+    default:
+      return VOW_KNOWN_PREPARING;
+  }
+}
+
 void vow_pbranch_move(struct vow_pbranch *b, enum vow_pbranch_state to) {
   assert(legal[b->state] & BIT(to));
   b->state = (uint8_t)to;

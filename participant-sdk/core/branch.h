@@ -43,6 +43,7 @@
 #ifndef VOW_SDK_BRANCH_H
 #define VOW_SDK_BRANCH_H
 
+#include "known.h"
 #include "message.h"
 
 #define VOW_PBRANCH_WAITERS_MAX 8 /* requests that wait for one branch at once */
@@ -235,5 +236,7 @@ bool vow_pbranch_is_tombstone(const struct vow_pbranch *branch); /* may go below
 bool vow_pbranch_is_ended(const struct vow_pbranch *branch);     /* needs no `live` */
 bool vow_pbranch_waits(const struct vow_pbranch *branch);        /* `due_ms` counts */
 bool vow_pbranch_in_doubt(const struct vow_pbranch *branch);     /* a yes is out, no outcome yet */
+/* What is on the disk of it, as whoever reconciles a coordinator's log is told. */
+enum vow_known_state vow_pbranch_known(const struct vow_pbranch *branch);
 
 #endif

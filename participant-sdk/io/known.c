@@ -11,26 +11,6 @@
 #include "participant_internal.h"
 #include "url.h"
 
-static enum vow_known_state state_of(const struct vow_pbranch *b) {
-  if (b->state == VOW_PBRANCH_READ_ONLY) return VOW_KNOWN_READ_ONLY;
-  switch ((enum vow_precord_kind)b->durable) {
-    case VOW_PRECORD_PREPARED:
-      return VOW_KNOWN_PREPARED;
-    case VOW_PRECORD_DECIDED: /* it commits, whatever happens now */
-    case VOW_PRECORD_COMMITTED:
-      return VOW_KNOWN_COMMITTED;
-    case VOW_PRECORD_ABORTED:
-      return b->outcome == VOW_OUTCOME_ABORTED ? VOW_KNOWN_ABORTED : VOW_KNOWN_REFUSED;
-    case VOW_PRECORD_READ_ONLY:
-      return VOW_KNOWN_READ_ONLY;
-    case VOW_PRECORD_HEURISTIC:
-    case VOW_PRECORD_FORGOTTEN:
-      return VOW_KNOWN_HEURISTIC;
-    default:
-      return VOW_KNOWN_PREPARING;
-  }
-}
-
 static int compare_branches(const void *a_, const void *b_) {
   const struct vow_known_branch *a = a_, *b = b_;
   int order = vow_id_compare(a->transaction, b->transaction);
@@ -62,7 +42,7 @@ static struct vow_known_branch *copy_branches(struct vow_participant *p, const s
       branches = more;
       capacity *= 2;
     }
-    branches[n++] = (struct vow_known_branch){b->transaction, b->number, state_of(b),
+    branches[n++] = (struct vow_known_branch){b->transaction, b->number, vow_pbranch_known(b),
                                               vow_pbranch_coordinator(b)};
   }
   pthread_mutex_unlock(&p->lock);

@@ -346,6 +346,30 @@ static void every_state_is_one_of_the_situations(void **state) {
   for (int i = 0; i < VOW_PBRANCH_STATE_COUNT; i++) assert_true(seen[i]);
 }
 
+/* Whoever reconciles a log is told what is on the disk: of an abort also whether the coordinator
+ * said so; only a vote read-only needs no record. */
+static void what_is_known_of_a_branch_is_what_is_on_its_disk(void **state) {
+  static const struct {
+    struct vow_pbranch branch;
+    enum vow_known_state known;
+  } cases[] = {
+      {{.durable = VOW_PRECORD_NONE}, VOW_KNOWN_PREPARING},
+      {{.durable = VOW_PRECORD_INTENT}, VOW_KNOWN_PREPARING},
+      {{.durable = VOW_PRECORD_NONE, .state = VOW_PBRANCH_READ_ONLY}, VOW_KNOWN_READ_ONLY},
+      {{.durable = VOW_PRECORD_READ_ONLY}, VOW_KNOWN_READ_ONLY},
+      {{.durable = VOW_PRECORD_PREPARED}, VOW_KNOWN_PREPARED},
+      {{.durable = VOW_PRECORD_DECIDED}, VOW_KNOWN_COMMITTED},
+      {{.durable = VOW_PRECORD_COMMITTED}, VOW_KNOWN_COMMITTED},
+      {{.durable = VOW_PRECORD_ABORTED}, VOW_KNOWN_REFUSED},
+      {{.durable = VOW_PRECORD_ABORTED, .outcome = VOW_OUTCOME_ABORTED}, VOW_KNOWN_ABORTED},
+      {{.durable = VOW_PRECORD_HEURISTIC}, VOW_KNOWN_HEURISTIC},
+      {{.durable = VOW_PRECORD_FORGOTTEN}, VOW_KNOWN_HEURISTIC}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    assert_int_equal(vow_pbranch_known(&cases[i].branch), cases[i].known);
+  }
+}
+
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--print") == 0) {
     struct vow_buf table;
@@ -357,6 +381,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_state_meets_every_event_as_the_table_says),
       cmocka_unit_test(every_state_is_one_of_the_situations),
+      cmocka_unit_test(what_is_known_of_a_branch_is_what_is_on_its_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
