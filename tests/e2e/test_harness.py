@@ -2,6 +2,7 @@
 noticed."""
 
 import json
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -115,3 +116,33 @@ def test_an_orderly_process_is_not_blamed(tmp_path):
     process.start([sys.executable, "-c", "print('all is well')"])
     assert process.wait_for_line("all is (well)", "it speaks")[1] == "well"
     assert process.wait() == 0 and process.complaints() == []
+
+
+# Asks six times for memory, in six ways, by way of libffi; True: it got some.
+ASKS = """
+import ctypes
+libc, pointer = ctypes.CDLL(None), ctypes.c_void_p()
+calls = [
+    (libc.malloc, 1), (libc.calloc, 1, 1), (libc.realloc, None, 1), (libc.aligned_alloc, 16, 16),
+    (libc.strdup, b"x"), (libc.posix_memalign, ctypes.byref(pointer), 16, 16),
+]
+for call, *_ in calls[:5]:
+    call.restype = ctypes.c_void_p
+got = [bool(call(*arguments)) for call, *arguments in calls]
+print("".join(".x"[one] for one in got[:5]) + ".x"[not got[5]])
+"""
+
+
+@pytest.mark.parametrize("nth", range(1, 8))
+def test_of_the_allocations_of_a_process_the_nth_fails(world, nth):
+    """And with stays those after it; only those that the named library asks for are counted."""
+    memory = world.memory()
+    for stays, expected in ((False, "xxxxxx"), (True, "." * 6)):
+        expected = "xxxxxx"[: nth - 1] + ("." if nth < 7 else "") + expected[nth:]
+        memory.fail(nth, stays, origin="libffi")
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", ASKS], env=memory.environment, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == expected, done
+        assert memory.count == 6 and memory.refused == expected.count("."), memory.count
+        assert nth > 6 or "libffi" in memory.stack(), memory.stack()

@@ -7,6 +7,7 @@ import pytest
 
 from .bank import Bank
 from .faults import Faults
+from .memory import Memory
 from .proxy import Proxy
 from .toy import Toy
 from .vowd import Vowd
@@ -18,7 +19,7 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.vowds, self.toys, self.banks, self.control_files = [], [], [], []
-        self.proxies = []
+        self.proxies, self.memories = [], []
 
     def vowd(self, start=True, name="vowd", **options):
         vowd = Vowd(self.folder / name, **options)
@@ -51,6 +52,16 @@ class World:
         for owner in owners:
             owner.environment = faults.environment
         return faults
+
+    def memory(self, *owners):
+        """Allocations that fail, in every start of the owners from now on; none yet. Together with
+        faults: after them."""
+        also = owners[0].environment if owners else None
+        memory = Memory(self.folder / f"memory{len(self.memories)}", also)
+        self.memories.append(memory)
+        for owner in owners:
+            owner.environment = memory.environment
+        return memory
 
     def end(self):
         """Stops everything; returns what is wrong: broken rules, findings of sanitizers."""

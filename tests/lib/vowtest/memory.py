@@ -1,0 +1,85 @@
+"""Allocations that fail, by tests/lib/memory.c, in one process: the nth from the start of main, or
+from a moment while it runs."""
+
+import mmap
+import os
+import re
+import struct
+import subprocess
+
+# The layout of struct control.
+COUNT, FAIL, STAYS, REFUSED = range(0, 32, 8)
+FROM, FROM_BYTES, BYTES = 32, 64, 96
+FRAME = re.compile(r"(?P<object>[^(\s]+)\((?P<symbol>\w*)(\+(?P<offset>0x[0-9a-f]+))?\)")
+
+
+class Memory:
+    """Give `environment` to the process's starts. With `also` (the environment of Faults) those,
+    too."""
+
+    def __init__(self, path, also=None):
+        path.write_bytes(bytes(BYTES))
+        with open(path, "r+b") as file:
+            self.control = mmap.mmap(file.fileno(), BYTES)
+        self.stacks = path.with_name(path.name + ".stacks")
+        also = also or {}
+        preload = [os.environ["VOW_MEMORY"], also.get("LD_PRELOAD", "")]
+        self.environment = {
+            **also,
+            "LD_PRELOAD": ":".join(filter(None, preload)),
+            "MEMORY_CONTROL": str(path),
+            # It comes before the sanitizer, on purpose.
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+        }
+
+    def set(self, offset, value):
+        struct.pack_into("q", self.control, offset, value)
+
+    def get(self, offset):
+        return struct.unpack_from("q", self.control, offset)[0]
+
+    def fail(self, nth, stays=False, origin=""):
+        """The nth allocation from now on (of a process that is not started: from main) fails;
+        stays: and all after it. origin: only those that a file asks for whose name has this in it:
+        "vowd", "libcurl", "libmicrohttpd", "libsqlite3", ... nth 0: none fails, they are counted.
+        """
+        data = origin.encode()
+        assert len(data) < FROM_BYTES, origin
+        self.set(FAIL, 0)
+        self.control[FROM : FROM + FROM_BYTES] = data.ljust(FROM_BYTES, b"\0")
+        with open(self.stacks, "wb"):
+            pass  # emptied, and not replaced: a process has it open
+        self.set(STAYS, int(stays))
+        self.set(REFUSED, 0)
+        self.set(COUNT, 0)
+        self.set(FAIL, nth)
+
+    def stop(self):
+        """None fails any more."""
+        self.set(FAIL, 0)
+
+    @property
+    def count(self):
+        """How many there were since `fail`."""
+        return self.get(COUNT)
+
+    @property
+    def refused(self):
+        """How many have failed since `fail`."""
+        return self.get(REFUSED)
+
+    def stack(self):
+        """Who asked for what failed, for a person: function, file and line."""
+        if not self.stacks.exists():
+            return ""
+        return "\n".join(map(readable, self.stacks.read_text().splitlines()))
+
+
+def readable(line):
+    """A frame as file, function and source line, as far as the file knows them."""
+    match = FRAME.match(line)
+    if not match or match["symbol"] or not match["offset"]:
+        return line
+    command = ["addr2line", "-sfpe", match["object"], match["offset"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return f"{os.path.basename(match['object'])}: {done.stdout.strip() or match['offset']}"
