@@ -90,6 +90,7 @@ void vow_known_reply_encode(const struct vow_known_reply *reply, struct vow_buf 
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
   vow_jsonw_id(&w, "finished_below", reply->finished_below);
+  if (!vow_id_is_nil(reply->newest)) vow_jsonw_id(&w, "newest", reply->newest);
   vow_log_position_write(&w, "seen", reply->seen, false);
   vow_jsonw_array(&w, "branches");
   for (size_t i = 0; i < reply->count; i++) {
@@ -168,6 +169,7 @@ static enum vow_error read_reply(const struct vow_json_node *root, const char *c
     read_seen(&o, coordinator, &reply->seen);
   } else {
     vow_json_get_id(&o, "finished_below", VOW_JSON_REQUIRED, &reply->finished_below);
+    vow_json_get_id(&o, "newest", VOW_JSON_OPTIONAL, &reply->newest);
     vow_log_position_get(&o, "seen", &reply->seen, NULL);
   }
   vow_json_get_array(&o, "branches", VOW_JSON_REQUIRED, SIZE_MAX, &array);

@@ -37,8 +37,9 @@ enum vow_error vow_known_request_decode(const char *text, size_t bytes,
                                         struct vow_json **document,
                                         char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
-/* -> {branches: [{transaction, branch, state}], finished_below, seen?}. A transaction at or above
- * `finished_below` without a branch in the answer is one the participant has no record of. */
+/* -> {branches: [{transaction, branch, state}], finished_below, newest?, seen?}. A transaction at
+ * or above `finished_below` without a branch in the answer is one the participant has no record of.
+ */
 struct vow_known_branch {
   struct vow_id transaction;
   uint32_t branch;
@@ -49,6 +50,7 @@ struct vow_known_reply {
   struct vow_known_branch *branches; /* of a decoded reply: owned, free() it */
   size_t count;
   struct vow_id finished_below; /* what is below it may have been forgotten */
+  struct vow_id newest;         /* id of this coordinator that was heard of; nil: not told */
   struct vow_log_position seen;
   size_t of_others; /* in-doubt: branches of other coordinators, which are left out */
 };

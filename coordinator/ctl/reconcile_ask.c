@@ -72,6 +72,7 @@ static bool take_known(struct ctl_place *place, struct vow_known_reply *more) {
   place->known = (struct vow_known_reply){.branches = branches,
                                           .count = count,
                                           .finished_below = more->finished_below,
+                                          .newest = more->newest,
                                           .seen = more->seen};
   return true;
 }

@@ -150,6 +150,13 @@ static bool has_ended(const struct ctl_case *item, const struct ctl_places *plac
   return false;
 }
 
+/* A commit was decided, so whoever refused its branch had voted read-only and forgotten it: there
+ * is nothing to commit, and nothing to report. */
+static bool has_only_read(const struct ctl_case *item, const struct vow_branch *branch) {
+  const struct ctl_report_item *report = NULL;
+  return reported(item, branch->number, &report) && report->state == VOW_KNOWN_REFUSED;
+}
+
 static void decide_branch(const struct ctl_case *item, const struct ctl_places *places,
                           struct vow_branch *branch, bool commit) {
   switch (branch->state) {
@@ -167,6 +174,11 @@ static void decide_branch(const struct ctl_case *item, const struct ctl_places *
   branch->payload = NULL;
   branch->payload_bytes = 0;
   branch->outcome = VOW_OUTCOME_NONE;
+  if (commit && has_only_read(item, branch)) {
+    branch->vote = VOW_VOTE_READ_ONLY;
+    branch->state = VOW_BRANCH_READ_ONLY;
+    return;
+  }
   if (commit) branch->vote = VOW_VOTE_COMMIT;
   branch->state = commit ? VOW_BRANCH_PREPARED : VOW_BRANCH_ABORTING;
   if (branch->resolved || has_ended(item, places, branch, commit)) end_branch(branch, commit);

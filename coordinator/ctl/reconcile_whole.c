@@ -13,20 +13,37 @@
 
 /* ---- what it is about ---- */
 
+static bool is_news(const struct ctl_reconciliation *r, struct vow_log_position seen) {
+  return seen.incarnation != 0 && seen.incarnation != r->info.incarnation &&
+         !vow_log_knows(r->info.known, r->info.known_count, seen);
+}
+
+/* Ids are issued below a durable ceiling (C6), so one above it was issued by what is lost. */
+static bool has_lost_id(const struct ctl_reconciliation *r, const struct ctl_place *place) {
+  for (size_t i = 0; i < place->in_doubt.count; i++) {
+    if (vow_id_compare(place->in_doubt.branches[i].transaction, r->info.id_ceiling) >= 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void ctl_reconcile_listen(struct ctl_reconciliation *r, uint64_t now_ms) {
   for (size_t i = 0; i < r->places.count && r->info.quarantined_ms == 0; i++) {
     const struct ctl_place *place = &r->places.items[i];
     struct vow_log_position seen = place->in_doubt.seen;
-    if (seen.incarnation == 0 || seen.incarnation == r->info.incarnation ||
-        vow_log_knows(r->info.known, r->info.known_count, seen)) {
-      continue;
+    if (is_news(r, seen)) {
+      r->info.quarantined_ms = now_ms;
+      r->info.seen = seen;
+      snprintf(r->info.why, sizeof r->info.why,
+               "%.200s has seen it at position %" PRIu64 " of incarnation %" PRIu64
+               ", where it never was",
+               place->url, seen.position, seen.incarnation);
+    } else if (has_lost_id(r, place)) {
+      r->info.quarantined_ms = now_ms;
+      snprintf(r->info.why, sizeof r->info.why,
+               "%.200s has a branch in doubt whose id the log has never issued", place->url);
     }
-    r->info.quarantined_ms = now_ms;
-    r->info.seen = seen;
-    snprintf(r->info.why, sizeof r->info.why,
-             "%.200s has seen it at position %" PRIu64 " of incarnation %" PRIu64
-             ", where it never was",
-             place->url, seen.position, seen.incarnation);
   }
 }
 
@@ -105,18 +122,32 @@ static bool judge_witnesses(struct ctl_reconciliation *r) {
   return ok;
 }
 
+/* Participants take nothing from a log that is behind what they have seen, also where the start in
+ * which they saw it is so old that it is no longer known by itself. */
+static uint64_t position_above(const struct ctl_reconciliation *r) {
+  uint64_t position = r->info.witnessed.position;
+  for (size_t i = 0; i < r->places.count; i++) {
+    const struct ctl_place *place = &r->places.items[i];
+    if (place->in_doubt.seen.position > position) position = place->in_doubt.seen.position;
+    if (place->known.seen.position > position) position = place->known.seen.position;
+  }
+  return position;
+}
+
 /* An id from further ahead is none that this coordinator has issued. */
 static void go_above(uint64_t *ms, uint64_t now_ms, struct vow_id id) {
   uint64_t at_ms = vow_id_unix_ms(id);
   if (at_ms > *ms && at_ms < now_ms + IDS_AHEAD_MAX_MS) *ms = at_ms;
 }
 
-/* Whatever the lost log may have issued. A log that was reconciled before runs ahead of the clock,
- * and watermarks say how far it came: below them participants refuse every prepare. */
+/* Whatever the lost log may have issued. A log that was reconciled before, or started again and
+ * again, runs ahead of the clock, and the clock may have been put back. How far it came say those
+ * who heard of its transactions, and watermarks: below them participants refuse every prepare. */
 static struct vow_id ids_above(const struct ctl_reconciliation *r, uint64_t now_ms) {
   uint64_t ms = now_ms;
   for (size_t i = 0; i < r->places.count; i++) {
     go_above(&ms, now_ms, r->places.items[i].known.finished_below);
+    go_above(&ms, now_ms, r->places.items[i].known.newest);
   }
   for (size_t i = 0; i < r->cases.count; i++) go_above(&ms, now_ms, r->cases.items[i].id);
   return vow_id_floor(ms + IDS_AHEAD_MS, 0);
@@ -140,6 +171,7 @@ bool ctl_reconcile_write(struct ctl_reconciliation *r, uint64_t now_ms, struct v
   out->seen = r->info.seen;
   out->judged = r->judged;
   out->judged_count = r->judged_count;
+  out->position_above = position_above(r);
   out->ids_above = above;
   return true;
 }

@@ -167,6 +167,7 @@ struct vow_log_reconciled {
   bool leave;                   /* the quarantine is over: the rest is for that */
   const struct vow_incarnation *judged; /* what witnesses have seen is known from now on */
   uint32_t judged_count;
+  uint64_t position_above; /* the log goes beyond it */
   struct vow_id ids_above; /* ids begin above it, and below nothing is presumed */
 };
 enum vow_error vow_log_reconcile(struct vow_log *log, const struct vow_log_reconciled *reconciled,

@@ -33,6 +33,7 @@ static void end_quarantine(const struct vow_log *log, const struct vow_log_recon
   for (uint32_t i = 0; i < reconciled->judged_count; i++) {
     go_beyond(batch, reconciled->judged[i].until);
   }
+  go_beyond(batch, reconciled->position_above);
   go_beyond(batch, log->trust.seen.position);
   batch->position++;
   if (vow_id_compare(above, log->head.ceiling) < 0) above = log->head.ceiling;

@@ -104,6 +104,13 @@ enum vow_known_state vow_pbranch_known(const struct vow_pbranch *b) {
   }
 }
 
+bool vow_pbranch_may_commit(const struct vow_pbranch *b) {
+  const uint32_t votes = TO(INTENT_WRITING) | TO(PREPARING);
+  const uint32_t commits = TO(DECISION_WRITING) | TO(COMMITTING) | TO(COMMIT_WRITING);
+  if ((BIT(b->state) & votes) != 0) return b->live->one_phase;
+  return (BIT(b->state) & commits) != 0 && b->durable < VOW_PRECORD_DECIDED;
+}
+
 void vow_pbranch_move(struct vow_pbranch *b, enum vow_pbranch_state to) {
   assert(legal[b->state] & BIT(to));
   b->state = (uint8_t)to;

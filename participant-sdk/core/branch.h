@@ -238,5 +238,7 @@ bool vow_pbranch_waits(const struct vow_pbranch *branch);        /* `due_ms` cou
 bool vow_pbranch_in_doubt(const struct vow_pbranch *branch);     /* a yes is out, no outcome yet */
 /* What is on the disk of it, as whoever reconciles a coordinator's log is told. */
 enum vow_known_state vow_pbranch_known(const struct vow_pbranch *branch);
+/* It was told to commit, or may end itself so in one phase, and that is not on the disk yet. */
+bool vow_pbranch_may_commit(const struct vow_pbranch *branch);
 
 #endif

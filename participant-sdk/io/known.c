@@ -21,34 +21,57 @@ static int compare_ids(const void *a, const void *b) {
   return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
 }
 
-/* Those with one of these ids (in order), or, without ids, those in doubt; NULL: no memory. What
- * the core calls a coordinator stays as long as the core. */
-static struct vow_known_branch *copy_branches(struct vow_participant *p, const struct vow_id *ids,
-                                              size_t id_count, size_t *count) {
+static bool is_one_of(const struct vow_pbranch *b, const struct vow_id *ids, size_t count) {
+  return bsearch(&b->transaction, ids, count, sizeof *ids, compare_ids) != NULL;
+}
+
+static struct vow_known_branch *grow(struct vow_known_branch *branches, size_t *capacity) {
+  struct vow_known_branch *more = reallocarray(branches, 2 * *capacity, sizeof *branches);
+  if (more) *capacity *= 2;
+  return more;
+}
+
+/* Those with one of these ids (in order), or, without ids, those in doubt. What the core calls a
+ * coordinator stays as long as the core. VOW_E_NO_MEMORY; VOW_E_OVERLOADED: a commit of one of them
+ * is under way, and would be told as a promise and taken for a reason to abort. */
+static enum vow_error copy_branches(struct vow_participant *p, const struct vow_id *ids,
+                                    size_t id_count, struct vow_known_reply *out) {
   size_t capacity = 64, n = 0;
-  struct vow_known_branch *branches = calloc(capacity, sizeof *branches);
+  struct vow_known_branch *branches = calloc(capacity, sizeof *branches), *more = NULL;
+  enum vow_error error = branches ? VOW_OK : VOW_E_NO_MEMORY;
   const struct vow_pbranch *b = NULL;
   pthread_mutex_lock(&p->lock);
-  while (branches && (b = vow_pcore_next(p->core, b)) != NULL) {
+  while (error == VOW_OK && (b = vow_pcore_next(p->core, b)) != NULL) {
     if (!ids && !vow_pbranch_in_doubt(b)) continue;
-    if (ids && !bsearch(&b->transaction, ids, id_count, sizeof *ids, compare_ids)) continue;
-    if (n == capacity) {
-      struct vow_known_branch *more = reallocarray(branches, 2 * capacity, sizeof *branches);
-      if (!more) {
-        free(branches);
-        branches = NULL;
-        break;
-      }
-      branches = more;
-      capacity *= 2;
-    }
+    if (ids && !is_one_of(b, ids, id_count)) continue;
+    if (ids && vow_pbranch_may_commit(b)) error = VOW_E_OVERLOADED;
+    if (n == capacity && (more = grow(branches, &capacity)) == NULL) error = VOW_E_NO_MEMORY;
+    if (error) break;
+    if (more) branches = more;
+    more = NULL;
     branches[n++] = (struct vow_known_branch){b->transaction, b->number, vow_pbranch_known(b),
                                               vow_pbranch_coordinator(b)};
   }
   pthread_mutex_unlock(&p->lock);
-  if (branches) qsort(branches, n, sizeof *branches, compare_branches);
-  *count = n;
-  return branches;
+  if (error) {
+    free(branches);
+    return error;
+  }
+  qsort(branches, n, sizeof *branches, compare_branches);
+  out->branches = branches;
+  out->count = n;
+  return VOW_OK;
+}
+
+/* The highest id of this coordinator. With the lock. */
+static struct vow_id newest_of(const struct vow_participant *p, const char *coordinator) {
+  const struct vow_pbranch *b = NULL;
+  struct vow_id newest = {{0}};
+  while ((b = vow_pcore_next(p->core, b)) != NULL) {
+    if (vow_id_compare(b->transaction, newest) <= 0) continue;
+    if (strcmp(vow_pbranch_coordinator(b), coordinator) == 0) newest = b->transaction;
+  }
+  return newest;
 }
 
 static void write_seen(struct vow_participant *p, struct vow_jsonw *w) {
@@ -72,23 +95,23 @@ static void write_seen(struct vow_participant *p, struct vow_jsonw *w) {
 
 enum vow_error vow_known_in_doubt(struct vow_participant *p, struct vow_buf *out) {
   struct vow_jsonw w;
-  size_t count = 0;
-  struct vow_known_branch *branches = copy_branches(p, NULL, 0, &count);
-  if (!branches) return VOW_E_NO_MEMORY;
+  struct vow_known_reply known = {.count = 0};
+  enum vow_error error = copy_branches(p, NULL, 0, &known);
+  if (error) return error;
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
   vow_jsonw_array(&w, "branches");
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < known.count; i++) {
     vow_jsonw_object(&w, NULL);
-    vow_jsonw_id(&w, "transaction", branches[i].transaction);
-    vow_jsonw_uint(&w, "branch", branches[i].branch);
-    vow_jsonw_string(&w, "coordinator", branches[i].coordinator);
+    vow_jsonw_id(&w, "transaction", known.branches[i].transaction);
+    vow_jsonw_uint(&w, "branch", known.branches[i].branch);
+    vow_jsonw_string(&w, "coordinator", known.branches[i].coordinator);
     vow_jsonw_end(&w);
   }
   vow_jsonw_end(&w);
   write_seen(p, &w);
   vow_jsonw_end(&w);
-  free(branches);
+  free(known.branches);
   return VOW_OK;
 }
 
@@ -106,13 +129,14 @@ enum vow_error vow_known_answer(struct vow_participant *p, const char *text, siz
   error = vow_url_normalize(request.coordinator, coordinator, why, VOW_JSON_WHY_BYTES);
   if (error) goto out;
   qsort(request.ids, request.count, sizeof *request.ids, compare_ids);
-  reply.branches = copy_branches(p, request.ids, request.count, &reply.count);
-  if (!reply.branches) {
-    error = VOW_E_NO_MEMORY;
-    goto out;
+  error = copy_branches(p, request.ids, request.count, &reply);
+  if (error == VOW_E_OVERLOADED) {
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "a branch is just being committed: ask again");
   }
+  if (error) goto out;
   pthread_mutex_lock(&p->lock);
   reply.finished_below = vow_pcore_finished_below(p->core, coordinator);
+  reply.newest = newest_of(p, coordinator);
   reply.seen = vow_pcore_seen(p->core, coordinator);
   pthread_mutex_unlock(&p->lock);
   vow_known_reply_encode(&reply, out);

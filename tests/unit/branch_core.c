@@ -370,6 +370,32 @@ static void what_is_known_of_a_branch_is_what_is_on_its_disk(void **state) {
   }
 }
 
+/* Whoever is asked in these situations does not know yet: the commit that may come would be taken
+ * for a promise. */
+static void a_commit_that_is_under_way_is_known_as_such(void **state) {
+  static const struct {
+    const char *recipe;
+    bool may_commit;
+  } cases[] = {{"prepare", false},
+               {"prepare logged", false},
+               {"prepare-1", true},
+               {"prepare-1 logged", true},
+               {"prepare-1 logged voted-commit", true},
+               {"prepare-1 logged voted-commit logged", false}, /* that it commits is on the disk */
+               {"prepare logged voted-commit logged", false},
+               {"prepare logged voted-commit logged commit", true},
+               {"prepare logged voted-commit logged commit finished", true},
+               {"prepare logged voted-commit logged commit finished logged", false}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct situation situation = {"", PLAIN, cases[i].recipe};
+    struct world w;
+    open_world(&w, &situation);
+    assert_int_equal(vow_pbranch_may_commit(vow_pcore_find(w.core, id, 1)), cases[i].may_commit);
+    vow_pcore_free(w.core);
+  }
+}
+
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--print") == 0) {
     struct vow_buf table;
@@ -382,6 +408,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(every_state_meets_every_event_as_the_table_says),
       cmocka_unit_test(every_state_is_one_of_the_situations),
       cmocka_unit_test(what_is_known_of_a_branch_is_what_is_on_its_disk),
+      cmocka_unit_test(a_commit_that_is_under_way_is_known_as_such),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

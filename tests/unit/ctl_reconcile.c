@@ -175,6 +175,72 @@ static void lists_hold_each_once(void **state) {
   ctl_places_fini(&some);
 }
 
+/* Where a commit was decided everybody had voted for it: whoever refused had only read. */
+static void who_refused_a_commit_had_only_read(void **state) {
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, VOW_KNOWN_REFUSED}};
+  struct ctl_case item = {
+      .id = vow_id_make(5000, 1, 2), .items = items, .count = 2, .why = "because"};
+  (void)state;
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_READ_ONLY);
+  assert_int_equal(txn.branches[1].vote, VOW_VOTE_READ_ONLY);
+  vow_txn_fini(&txn);
+}
+
+/* One place that is asked, of a log with ids below `ceiling` that knows its starts up to 5. */
+static void open_one(struct ctl_reconciliation *r, struct vow_id ceiling) {
+  static const struct vow_incarnation known[] = {{.number = 0, .until = 5}};
+  *r = (struct ctl_reconciliation){.info = {.incarnation = 9,
+                                            .position = 3,
+                                            .known = known,
+                                            .known_count = 1,
+                                            .id_ceiling = ceiling}};
+  assert_true(ctl_places_add(&r->places, "http://a"));
+  r->places.items[0].answered = r->places.items[0].tells = true;
+}
+
+static void promise(struct ctl_reconciliation *r, struct vow_id id) {
+  struct vow_known_branch *branches = calloc(1, sizeof *branches);
+  assert_non_null(branches);
+  branches[0] = (struct vow_known_branch){.transaction = id, .branch = 1};
+  r->places.items[0].in_doubt.branches = branches;
+  r->places.items[0].in_doubt.count = 1;
+}
+
+/* Ids are issued below a durable ceiling: a promise above it proves that records are missing. */
+static void an_id_that_was_never_issued_is_a_witness(void **state) {
+  (void)state;
+  for (uint64_t ms = 6999; ms <= 7000; ms++) {
+    struct ctl_reconciliation r;
+    open_one(&r, vow_id_floor(7000, 0));
+    promise(&r, vow_id_make(ms, 1, 2));
+    ctl_reconcile_listen(&r, 1234);
+    assert_int_equal(r.info.quarantined_ms, ms < 7000 ? 0 : 1234);
+    assert_true(ms < 7000 || strstr(r.info.why, "http://a has a branch in doubt") != NULL);
+    ctl_reconcile_fini(&r);
+  }
+}
+
+/* Behind a reconciliation the log is ahead of every id and position that anybody knows of, also
+ * where the clock says less, and the start is so old that it is not known by itself. */
+static void what_is_written_goes_beyond_all_that_was_heard(void **state) {
+  struct vow_log_reconciled written;
+  struct ctl_reconciliation r;
+  struct vow_txn none[1];
+  (void)state;
+  open_one(&r, vow_id_floor(7000, 0));
+  r.places.items[0].known.newest = vow_id_make(900000, 1, 2);
+  r.places.items[0].in_doubt.seen = (struct vow_log_position){4, 77};
+  r.places.items[0].known.seen = (struct vow_log_position){5, 66};
+  assert_true(ctl_reconcile_write(&r, 1000, none, &written));
+  assert_int_equal(written.count, 0);
+  assert_int_equal(written.judged_count, 0);
+  assert_int_equal(written.position_above, 77);
+  assert_true(vow_id_unix_ms(written.ids_above) > 900000);
+  ctl_reconcile_fini(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(only_an_end_that_somebody_was_told_decides),
@@ -183,6 +249,9 @@ int main(void) {
       cmocka_unit_test(what_has_ended_since_is_taken_note_of),
       cmocka_unit_test(an_abort_in_the_log_is_no_match_for_a_commit),
       cmocka_unit_test(lists_hold_each_once),
+      cmocka_unit_test(who_refused_a_commit_had_only_read),
+      cmocka_unit_test(an_id_that_was_never_issued_is_a_witness),
+      cmocka_unit_test(what_is_written_goes_beyond_all_that_was_heard),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,9 @@ static void what_is_on_disk_is_told(void **state) {
                  id_of(3), id_of(2), id_of(1));
   (void)snprintf(body + strlen(body), sizeof body - strlen(body), "\"%s\"]}", id_of(4));
   int used = snprintf(expected, sizeof expected,
-                      "{\"finished_below\":\"" NO_WATERMARK "\"," SEEN(5, 10) ",\"branches\":[");
+                      "{\"finished_below\":\"" NO_WATERMARK
+                      "\",\"newest\":\"%s\"," SEEN(5, 10) ",\"branches\":[",
+                      id_of(3));
   static const char *const states[] = {"committed", "prepared", "aborted"};
   for (unsigned n = 1; n <= 3; n++) {
     used += snprintf(expected + used, sizeof expected - (size_t)used,
@@ -166,6 +168,37 @@ static void who_aborted_is_told(void **state) {
   }
 }
 
+struct committer {
+  struct fixture *f;
+  struct answer got;
+};
+
+static void *commit_first(void *context) {
+  struct committer *c = context;
+  c->got = send_message(c->f, "commit", 1, "");
+  return NULL;
+}
+
+/* While a branch is being committed it is not called prepared: a decision to abort might be built
+ * on that. Of others it is told as ever. */
+static void a_commit_under_way_is_not_told_as_a_promise(void **state) {
+  struct fixture *f = *state;
+  struct committer committer = {.f = f};
+  pthread_t thread;
+  fixture_open(f);
+  expect_part(send_message(f, "prepare", 1, ""), 200, "commit");
+  expect_part(send_message(f, "prepare", 2, ""), 200, "commit");
+  app_hold(f->app, true);
+  assert_int_equal(pthread_create(&thread, NULL, commit_first, &committer), 0);
+  app_await_waiting(f->app, 1);
+  expect_part(ask_known(f, 1), 503, "ask again");
+  expect_part(ask_known(f, 2), 200, "\"prepared\"");
+  app_hold(f->app, false);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  expect_part(committer.got, 200, "committed");
+  expect_part(ask_known(f, 1), 200, "\"committed\"");
+}
+
 static void vote_read_only_and_die(struct fixture *f) {
   f->app->vote = VOW_VOTE_READ_ONLY;
   expect_part(send_message(f, "prepare", 1, ""), 200, "read-only");
@@ -194,6 +227,7 @@ int main(void) {
       TEST(of_a_batch_they_stand_once),
       TEST(what_is_on_disk_is_told),
       TEST(who_aborted_is_told),
+      TEST(a_commit_under_way_is_not_told_as_a_promise),
       TEST(a_read_only_vote_that_was_lost_is_no_abort),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
