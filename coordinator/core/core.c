@@ -171,6 +171,7 @@ void vow_core_free(struct vow_core *core) {
   free_tree(core->by_url.root, free_by_url);
   free_tree(core->by_number.root, free_by_number);
   free(core->known);
+  free(core->gaps);
   free(core->actions);
   free(core);
 }

@@ -82,6 +82,12 @@ struct vow_incarnation {
   uint64_t until;
 };
 
+/* Ids that no start of the log has issued, though they lie below its ceiling: between two starts.
+ * Who names one has it from another log, or from a time that this one has lost. */
+struct vow_id_gap {
+  struct vow_id from, below;
+};
+
 struct vow_event_branch {
   const char *name; /* NULL: the branch number is the name */
   const char *url;  /* normal form */
@@ -146,12 +152,14 @@ struct vow_event {
     uint64_t position; /* DURABLE */
     struct {
       uint64_t position;      /* highest in the log */
-      struct vow_id id_floor; /* ids of this run are above it: the ceiling of the last run */
+      struct vow_id id_floor; /* ids of this run are above it, and those of the last below */
       uint64_t incarnation;   /* of this start; 0: the log has none, and nobody is told of it */
       const struct vow_incarnation *known; /* the starts before it */
       uint32_t known_count;
       bool quarantined;           /* records may be missing */
       struct vow_id presume_from; /* below it nothing is presumed: records were missing once */
+      const struct vow_id_gap *gaps; /* by `from`; those that share one do not matter */
+      uint32_t gap_count;
       uint64_t open; /* records that LOAD will bring: until then they count towards the limit */
     } load_begin;
     struct {
@@ -253,6 +261,9 @@ bool vow_core_quarantined(const struct vow_core *core);
 bool vow_core_held_back(const struct vow_core *core, struct vow_id id);
 /* Was a transaction aborted if neither core nor log knows it (C2)? */
 bool vow_core_may_presume(const struct vow_core *core, struct vow_id id);
+/* Does it lie between two starts of the log, which so has never issued it? */
+bool vow_core_never_issued(const struct vow_core *core, struct vow_id id);
+bool vow_id_in_gap(const struct vow_id_gap *gaps, uint32_t count, struct vow_id id);
 /* Has a log with these starts behind it, in none of which `seen` lies ahead, ever come so far? */
 bool vow_log_knows(const struct vow_incarnation *known, uint32_t count,
                    struct vow_log_position seen);

@@ -38,6 +38,9 @@
 #define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */
 #define CORE_WALL_MS_MAX        (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
 #define CORE_NEXT_RECORD        UINT64_MAX          /* position of a record that this step emits */
+#define CORE_QUARANTINE_DETAIL                                                                  \
+  "the log may have lost records: nothing is begun, aborted or presumed until an operator has " \
+  "run `vowctl reconcile`"
 
 enum core_timer_owner {
   CORE_TIMER_TXN = 1,
@@ -221,6 +224,8 @@ struct vow_core {
   uint64_t incarnation;          /* of the log; 0: it has none */
   struct vow_incarnation *known; /* owned; its starts before this */
   uint32_t known_count;
+  struct vow_id_gap *gaps; /* owned */
+  uint32_t gap_count;
   bool quarantined;
   bool quarantine_wanted;       /* its record is to be emitted */
   struct vow_id presume_from;   /* below it nothing is presumed */

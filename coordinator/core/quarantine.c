@@ -14,6 +14,11 @@
  *
  * Transactions that began in this run are driven on: nothing of theirs was lost. Only a
  * reconciliation ends the quarantine, with the daemon stopped.
+ *
+ * Where log and witness file were put back together, and no participant has spoken yet, nothing
+ * shows the loss. But a start issues ids from its own time on, and the start before none above its
+ * ceiling: an id between the two is none of this log's, or of a time that it has lost. It is
+ * presumed aborted no more than one that is not issued yet.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,15 +35,45 @@ bool vow_log_knows(const struct vow_incarnation *known, uint32_t count,
   return false;
 }
 
-enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_event *event) {
-  uint32_t count = event->u.load_begin.known_count;
+bool vow_id_in_gap(const struct vow_id_gap *gaps, uint32_t count, struct vow_id id) {
+  uint32_t low = 0, high = count; /* the gaps below `low` begin at or below it */
 
-  if (count > 0) {
-    core->known = calloc(count, sizeof(*core->known));
-    if (core->known == NULL) return VOW_E_NO_MEMORY;
-    memcpy(core->known, event->u.load_begin.known, count * sizeof(*core->known));
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (vow_id_compare(gaps[middle].from, id) <= 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
+  return low > 0 && vow_id_compare(id, gaps[low - 1].below) < 0;
+}
+
+/* A copy of what the driver lends; *out stays as it is where there is nothing. */
+static bool copy(void **out, const void *from, uint32_t count, size_t bytes) {
+  if (count == 0) return true;
+  void *made = calloc(count, bytes);
+  if (made == NULL) return false;
+  memcpy(made, from, count * bytes);
+  *out = made;
+  return true;
+}
+
+enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_event *event) {
+  uint32_t count = event->u.load_begin.known_count, gaps = event->u.load_begin.gap_count;
+  void *known_copy = NULL, *gaps_copy = NULL;
+
+  if (!copy(&known_copy, event->u.load_begin.known, count, sizeof(*core->known))) {
+    return VOW_E_NO_MEMORY;
+  }
+  if (!copy(&gaps_copy, event->u.load_begin.gaps, gaps, sizeof(*core->gaps))) {
+    free(known_copy);
+    return VOW_E_NO_MEMORY;
+  }
+  core->known = known_copy;
   core->known_count = count;
+  core->gaps = gaps_copy;
+  core->gap_count = gaps;
   core->incarnation = event->u.load_begin.incarnation;
   core->quarantined = event->u.load_begin.quarantined;
   core->presume_from = event->u.load_begin.presume_from;
@@ -60,6 +95,7 @@ void core_hold_back(struct vow_core *core, struct core_txn *txn) {
   core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
                "undecided: held back, as the log may have lost its decision");
   core->counts.held_back++;
+  core_touch(core, txn); /* whoever waits for its outcome waits no longer */
 }
 
 /* Was its abort only presumed, and has it not ended? No presumption is written as a decision. */
@@ -102,7 +138,11 @@ bool vow_core_held_back(const struct vow_core *core, struct vow_id id) {
   return txn != NULL && core_is_held_back(txn);
 }
 
+bool vow_core_never_issued(const struct vow_core *core, struct vow_id id) {
+  return vow_id_in_gap(core->gaps, core->gap_count, id);
+}
+
 bool vow_core_may_presume(const struct vow_core *core, struct vow_id id) {
   return !core->quarantined && vow_id_compare(id, core->presume_from) >= 0 &&
-         vow_id_compare(id, core->ceiling) < 0;
+         vow_id_compare(id, core->ceiling) < 0 && !vow_core_never_issued(core, id);
 }

@@ -10,9 +10,6 @@
 #include "core_internal.h"
 
 #define TOO_MANY_BRANCHES "a transaction has at most %u branches (limits_branches)"
-#define QUARANTINE_DETAIL                                                                       \
-  "the log may have lost records: nothing is begun, aborted or presumed until an operator has " \
-  "run `vowctl reconcile`"
 #define TOO_MANY_WAITERS "%u clients wait for this transaction, and no more may (limits_waiters)"
 
 /* Answers at once with an error. */
@@ -133,7 +130,7 @@ static enum vow_error check_begin(struct vow_core *core, const struct vow_event 
     return VOW_E_LOADING;
   }
   if (core->quarantined) {
-    *detail = QUARANTINE_DETAIL;
+    *detail = CORE_QUARANTINE_DETAIL;
     return VOW_E_QUARANTINED;
   }
   if (core->draining) {
@@ -187,6 +184,9 @@ static enum vow_error begin_again(struct vow_core *core, const struct vow_event 
     error = VOW_E_KEY_CONFLICT;
     detail =
         "the key was used with a request whose body is different; use a new key for a new request";
+  } else if (core_is_held_back(txn)) {
+    error = VOW_E_QUARANTINED;
+    detail = CORE_QUARANTINE_DETAIL;
   } else if (txn->waiting >= core->config.waiters_max) {
     error = VOW_E_OVERLOADED;
     detail = with_number(core, TOO_MANY_WAITERS, core->config.waiters_max);
@@ -227,7 +227,7 @@ static enum vow_error check_enlist(struct vow_core *core, const struct core_txn 
   enum vow_txn_state state = vow_txn_shown_state(&txn->image);
 
   if (core_is_held_back(txn)) {
-    *detail = QUARANTINE_DETAIL;
+    *detail = CORE_QUARANTINE_DETAIL;
     return VOW_E_QUARANTINED;
   }
   if (state == VOW_TXN_ABORTING || state == VOW_TXN_ABORTED) {
@@ -299,7 +299,7 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     return NULL;
   }
   if (core_is_held_back(txn)) {
-    *error = refuse(core, event->token, VOW_E_QUARANTINED, QUARANTINE_DETAIL, NULL);
+    *error = refuse(core, event->token, VOW_E_QUARANTINED, CORE_QUARANTINE_DETAIL, NULL);
     return NULL;
   }
   if (txn->waiting >= core->config.waiters_max) {

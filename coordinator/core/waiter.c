@@ -51,6 +51,15 @@ static void answer_abort(const struct vow_txn *image, struct vow_action *out) {
                              : "the transaction is committed: the decision cannot be taken back";
 }
 
+/* Nobody can tell, and it would take the client's wait for nothing to say so later. */
+static void refuse_held_back(const struct vow_core *core, const struct core_waiter *waiter,
+                             struct vow_action *out) {
+  *out = (struct vow_action){.type = VOW_ACTION_ANSWER, .after = core->ceiling_after};
+  out->u.answer.token = waiter->token;
+  out->u.answer.error = VOW_E_QUARANTINED;
+  out->u.answer.detail = CORE_QUARANTINE_DETAIL;
+}
+
 bool core_waiter_answer(const struct vow_core *core, const struct core_waiter *waiter,
                         struct vow_action *out) {
   const struct core_txn *txn = waiter->txn;
@@ -61,6 +70,10 @@ bool core_waiter_answer(const struct vow_core *core, const struct core_waiter *w
   if (txn->held) return false;
   if (waiter->wait == CORE_WAIT_RECORD) ready = waiter->position <= core->durable;
   if (waiter->wait == CORE_WAIT_BEGIN) ready = answerable || image->state < VOW_TXN_COMMITTING;
+  if (waiter->wait != CORE_WAIT_RECORD && core_is_held_back(txn)) {
+    refuse_held_back(core, waiter, out);
+    return true;
+  }
   if (!ready && !waiter->expired) return false;
 
   *out = (struct vow_action){.type = VOW_ACTION_ANSWER, .after = core->ceiling_after};

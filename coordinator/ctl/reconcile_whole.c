@@ -54,10 +54,16 @@ bool ctl_reconcile_add_open(struct ctl_reconciliation *r, struct vow_txn *txn) {
   return ctl_cases_add(&r->cases, txn->id, txn);
 }
 
+/* Of a time when no start of this log issued ids, as far as it knows. */
+static bool was_never_issued(const struct vow_log_info *info, struct vow_id id) {
+  bool ahead = !vow_id_is_nil(info->id_ceiling) && vow_id_compare(id, info->id_ceiling) >= 0;
+  return ahead || vow_id_in_gap(info->gaps, info->gap_count, id);
+}
+
 bool ctl_reconcile_concerns(const struct ctl_reconciliation *r, struct vow_id id,
                             enum vow_txn_state state) {
   bool may_be_lost = r->info.quarantined_ms != 0 || vow_id_compare(id, r->info.presume_from) < 0 ||
-                     vow_id_unix_ms(id) < r->info.created_ms;
+                     vow_id_unix_ms(id) < r->info.created_ms || was_never_issued(&r->info, id);
   bool decided = state != 0 && state != VOW_TXN_ACTIVE && state != VOW_TXN_PREPARING;
   return may_be_lost && !decided;
 }

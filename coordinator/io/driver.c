@@ -311,13 +311,15 @@ static void load_page(struct vow_driver *driver, struct vow_id after) {
 static void load_begin(struct vow_driver *driver) {
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
   event.u.load_begin.position = driver->info.position;
-  event.u.load_begin.id_floor = driver->info.id_ceiling;
+  event.u.load_begin.id_floor = driver->info.id_from;
   event.u.load_begin.open = driver->info.open;
   event.u.load_begin.incarnation = driver->info.incarnation;
   event.u.load_begin.known = driver->info.known;
   event.u.load_begin.known_count = driver->info.known_count;
   event.u.load_begin.quarantined = driver->info.quarantined_ms != 0;
   event.u.load_begin.presume_from = driver->info.presume_from;
+  event.u.load_begin.gaps = driver->info.gaps;
+  event.u.load_begin.gap_count = driver->info.gap_count;
   driver->loading = driver->recovering = true;
   vow_driver_step(driver, &event);
   load_page(driver, (struct vow_id){{0}});

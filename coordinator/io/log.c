@@ -123,6 +123,7 @@ static void free_log(struct vow_log *log) {
   free(log->reserve);
   free(log->witness_path);
   free(log->known);
+  free(log->gaps);
   free(log->advertise_url);
   free(log);
 }
@@ -133,8 +134,11 @@ static void fill_info(struct vow_log *log) {
   info->incarnation = log->incarnation;
   info->known = log->known;
   info->known_count = log->known_count;
+  info->gaps = log->gaps;
+  info->gap_count = log->gap_count;
   info->position = log->head.position;
   info->id_ceiling = log->head.ceiling;
+  info->id_from = log->id_from;
   info->created_ms = log->head.created_ms;
   info->ended = log->head.ended;
   info->advertise_url = log->head.advertise_url;

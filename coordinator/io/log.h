@@ -24,7 +24,7 @@
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    4 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT    5 /* PRAGMA user_version */
 /* Is read, and upgraded by the first start that writes: it lacks tables (log_trust.c). */
 #define VOW_LOG_FORMAT_OLDEST 3
 
@@ -68,10 +68,13 @@ struct vow_log_info {
   struct vow_log_position seen; /* the furthest that a witness has seen it, where it never came */
   char why[VOW_LOG_WHY_BYTES];
   struct vow_id presume_from;        /* below it nothing is presumed (C2) */
+  const struct vow_id_gap *gaps;     /* ids that no start has issued; the log's own */
+  uint32_t gap_count;
   uint64_t backup_ms;                /* it is a backup made then, which no daemon has started on */
   enum log_witness_state witness;    /* of the file beside it, as it was found */
   struct vow_log_position witnessed; /* in it, if it was read */
-  struct vow_id id_ceiling;
+  struct vow_id id_ceiling; /* none was issued at or above it */
+  struct vow_id id_from;    /* this start issues them from here on; read-only: nil */
   uint64_t created_ms;       /* when the log was made: no id is older */
   uint64_t open, ended;      /* rows at open */
   const char *advertise_url; /* of the daemon that wrote it last, "" if none did; the log's own */

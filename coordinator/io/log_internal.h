@@ -40,6 +40,8 @@
  * going on from what was made up just below. */
 #define LOG_NUMBER_LIMIT    (VOW_LOG_NUMBER_MAX - (UINT64_C(1) << 48))
 #define LOG_FORMAT_TRUST    4 /* since this format there are the tables of log_trust.c */
+#define LOG_FORMAT_GAPS     5 /* … and that of the ids that no start has issued */
+#define LOG_WALL_MS_MAX     (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
 #define LOG_TRUST_WHY_BYTES 320
 #define LOG_IDLE_LONG_MS    30000 /* … and of any WAL */
 
@@ -57,6 +59,7 @@ struct log_trust {
 struct log_trust_change {
   struct log_trust trust;
   uint64_t start; /* a new incarnation; 0: none */
+  struct vow_id_gap gap; /* of the start: between the ids of the one before and its own */
   const struct vow_incarnation *judged;
   uint32_t judged_count;
 };
@@ -192,7 +195,10 @@ struct vow_log {
   struct log_trust trust;
   struct vow_incarnation *known; /* owned; the starts before this one */
   uint32_t known_count;
+  struct vow_id_gap *gaps; /* owned; with that of this start */
+  uint32_t gap_count;
   uint64_t incarnation; /* of this start */
+  struct vow_id id_from; /* it issues ids from here on */
   struct log_witness witness;
   struct vow_log_position witnessed; /* what it says */
   struct log_limits limits;
@@ -255,6 +261,12 @@ void log_trust_judge(struct vow_log *log);
 void log_trust_suspect(struct log_trust *trust, struct vow_log_position seen, const char *format,
                        ...) __attribute__((format(printf, 3, 4)));
 uint64_t log_trust_incarnation(const struct vow_log *log); /* a new one */
+/* What lies between the ids of the starts before and those of one that begins now. Makes room for
+ * one more in log->gaps. */
+enum vow_error log_trust_gap(struct vow_log *log, struct vow_id_gap *out,
+                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* It is durable: the log has it from now on. */
+void log_trust_gap_add(struct vow_log *log, const struct vow_id_gap *gap);
 /* Within a transaction; a result code of SQLite's. */
 int log_trust_write(struct vow_log *log, const struct log_trust_change *change);
 int log_trust_put(sqlite3 *db, const struct log_trust *trust);

@@ -322,16 +322,19 @@ static bool open_witness(struct vow_log *log) {
 static enum vow_error begin_start(struct vow_log *log, bool witnessed,
                                   char why[VOW_LOG_WHY_BYTES]) {
   struct log_batch nothing = {.has_trust = true};
+  enum vow_error error = log_trust_gap(log, &nothing.trust.gap, why);
+  if (error != VOW_OK) return error;
   nothing.trust.trust = log->trust;
   nothing.trust.start = log_trust_incarnation(log);
   if (witnessed && !open_witness(log)) log->done.witness_failures++;
   log->incarnation = nothing.trust.start;
   log->head.starts++;
-  enum vow_error error = log_write(log, &nothing, false, why);
+  error = log_write(log, &nothing, false, why);
   if (error != VOW_OK) {
     log->head.starts--;
     return error;
   }
+  log_trust_gap_add(log, &nothing.trust.gap);
   /* A file that was made just now has its name on the disk only then. */
   bool is_new = log->witness.fd >= 0 && log->info.witness == LOG_WITNESS_MISSING;
   return is_new ? log_sync_folder(log->folder, why) : VOW_OK;

@@ -19,6 +19,7 @@
 #define RANDOM_BITS    21 /* of an incarnation; the rest are seconds since 2020 */
 #define EPOCH_2020_S   UINT64_C(1577836800)
 #define STARTS_AT_ONCE 64
+#define GAP_BYTES      32
 
 const char log_trust_schema[] =
     "CREATE TABLE IF NOT EXISTS incarnation(number INTEGER PRIMARY KEY, until INTEGER NOT NULL,"
@@ -26,6 +27,8 @@ const char log_trust_schema[] =
     "CREATE TABLE IF NOT EXISTS trust(one INTEGER PRIMARY KEY CHECK (one = 1),"
     " backup_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL, incarnation INTEGER NOT NULL,"
     " position INTEGER NOT NULL, why TEXT NOT NULL, presume_from BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS id_gap(from_id BLOB NOT NULL PRIMARY KEY, below BLOB NOT NULL,"
     " checksum INTEGER NOT NULL) STRICT;";
 
 static void put_u64(uint8_t **at, uint64_t value) {
@@ -48,6 +51,13 @@ static int64_t trust_checksum(const struct log_trust *trust) {
   memcpy(at, trust->presume_from.bytes, 16);
   uint64_t hash = vow_hash64(bytes, sizeof bytes, 0);
   return (int64_t)vow_hash64(trust->why, strlen(trust->why), hash);
+}
+
+static int64_t gap_checksum(const struct vow_id_gap *gap) {
+  uint8_t bytes[GAP_BYTES];
+  memcpy(bytes, gap->from.bytes, 16);
+  memcpy(bytes + 16, gap->below.bytes, 16);
+  return (int64_t)vow_hash64(bytes, sizeof bytes, 0);
 }
 
 /* ---- reading ---- */
@@ -96,6 +106,34 @@ static enum vow_error read_trust(struct vow_log *log, sqlite3_stmt *row, char *w
   return VOW_OK;
 }
 
+/* Room for one more. */
+static enum vow_error grow_gaps(struct vow_log *log, char *why) {
+  if (log->gap_count % STARTS_AT_ONCE != 0) return VOW_OK;
+  struct vow_id_gap *gaps =
+      reallocarray(log->gaps, log->gap_count + STARTS_AT_ONCE, sizeof *log->gaps);
+  if (gaps == NULL) {
+    log_explain(why, "out of memory");
+    return VOW_E_NO_MEMORY;
+  }
+  log->gaps = gaps;
+  return VOW_OK;
+}
+
+static enum vow_error read_gap(struct vow_log *log, sqlite3_stmt *row, char *why) {
+  struct vow_id_gap gap;
+  const void *from = sqlite3_column_blob(row, 0);
+  const void *below = sqlite3_column_blob(row, 1);
+  if (from == NULL || sqlite3_column_bytes(row, 0) != 16 || below == NULL ||
+      sqlite3_column_bytes(row, 1) != 16)
+    return damaged(log, "id_gap", why);
+  memcpy(gap.from.bytes, from, 16);
+  memcpy(gap.below.bytes, below, 16);
+  if (sqlite3_column_int64(row, 2) != gap_checksum(&gap)) return damaged(log, "id_gap", why);
+  enum vow_error error = grow_gaps(log, why);
+  if (error == VOW_OK) log->gaps[log->gap_count++] = gap;
+  return error;
+}
+
 static enum vow_error read_rows(struct vow_log *log, const char *select,
                                 enum vow_error (*take)(struct vow_log *, sqlite3_stmt *, char *),
                                 char why[VOW_LOG_WHY_BYTES]) {
@@ -119,11 +157,15 @@ enum vow_error log_trust_read(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) 
   enum vow_error error =
       read_rows(log, "SELECT number, until, checksum FROM incarnation ORDER BY number",
                 read_incarnation, why);
-  if (error != VOW_OK) return error;
-  return read_rows(log,
-                   "SELECT backup_ms, since_ms, incarnation, position, why, presume_from, checksum "
-                   "FROM trust",
-                   read_trust, why);
+  if (error == VOW_OK) {
+    error = read_rows(log,
+                      "SELECT backup_ms, since_ms, incarnation, position, why, presume_from, "
+                      "checksum FROM trust",
+                      read_trust, why);
+  }
+  if (error != VOW_OK || log->format < LOG_FORMAT_GAPS) return error;
+  return read_rows(log, "SELECT from_id, below, checksum FROM id_gap ORDER BY from_id", read_gap,
+                   why);
 }
 
 /* ---- judging, at a start ---- */
@@ -176,6 +218,30 @@ uint64_t log_trust_incarnation(const struct vow_log *log) {
   return by_time > newest ? by_time : newest + 1 + random;
 }
 
+/* The starts before have issued none at or above the ceiling, and this one begins at its own time:
+ * with a clock that was put back, at the ceiling, and there is nothing in between. */
+enum vow_error log_trust_gap(struct vow_log *log, struct vow_id_gap *out,
+                             char why[VOW_LOG_WHY_BYTES]) {
+  uint64_t now_ms = log_wall_ms();
+  struct vow_id now = vow_id_floor(now_ms < LOG_WALL_MS_MAX ? now_ms : LOG_WALL_MS_MAX, 0);
+  enum vow_error error = grow_gaps(log, why);
+  if (error != VOW_OK) return error;
+  out->from = log->head.ceiling;
+  out->below = vow_id_compare(now, out->from) > 0 ? now : out->from;
+  return VOW_OK;
+}
+
+void log_trust_gap_add(struct vow_log *log, const struct vow_id_gap *gap) {
+  log->id_from = gap->below;
+  if (vow_id_compare(gap->from, gap->below) == 0) return;
+  struct vow_id_gap *last = log->gap_count == 0 ? NULL : &log->gaps[log->gap_count - 1];
+  if (last != NULL && vow_id_compare(last->from, gap->from) == 0) {
+    last->below = gap->below; /* that start has issued none */
+  } else {
+    log->gaps[log->gap_count++] = *gap;
+  }
+}
+
 /* ---- writing, within the transaction of a batch ---- */
 
 static int put_incarnation(sqlite3 *db, uint64_t number, int64_t until) {
@@ -205,6 +271,26 @@ static int put_start(struct vow_log *log, uint64_t number, uint64_t ended_at) {
       rc = put_incarnation(log->db, log->known[i].number, (int64_t)ended_at);
   }
   return rc == SQLITE_OK ? put_incarnation(log->db, number, STILL_RUNNING) : rc;
+}
+
+/* The oldest go where the oldest starts go: what is so old is presumed. */
+static int put_gap(struct vow_log *log, const struct vow_id_gap *gap) {
+  sqlite3_stmt *put = NULL;
+  char sql[160];
+  if (vow_id_compare(gap->from, gap->below) == 0) return SQLITE_OK;
+  int rc = sqlite3_prepare_v2(log->db, "REPLACE INTO id_gap VALUES(?1, ?2, ?3)", -1, &put, NULL);
+  if (rc != SQLITE_OK) return rc;
+  sqlite3_bind_blob(put, 1, gap->from.bytes, 16, SQLITE_STATIC);
+  sqlite3_bind_blob(put, 2, gap->below.bytes, 16, SQLITE_STATIC);
+  sqlite3_bind_int64(put, 3, gap_checksum(gap));
+  (void)sqlite3_step(put);
+  rc = sqlite3_finalize(put);
+  if (rc != SQLITE_OK || log->gap_count < LOG_INCARNATIONS_MAX) return rc;
+  snprintf(sql, sizeof sql,
+           "DELETE FROM id_gap WHERE from_id NOT IN (SELECT from_id FROM id_gap ORDER BY from_id "
+           "DESC LIMIT %d)",
+           LOG_INCARNATIONS_MAX);
+  return sqlite3_exec(log->db, sql, NULL, NULL, NULL);
 }
 
 int log_trust_put(sqlite3 *db, const struct log_trust *trust) {
@@ -239,5 +325,6 @@ int log_trust_write(struct vow_log *log, const struct log_trust_change *change) 
     rc = put_incarnation(log->db, change->judged[i].number, (int64_t)change->judged[i].until);
   }
   if (rc == SQLITE_OK && change->start != 0) rc = put_start(log, change->start, log->head.position);
+  if (rc == SQLITE_OK && change->start != 0) rc = put_gap(log, &change->gap);
   return rc == SQLITE_OK ? log_trust_put(log->db, &change->trust) : rc;
 }

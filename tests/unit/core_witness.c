@@ -72,6 +72,11 @@ static void start(bool quarantined) {
   event.u.load_begin.incarnation = NOW;
   event.u.load_begin.known = known;
   event.u.load_begin.known_count = 3;
+  static struct vow_id_gap gaps[2];
+  gaps[0] = (struct vow_id_gap){id_of(20), id_of(30)};
+  gaps[1] = (struct vow_id_gap){id_of(40), id_of(50)};
+  event.u.load_begin.gaps = gaps;
+  event.u.load_begin.gap_count = 2;
   event.u.load_begin.quarantined = quarantined;
   event.u.load_begin.presume_from = id_of(1);
   step(event);
@@ -201,6 +206,44 @@ static void what_has_ended_stands(void **state) {
   assert_int_equal(told(2), VOW_OUTCOME_ABORTED);
 }
 
+static void ask_again(uint64_t token, const char *key) {
+  struct vow_event event = {.type = VOW_EVENT_BEGIN, .token = token};
+  event.u.begin.idempotency_key = key;
+  event.u.begin.commit = true;
+  answered = false;
+  step(event);
+}
+
+/* A client that waits for a delegate, which is being asked, hears at once that nobody can tell. */
+static void whoever_waits_is_told(void **state) {
+  (void)state;
+  start(false);
+  load(1, NULL, true, 1);
+  loaded();
+  sync();
+  answered = false;
+  step((struct vow_event){.type = VOW_EVENT_COMMIT, .token = 1, .id = id_of(1)});
+  assert_false(answered);
+  witness(60, 9);
+  assert_true(answered);
+  assert_int_equal(answered_with, VOW_E_QUARANTINED);
+}
+
+/* So does who repeats a begin with its key: neither that it is under way, nor that it aborted. */
+static void a_key_that_is_held_back_is_told_so(void **state) {
+  (void)state;
+  start(true);
+  load(1, "key", false, 2);
+  loaded();
+  sync();
+  ask_again(1, "key");
+  assert_true(answered);
+  assert_int_equal(answered_with, VOW_E_QUARANTINED);
+  ask_again(2, "another");
+  assert_true(answered);
+  assert_int_equal(answered_with, VOW_E_QUARANTINED);
+}
+
 /* A log knows how far each of its starts came, and takes the word of any before those it lists. */
 static void a_log_knows_its_own_past(void **state) {
   (void)state;
@@ -228,6 +271,25 @@ static void only_ids_of_its_own_are_presumed(void **state) {
   assert_false(vow_core_may_presume(core, id_of(1)));
 }
 
+/* Nor is one from between two starts, which none of them has issued: another log has, or this one
+ * in a time that it has lost. (What it has lost of the time below its ceiling it cannot tell from
+ * what was never decided; there only a witness helps.) */
+static void ids_that_no_start_has_issued_are_not_presumed(void **state) {
+  static const struct {
+    uint8_t n;
+    bool issued;
+  } ids[] = {{2, true},   {19, true},  {20, false}, {29, false}, {30, true},
+             {39, true}, {40, false}, {49, false}, {50, true},  {60, true}};
+  (void)state;
+  start(false);
+  loaded();
+  for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
+    assert_int_equal(vow_core_never_issued(core, id_of(ids[i].n)), !ids[i].issued);
+    assert_int_equal(vow_core_may_presume(core, id_of(ids[i].n)), ids[i].issued);
+  }
+  assert_false(vow_id_in_gap(NULL, 0, id_of(1)));
+}
+
 /* In quarantine from the start on, what was undecided stays so, and no branch comes to it. */
 static void in_quarantine_nothing_is_presumed(void **state) {
   (void)state;
@@ -253,6 +315,9 @@ int main(void) {
       TEST(what_has_ended_stands),
       TEST(a_log_knows_its_own_past),
       TEST(only_ids_of_its_own_are_presumed),
+      TEST(ids_that_no_start_has_issued_are_not_presumed),
+      TEST(whoever_waits_is_told),
+      TEST(a_key_that_is_held_back_is_told_so),
       TEST(in_quarantine_nothing_is_presumed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log_fixture.h"
@@ -288,7 +289,8 @@ static void an_older_log_is_upgraded(void **state) {
   struct fixture *f = *state;
   run(f, 1, 2);
   unlink(beside(f, "-witness"));
-  change(f, "DROP TABLE trust; DROP TABLE incarnation; PRAGMA user_version = 3");
+  change(f,
+         "DROP TABLE trust; DROP TABLE incarnation; DROP TABLE id_gap; PRAGMA user_version = 3");
   f->config.read_only = true;
   fixture_open_only(f);
   assert_int_equal(info(f).known_count, 0);
@@ -299,6 +301,67 @@ static void an_older_log_is_upgraded(void **state) {
   fixture_close(f);
   expect_trust(f); /* and it is the new format now */
   assert_int_equal(info(f).known_count, 1);
+}
+
+/* Of the one in between, too, whose starts count as before. */
+static void a_log_without_gaps_is_upgraded(void **state) {
+  struct fixture *f = *state;
+  run(f, 1, 2);
+  change(f, "DROP TABLE id_gap; PRAGMA user_version = 4");
+  f->config.read_only = true;
+  fixture_open_only(f);
+  assert_int_equal(info(f).known_count, 1);
+  assert_int_equal(info(f).gap_count, 0);
+  fixture_close(f);
+  f->config.read_only = false;
+  expect_trust(f);
+  fixture_close(f);
+  expect_trust(f);
+  assert_int_equal(info(f).known_count, 2);
+}
+
+static void set_ceiling(struct fixture *f, struct vow_id ceiling) {
+  struct vow_action action = {.type = VOW_ACTION_LOG};
+  expect_trust(f);
+  action.u.log.record = VOW_RECORD_ID_CEILING;
+  action.u.log.ceiling = ceiling;
+  action.u.log.forced = true;
+  action.u.log.position = ++f->position;
+  assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
+  wait_durable(f, f->position);
+  fixture_close(f);
+}
+
+/* Ids from the end of one start to the beginning of the next were issued by nobody; a start that
+ * has issued none leaves what it found, and a clock that was put back leaves nothing in between. */
+static void ids_between_two_starts_are_nobodys(void **state) {
+  struct fixture *f = *state;
+  uint64_t now_ms = (uint64_t)time(NULL) * 1000;
+  struct vow_id hour_ago = vow_id_floor(now_ms - HOUR_MS, 0);
+  struct vow_id half = vow_id_floor(now_ms - HOUR_MS / 2, 0);
+  struct vow_id ahead = vow_id_floor(now_ms + HOUR_MS, 0);
+  uint32_t gaps = 0;
+  set_ceiling(f, hour_ago);
+  change(f, "DELETE FROM id_gap"); /* of when it was made, just now */
+  for (int i = 0; i < 3; i++) {
+    expect_trust(f);
+    assert_true(vow_id_in_gap(info(f).gaps, info(f).gap_count, hour_ago));
+    assert_true(vow_id_in_gap(info(f).gaps, info(f).gap_count, half));
+    assert_true(vow_id_compare(info(f).id_from, half) > 0);
+    assert_false(vow_id_in_gap(info(f).gaps, info(f).gap_count, info(f).id_from));
+    gaps = info(f).gap_count;
+    fixture_close(f);
+  }
+  assert_int_equal(gaps, 1);
+  set_ceiling(f, ahead);
+  expect_trust(f);
+  assert_int_equal(info(f).gap_count, gaps);
+  assert_int_equal(vow_id_compare(info(f).id_from, ahead), 0);
+  fixture_close(f);
+  change(f, "UPDATE id_gap SET below = zeroblob(16)");
+  char why[VOW_LOG_WHY_BYTES];
+  assert_int_equal(fixture_try(f, why), VOW_E_LOG_CORRUPT);
+  assert_non_null(strstr(why, "id_gap"));
 }
 
 /* A stray hand is noticed here as it is in rows. */
@@ -328,6 +391,8 @@ int main(void) {
       TEST(a_backup_is_in_quarantine_once_it_is_started_on),
       TEST(a_reconciliation_ends_it),
       TEST(an_older_log_is_upgraded),
+      TEST(a_log_without_gaps_is_upgraded),
+      TEST(ids_between_two_starts_are_nobodys),
       TEST(rows_are_checked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
