@@ -151,10 +151,12 @@ static bool has_ended(const struct ctl_case *item, const struct ctl_places *plac
 }
 
 /* A commit was decided, so whoever refused its branch had voted read-only and forgotten it: there
- * is nothing to commit, and nothing to report. */
+ * is nothing to commit, and nothing to report. But of one that had voted commit, as the log knows,
+ * the promise is lost: it is told, answers that it has aborted, and that is seen. */
 static bool has_only_read(const struct ctl_case *item, const struct vow_branch *branch) {
   const struct ctl_report_item *report = NULL;
-  return reported(item, branch->number, &report) && report->state == VOW_KNOWN_REFUSED;
+  return branch->vote != VOW_VOTE_COMMIT && reported(item, branch->number, &report) &&
+         report->state == VOW_KNOWN_REFUSED;
 }
 
 static void decide_branch(const struct ctl_case *item, const struct ctl_places *places,

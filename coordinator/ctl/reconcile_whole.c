@@ -18,10 +18,15 @@ static bool is_news(const struct ctl_reconciliation *r, struct vow_log_position 
          !vow_log_knows(r->info.known, r->info.known_count, seen);
 }
 
-/* Ids are issued below a durable ceiling (C6), so one above it was issued by what is lost. */
+/* Ids are issued below a durable ceiling (C6), and by each start from its own time on, so one above
+ * the ceiling or between two starts was issued by what is lost. What was reconciled once is known.
+ */
 static bool has_lost_id(const struct ctl_reconciliation *r, const struct ctl_place *place) {
   for (size_t i = 0; i < place->in_doubt.count; i++) {
-    if (vow_id_compare(place->in_doubt.branches[i].transaction, r->info.id_ceiling) >= 0) {
+    struct vow_id id = place->in_doubt.branches[i].transaction;
+    if (vow_id_compare(id, r->info.presume_from) < 0) continue;
+    if (vow_id_compare(id, r->info.id_ceiling) >= 0 ||
+        vow_id_in_gap(r->info.gaps, r->info.gap_count, id)) {
       return true;
     }
   }
@@ -54,16 +59,10 @@ bool ctl_reconcile_add_open(struct ctl_reconciliation *r, struct vow_txn *txn) {
   return ctl_cases_add(&r->cases, txn->id, txn);
 }
 
-/* Of a time when no start of this log issued ids, as far as it knows. */
-static bool was_never_issued(const struct vow_log_info *info, struct vow_id id) {
-  bool ahead = !vow_id_is_nil(info->id_ceiling) && vow_id_compare(id, info->id_ceiling) >= 0;
-  return ahead || vow_id_in_gap(info->gaps, info->gap_count, id);
-}
-
 bool ctl_reconcile_concerns(const struct ctl_reconciliation *r, struct vow_id id,
                             enum vow_txn_state state) {
   bool may_be_lost = r->info.quarantined_ms != 0 || vow_id_compare(id, r->info.presume_from) < 0 ||
-                     vow_id_unix_ms(id) < r->info.created_ms || was_never_issued(&r->info, id);
+                     vow_id_unix_ms(id) < r->info.created_ms;
   bool decided = state != 0 && state != VOW_TXN_ACTIVE && state != VOW_TXN_PREPARING;
   return may_be_lost && !decided;
 }

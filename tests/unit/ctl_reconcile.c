@@ -188,6 +188,25 @@ static void who_refused_a_commit_had_only_read(void **state) {
   vow_txn_fini(&txn);
 }
 
+/* But where the log knows that it had promised, the promise is lost: it is told, and what it
+ * answers is seen. */
+static void who_refuses_what_it_had_promised_is_told(void **state) {
+  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_REFUSED}};
+  struct ctl_case item = {.id = vow_id_make(7, 1, 1), .items = items, .count = 1};
+  (void)state;
+  item.txn = (struct vow_txn){.id = item.id,
+                              .state = VOW_TXN_COMMITTING,
+                              .branches = calloc(1, sizeof(struct vow_branch)),
+                              .branch_count = 1};
+  item.txn.branches[0] = (struct vow_branch){.number = 1,
+                                             .state = VOW_BRANCH_PREPARED,
+                                             .vote = VOW_VOTE_COMMIT,
+                                             .url = strdup("http://a")};
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_KNOWN);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_PREPARED);
+  vow_txn_fini(&txn);
+}
+
 /* One place that is asked, of a log with ids below `ceiling` that knows its starts up to 5. */
 static void open_one(struct ctl_reconciliation *r, struct vow_id ceiling) {
   static const struct vow_incarnation known[] = {{.number = 0, .until = 5}};
@@ -198,6 +217,31 @@ static void open_one(struct ctl_reconciliation *r, struct vow_id ceiling) {
                                             .id_ceiling = ceiling}};
   assert_true(ctl_places_add(&r->places, "http://a"));
   r->places.items[0].answered = r->places.items[0].tells = true;
+}
+
+/* An id between two starts is of what is lost, unless that was reconciled once. */
+static void an_id_between_two_starts_is_a_witness(void **state) {
+  static const struct vow_id_gap gaps[] = {{{{1}}, {{2}}}};
+  struct ctl_reconciliation r;
+  struct vow_known_branch *doubt = calloc(1, sizeof *doubt);
+  (void)state;
+  assert_non_null(doubt);
+  *doubt = (struct vow_known_branch){.transaction = {{1, 5}}, .branch = 1};
+  open_one(&r, (struct vow_id){{3}});
+  r.places.items[0].in_doubt.branches = doubt;
+  r.places.items[0].in_doubt.count = 1;
+  ctl_reconcile_listen(&r, 77);
+  assert_int_equal(r.info.quarantined_ms, 0);
+  r.info.gaps = gaps;
+  r.info.gap_count = 1;
+  r.info.presume_from = (struct vow_id){{1, 6}};
+  ctl_reconcile_listen(&r, 77);
+  assert_int_equal(r.info.quarantined_ms, 0);
+  r.info.presume_from = (struct vow_id){{1, 5}};
+  ctl_reconcile_listen(&r, 77);
+  assert_int_equal(r.info.quarantined_ms, 77);
+  assert_non_null(strstr(r.info.why, "has never issued"));
+  ctl_reconcile_fini(&r);
 }
 
 static void promise(struct ctl_reconciliation *r, struct vow_id id) {
@@ -250,6 +294,8 @@ int main(void) {
       cmocka_unit_test(an_abort_in_the_log_is_no_match_for_a_commit),
       cmocka_unit_test(lists_hold_each_once),
       cmocka_unit_test(who_refused_a_commit_had_only_read),
+      cmocka_unit_test(who_refuses_what_it_had_promised_is_told),
+      cmocka_unit_test(an_id_between_two_starts_is_a_witness),
       cmocka_unit_test(an_id_that_was_never_issued_is_a_witness),
       cmocka_unit_test(what_is_written_goes_beyond_all_that_was_heard),
   };
