@@ -277,11 +277,14 @@ enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *
 
 /* ---- outcome inquiries ---- */
 
-void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result) {
+void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result,
+                              struct vow_log_position log) {
   vow_jsonw_object(w, NULL);
   vow_jsonw_id(w, "transaction", result->transaction);
   vow_jsonw_string(w, "outcome", vow_inquiry_answer_name(result->answer));
   if (result->presumed) vow_jsonw_bool(w, "presumed", true);
+  if (result->purged) vow_jsonw_bool(w, "purged", true);
+  vow_log_position_write(w, "log", log, false);
   vow_jsonw_end(w);
 }
 
@@ -299,14 +302,16 @@ void vow_inquiry_request_encode(const struct vow_id *ids, size_t count,
 }
 
 void vow_inquiry_reply_encode(const struct vow_inquiry_result *results, size_t count,
-                              struct vow_buf *out) {
+                              struct vow_log_position log, struct vow_buf *out) {
+  const struct vow_log_position nothing = {0};
   struct vow_jsonw w;
 
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
   vow_jsonw_array(&w, "outcomes");
-  for (size_t i = 0; i < count; i++) vow_inquiry_result_write(&w, &results[i]);
+  for (size_t i = 0; i < count; i++) vow_inquiry_result_write(&w, &results[i], nothing);
   vow_jsonw_end(&w);
+  vow_log_position_write(&w, "log", log, false);
   vow_jsonw_end(&w);
 }
 
@@ -355,9 +360,12 @@ enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct
   return error;
 }
 
+/* `log` NULL: it stands elsewhere. */
 static enum vow_error read_result(const struct vow_json_node *node, const char *path,
-                                  struct vow_inquiry_result *out, char why[VOW_JSON_WHY_BYTES]) {
+                                  struct vow_inquiry_result *out, struct vow_log_position *log,
+                                  char why[VOW_JSON_WHY_BYTES]) {
   struct vow_inquiry_result result = {0};
+  struct vow_log_position at = {0};
   const char *name = NULL;
   struct vow_json_object o;
 
@@ -370,22 +378,26 @@ static enum vow_error read_result(const struct vow_json_node *node, const char *
                          "must be \"committed\", \"aborted\", \"undecided\" or \"unknown\"");
   }
   vow_json_get_bool(&o, "presumed", VOW_JSON_OPTIONAL, &result.presumed);
+  vow_json_get_bool(&o, "purged", VOW_JSON_OPTIONAL, &result.purged);
+  if (log != NULL) vow_log_position_get(&o, "log", &at, NULL);
   enum vow_error error = vow_json_object_end(&o);
   if (error != VOW_OK) {
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
     return error;
   }
   *out = result;
+  if (at.incarnation != 0) *log = at;
   return VOW_OK;
 }
 
 enum vow_error vow_inquiry_result_decode(const char *text, size_t bytes,
                                          struct vow_inquiry_result *out,
+                                         struct vow_log_position *log,
                                          char why[VOW_JSON_WHY_BYTES]) {
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
-  if (error == VOW_OK) error = read_result(vow_json_root(json), NULL, out, why);
+  if (error == VOW_OK) error = read_result(vow_json_root(json), NULL, out, log, why);
   vow_json_free(json);
   return vow_error_of_answer(error);
 }
@@ -400,15 +412,18 @@ static enum vow_error read_results(const struct vow_json_node *array,
     char path[40];
     struct vow_inquiry_result ignored;
     (void)snprintf(path, sizeof path, "outcomes[%zu]", i);
-    error = read_result(vow_json_array_at(array, i), path, results ? &results[i] : &ignored, why);
+    error =
+        read_result(vow_json_array_at(array, i), path, results ? &results[i] : &ignored, NULL, why);
   }
   return error;
 }
 
 enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
                                         struct vow_inquiry_result *results, size_t max,
-                                        size_t *count, char why[VOW_JSON_WHY_BYTES]) {
+                                        size_t *count, struct vow_log_position *log,
+                                        char why[VOW_JSON_WHY_BYTES]) {
   const struct vow_json_node *array = NULL;
+  struct vow_log_position at = *log;
   struct vow_json_object o;
   struct vow_json *json = NULL;
 
@@ -417,6 +432,7 @@ enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
   vow_json_object_begin(&o, vow_json_root(json), NULL);
   vow_json_object_ignore_unknown(&o);
   vow_json_get_array(&o, "outcomes", VOW_JSON_REQUIRED, max, &array);
+  vow_log_position_get(&o, "log", &at, NULL);
   error = vow_json_object_end(&o);
   if (error != VOW_OK) {
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
@@ -424,7 +440,10 @@ enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
     error = read_results(array, NULL, why);
   }
   if (error == VOW_OK) error = read_results(array, results, why);
-  if (error == VOW_OK) *count = vow_json_array_length(array);
+  if (error == VOW_OK) {
+    *count = vow_json_array_length(array);
+    *log = at;
+  }
   vow_json_free(json);
   return vow_error_of_answer(error);
 }

@@ -91,12 +91,16 @@ struct vow_inquiry_result {
   struct vow_id transaction;
   enum vow_inquiry_answer answer;
   bool presumed;
+  bool purged; /* presumed, and so old that a commit may have been purged: exact only for a branch
+                  in doubt */
 };
 
-/* One result as an object: {transaction, outcome, presumed?}. */
-void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result);
-/* POST /v1/outcomes: {transactions: [...], seen?} -> {outcomes: [...]}. Decoders fill at most `max`
- * entries and *count; more is VOW_E_LIMIT_EXCEEDED. */
+/* One result as an object: {transaction, outcome, presumed?, purged?, log?}; `log` is that of an
+ * answer that consists of this one, else nothing. */
+void vow_inquiry_result_write(struct vow_jsonw *w, const struct vow_inquiry_result *result,
+                              struct vow_log_position log);
+/* POST /v1/outcomes: {transactions: [...], seen?} -> {outcomes: [...], log?}. Decoders fill at most
+ * `max` entries and *count; more is VOW_E_LIMIT_EXCEEDED. */
 void vow_inquiry_request_encode(const struct vow_id *ids, size_t count,
                                 struct vow_log_position seen, struct vow_buf *out);
 /* *seen is left alone where the participant does not say. */
@@ -106,12 +110,15 @@ enum vow_error vow_inquiry_request_decode(const char *text, size_t bytes, struct
 /* The answer of GET …/outcome. VOW_E_PROTOCOL with a sentence. */
 enum vow_error vow_inquiry_result_decode(const char *text, size_t bytes,
                                          struct vow_inquiry_result *out,
+                                         struct vow_log_position *log,
                                          char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 void vow_inquiry_reply_encode(const struct vow_inquiry_result *results, size_t count,
-                              struct vow_buf *out);
+                              struct vow_log_position log, struct vow_buf *out);
+/* *log is left alone where the coordinator does not say how far its log has come. */
 enum vow_error vow_inquiry_reply_decode(const char *text, size_t bytes,
                                         struct vow_inquiry_result *results, size_t max,
-                                        size_t *count, char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
+                                        size_t *count, struct vow_log_position *log,
+                                        char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* application/problem+json: {type, title, status, detail?, …}. `detail` may be NULL. Leaves the
  * object open between begin and end so that the caller can add members of its own. */

@@ -34,7 +34,7 @@ struct vow_api {
   struct vow_buf out;      /* scratch: the body of the answer that is being written */
   struct vow_jsonw writer; /* into `out` */
   uint64_t answers[6];     /* by the first digit of the status */
-  struct vow_logger_rate refused, damaged;
+  struct vow_logger_rate refused, damaged, foreign;
 };
 
 struct vow_api_route;

@@ -104,7 +104,40 @@ void vow_api_history(struct vow_api_call *call) {
 
 /* ---- outcomes ---- */
 
-#define ASKING "a participant that asks for an outcome"
+#define FOREIGN_LINES_MAX 10
+
+/* Whoever may send a request is believed (C11), so that it must be seen who it was. */
+static void witness(struct vow_api_call *call, struct vow_log_position seen,
+                    const struct vow_id *ids, size_t count) {
+  char peer[VOW_PEER_BYTES], id[VOW_ID_TEXT_BYTES] = "nothing", by[256];
+  vow_request_peer(call->request, peer);
+  if (count > 0) vow_id_format(ids[0], id);
+  snprintf(by, sizeof by, "a participant that asks from %s for %s%s", peer, id,
+           count > 1 ? " and others" : "");
+  vow_driver_witness(call->api->driver, seen, by);
+}
+
+/* Nobody is in quarantine for that: a request may have gone astray. But if not, records are lost.
+ */
+static void note_foreign(struct vow_api_call *call, struct vow_id id) {
+  struct vow_logger *logger = call->api->logger;
+  struct vow_logger_rate *rate = &call->api->foreign;
+  char peer[VOW_PEER_BYTES];
+  if (!vow_core_never_issued(vow_driver_core(call->api->driver), id)) return;
+  if (!vow_logger_allow(rate, FOREIGN_LINES_MAX, vow_api_wall_ms())) return;
+  if (!vow_logger_begin(logger, VOW_LEVEL_WARN, "never-issued",
+                        "somebody asks for a transaction of a time when this log was not running: "
+                        "it is another coordinator's, or this log has lost records and has to be "
+                        "reconciled; it is answered \"unknown\"")) {
+    return;
+  }
+  vow_request_peer(call->request, peer);
+  vow_logger_id(logger, "transaction", id);
+  vow_logger_text(logger, "by", peer);
+  if (rate->suppressed > 0) vow_logger_uint(logger, "unwritten", rate->suppressed);
+  rate->suppressed = 0;
+  vow_logger_end(logger);
+}
 
 /* What may be said of a transaction that the core or the log has. */
 static enum vow_inquiry_answer answer_of(const struct vow_core *core, const struct vow_txn *txn) {
@@ -121,21 +154,25 @@ static enum vow_inquiry_answer answer_of(const struct vow_core *core, const stru
 
 /* What may be said of one that neither has. A commit is kept until every branch has acknowledged
  * it, and for ever if one was settled by hand instead, so whoever is in doubt and asks is in doubt
- * of an abort. */
-static void presume(const struct vow_api *api, struct vow_inquiry_result *result) {
-  bool ours = vow_api_is_of_this_log(api, result->transaction);
+ * of an abort. Of anybody else that is not so, below what was purged: it is marked. */
+static void presume(struct vow_api_call *call, struct vow_id purged_to,
+                    struct vow_inquiry_result *result) {
+  bool ours = vow_api_is_of_this_log(call->api, result->transaction);
   result->answer = ours ? VOW_INQUIRY_ABORTED : VOW_INQUIRY_UNKNOWN;
   result->presumed = ours;
+  result->purged = ours && vow_id_compare(result->transaction, purged_to) <= 0;
+  if (!ours) note_foreign(call, result->transaction);
 }
 
 static void outcome_found(struct vow_api_call *call, const struct vow_txn *txn) {
+  const struct vow_core *core = vow_driver_core(call->api->driver);
   struct vow_inquiry_result result = {.transaction = call->id};
   if (txn == NULL) {
-    presume(call->api, &result);
+    presume(call, call->purged_to, &result);
   } else {
-    result.answer = answer_of(vow_driver_core(call->api->driver), txn);
+    result.answer = answer_of(core, txn);
   }
-  vow_inquiry_result_write(vow_api_write(call), &result);
+  vow_inquiry_result_write(vow_api_write(call), &result, vow_core_log(core));
   vow_api_answer(call, 200);
 }
 
@@ -154,7 +191,7 @@ static bool take_seen(struct vow_api_call *call) {
                     "seen must be the incarnation and the position of the log, with a dot between");
     return false;
   }
-  vow_driver_witness(call->api->driver, seen, ASKING);
+  witness(call, seen, &call->id, 1);
   return true;
 }
 
@@ -175,7 +212,8 @@ struct inquiry {
 static void answer_inquiry(struct vow_api_call *call) {
   const struct inquiry *inquiry = call->more;
   vow_api_write(call);
-  vow_inquiry_reply_encode(inquiry->results, inquiry->count, &call->api->out);
+  vow_inquiry_reply_encode(inquiry->results, inquiry->count,
+                           vow_core_log(vow_driver_core(call->api->driver)), &call->api->out);
   vow_api_answer(call, 200);
 }
 
@@ -203,7 +241,7 @@ static void on_outcomes(void *context, const struct vow_log_result *result) {
       vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
       return;
     } else {
-      presume(call->api, out);
+      presume(call, result->purged_to, out);
     }
   }
   answer_inquiry(call);
@@ -234,7 +272,7 @@ static bool read_inquiry(struct vow_api_call *call, struct inquiry *inquiry) {
   enum vow_error error = vow_inquiry_request_decode(body, bytes, inquiry->ids, API_LIMIT_MAX,
                                                     &inquiry->count, &inquiry->seen, why);
   if (error == VOW_OK) {
-    vow_driver_witness(call->api->driver, inquiry->seen, ASKING);
+    witness(call, inquiry->seen, inquiry->ids, inquiry->count);
     return true;
   }
   vow_api_problem(call, error, why);

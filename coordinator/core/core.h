@@ -156,8 +156,8 @@ struct vow_event {
       uint64_t incarnation;   /* of this start; 0: the log has none, and nobody is told of it */
       const struct vow_incarnation *known; /* the starts before it */
       uint32_t known_count;
-      bool quarantined;           /* records may be missing */
-      struct vow_id presume_from; /* below it nothing is presumed: records were missing once */
+      bool quarantined;              /* records may be missing */
+      struct vow_id presume_from;    /* below it nothing is presumed: records were missing once */
       const struct vow_id_gap *gaps; /* by `from`; those that share one do not matter */
       uint32_t gap_count;
       uint64_t open; /* records that LOAD will bring: until then they count towards the limit */
@@ -257,6 +257,8 @@ const struct vow_txn *vow_core_prev(const struct vow_core *core, const struct vo
 bool vow_core_loading(const struct vow_core *core);
 /* The log may have lost records: nothing is presumed, and nothing begun (proto/README.md, C11). */
 bool vow_core_quarantined(const struct vow_core *core);
+/* How far the log is durable, for who may keep it: nothing in quarantine, or without a log. */
+struct vow_log_position vow_core_log(const struct vow_core *core);
 /* It is open, and held back: the log may have lost its decision. */
 bool vow_core_held_back(const struct vow_core *core, struct vow_id id);
 /* Was a transaction aborted if neither core nor log knows it (C2)? */

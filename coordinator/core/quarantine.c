@@ -129,6 +129,11 @@ bool vow_core_quarantined(const struct vow_core *core) {
   return core->quarantined;
 }
 
+struct vow_log_position vow_core_log(const struct vow_core *core) {
+  if (core->quarantined) return (struct vow_log_position){0};
+  return (struct vow_log_position){core->incarnation, core->durable};
+}
+
 bool core_is_held_back(const struct core_txn *txn) {
   return txn->parked && !txn->image.decision_durable;
 }

@@ -10,7 +10,7 @@
 #include "core_internal.h"
 
 #define TOO_MANY_BRANCHES "a transaction has at most %u branches (limits_branches)"
-#define TOO_MANY_WAITERS "%u clients wait for this transaction, and no more may (limits_waiters)"
+#define TOO_MANY_WAITERS  "%u clients wait for this transaction, and no more may (limits_waiters)"
 
 /* Answers at once with an error. */
 static enum vow_error refuse(struct vow_core *core, uint64_t token, enum vow_error error,

@@ -67,16 +67,16 @@ struct vow_log_info {
   uint64_t quarantined_ms;      /* since when; 0: they are all there, as far as anybody knows */
   struct vow_log_position seen; /* the furthest that a witness has seen it, where it never came */
   char why[VOW_LOG_WHY_BYTES];
-  struct vow_id presume_from;        /* below it nothing is presumed (C2) */
-  const struct vow_id_gap *gaps;     /* ids that no start has issued; the log's own */
+  struct vow_id presume_from;    /* below it nothing is presumed (C2) */
+  const struct vow_id_gap *gaps; /* ids that no start has issued; the log's own */
   uint32_t gap_count;
   uint64_t backup_ms;                /* it is a backup made then, which no daemon has started on */
   enum log_witness_state witness;    /* of the file beside it, as it was found */
   struct vow_log_position witnessed; /* in it, if it was read */
-  struct vow_id id_ceiling; /* none was issued at or above it */
-  struct vow_id id_from;    /* this start issues them from here on; read-only: nil */
-  uint64_t created_ms;       /* when the log was made: no id is older */
-  uint64_t open, ended;      /* rows at open */
+  struct vow_id id_ceiling;          /* none was issued at or above it */
+  struct vow_id id_from;             /* this start issues them from here on; read-only: nil */
+  uint64_t created_ms;               /* when the log was made: no id is older */
+  uint64_t open, ended;              /* rows at open */
   const char *advertise_url; /* of the daemon that wrote it last, "" if none did; the log's own */
 };
 void vow_log_info(const struct vow_log *log, struct vow_log_info *out);

@@ -58,7 +58,7 @@ struct log_trust {
 /* What goes with a batch, now and then. */
 struct log_trust_change {
   struct log_trust trust;
-  uint64_t start; /* a new incarnation; 0: none */
+  uint64_t start;        /* a new incarnation; 0: none */
   struct vow_id_gap gap; /* of the start: between the ids of the one before and its own */
   const struct vow_incarnation *judged;
   uint32_t judged_count;
@@ -197,7 +197,7 @@ struct vow_log {
   uint32_t known_count;
   struct vow_id_gap *gaps; /* owned; with that of this start */
   uint32_t gap_count;
-  uint64_t incarnation; /* of this start */
+  uint64_t incarnation;  /* of this start */
   struct vow_id id_from; /* it issues ids from here on */
   struct log_witness witness;
   struct vow_log_position witnessed; /* what it says */

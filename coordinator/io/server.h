@@ -67,6 +67,9 @@ bool vow_request_query_is_malformed(const struct vow_server_request *request);
 const char *vow_request_query_name(const struct vow_server_request *request, unsigned index);
 const char *vow_request_header(const struct vow_server_request *request,
                                const char *name); /* or NULL */
+/* Who sent it: "127.0.0.1:40102", "[::1]:40102", or "?" where nobody can tell. */
+#define VOW_PEER_BYTES 80
+void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEER_BYTES]);
 const char *vow_request_body(const struct vow_server_request *request, size_t *bytes);
 /* Then the body is empty: answer 413, before handle() returns. */
 bool vow_request_body_too_large(const struct vow_server_request *request);

@@ -1,6 +1,8 @@
 /*
  * A request as its handler sees it, and its answer. See server.h.
  */
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +46,21 @@ const char *vow_request_query_name(const struct vow_server_request *request, uns
 
 const char *vow_request_header(const struct vow_server_request *request, const char *name) {
   return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEER_BYTES]) {
+  char host[VOW_PEER_BYTES - 12], port[8];
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const struct sockaddr *address = info == NULL ? NULL : info->client_addr;
+  socklen_t bytes = sizeof(struct sockaddr_in6);
+  if (address != NULL && address->sa_family == AF_INET) bytes = sizeof(struct sockaddr_in);
+  if (address == NULL || getnameinfo(address, bytes, host, sizeof host, port, sizeof port,
+                                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    snprintf(out, VOW_PEER_BYTES, "?");
+    return;
+  }
+  snprintf(out, VOW_PEER_BYTES, strchr(host, ':') == NULL ? "%s:%s" : "[%s]:%s", host, port);
 }
 
 const char *vow_request_body(const struct vow_server_request *request, size_t *bytes) {

@@ -110,10 +110,11 @@ static void end(struct vow_pcore *core, struct vow_pbranch *b, uint8_t state_bef
   put_back(core, b);
 }
 
-/* A tombstone that the watermark has passed; NULL: none. */
+/* A tombstone that the watermark has passed; NULL: none. The newest watermark counts, which after a
+ * reconciliation may be below the highest: what was reconciled is open again. */
 static struct vow_pbranch *purgeable(const struct vow_pcoordinator *coordinator) {
   struct vow_pbranch *b = coordinator ? vow_pheap_top(&coordinator->tombstones) : NULL;
-  return b && vow_id_compare(b->transaction, coordinator->finished_below) < 0 ? b : NULL;
+  return b && vow_id_compare(b->transaction, coordinator->over_below) < 0 ? b : NULL;
 }
 
 /* A few of them, with a record that is written anyway. */
@@ -191,6 +192,11 @@ static enum vow_error limits(const struct vow_pcore *core, const struct vow_pcoo
   return VOW_E_OVERLOADED;
 }
 
+static void pass(struct vow_pcoordinator *c, struct vow_id below) {
+  c->over_below = below;
+  if (vow_id_compare(c->finished_below, below) < 0) c->finished_below = below;
+}
+
 static enum vow_error meet_coordinator(struct vow_pcore *core, const struct vow_message *message,
                                        bool stale, struct vow_pcoordinator **out,
                                        const char **detail) {
@@ -199,9 +205,7 @@ static enum vow_error meet_coordinator(struct vow_pcore *core, const struct vow_
     return VOW_E_OVERLOADED;
   }
   if (!*out && vow_ptable_add_coordinator(core, message->coordinator, out)) return VOW_E_NO_MEMORY;
-  if (!stale && vow_id_compare((*out)->finished_below, message->finished_below) < 0) {
-    (*out)->finished_below = message->finished_below;
-  }
+  if (!stale) pass(*out, message->finished_below);
   return VOW_OK;
 }
 
@@ -251,7 +255,7 @@ static struct vow_pcoordinator *take_message(struct vow_pcore *core, const struc
   struct vow_pwaiter waiter = {
       .token = event->u.message.token, .type = message->type, .one_phase = message->one_phase};
   struct vow_id below = message->finished_below;
-  if (c && !stale && vow_id_compare(c->finished_below, below) < 0) c->finished_below = below;
+  if (c && !stale) pass(c, below);
   if (c) below = c->finished_below;
 
   struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
@@ -343,14 +347,29 @@ static enum vow_error on_result(struct vow_pcore *core, const struct vow_pevent 
   return error;
 }
 
+/* Has the log that answered judged all that was seen of it? It has what the question said, and what
+ * was seen of this very start. Of another start something may have been seen since the question
+ * left, by a late message, that this log has lost: positions do not show it once it has written
+ * again (P11). */
+static bool is_judged(const struct vow_pcoordinator *c, const struct vow_pevent *event) {
+  return vow_log_position_compare(event->u.answer.told, c->seen) == 0 ||
+         event->u.answer.log.incarnation == c->seen.incarnation;
+}
+
 static void on_answered(struct vow_pcore *core, const struct vow_pevent *event) {
   struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
+  enum vow_inquiry_answer outcome = event->u.answer.outcome;
   if (!b) return;
+  if (!is_judged(b->coordinator, event)) {
+    if (outcome == VOW_INQUIRY_ABORTED) outcome = VOW_INQUIRY_UNKNOWN; /* it is asked again */
+  } else if (vow_log_position_compare(event->u.answer.log, b->coordinator->seen) > 0) {
+    b->coordinator->seen = event->u.answer.log;
+  }
   b->coordinator->retry_ms = 0;
   b->coordinator->quiet_until_ms = 0;
   uint8_t before = b->state;
   begin(core, b);
-  vow_pbranch_answered(b, &core->step, event->u.answer);
+  vow_pbranch_answered(b, &core->step, outcome);
   end(core, b, before);
 }
 
@@ -402,7 +421,7 @@ static enum vow_error on_load_coordinator(struct vow_pcore *core, const struct v
   struct vow_pcoordinator *c = NULL;
   enum vow_error error = load_coordinator(core, event->u.coordinator.url, &c);
   if (error) return error;
-  c->finished_below = event->u.coordinator.finished_below;
+  c->finished_below = c->over_below = event->u.coordinator.finished_below;
   return VOW_OK;
 }
 

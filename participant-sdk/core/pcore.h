@@ -72,7 +72,11 @@ struct vow_pevent {
       enum vow_error error; /* of NOT_LOGGED: what requests are told */
       const char *why;
     } logged;
-    enum vow_inquiry_answer answer;
+    struct {
+      enum vow_inquiry_answer outcome;
+      struct vow_log_position log;  /* how far the log has come that answered; or nothing */
+      struct vow_log_position told; /* what the question said was seen of it */
+    } answer;
     struct {
       uint64_t token;
       enum vow_outcome outcome; /* one of the heuristics */

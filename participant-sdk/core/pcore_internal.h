@@ -12,8 +12,9 @@
 enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
 
 struct vow_pcoordinator {
-  char *url; /* owned */
-  struct vow_id finished_below;
+  char *url;                           /* owned */
+  struct vow_id finished_below;        /* the highest that it has told: no prepare below it */
+  struct vow_id over_below;            /* the newest: what it has opened again since is kept */
   struct vow_log_position seen;        /* the highest it has told of its log */
   struct vow_log_position seen_logged; /* of it, what went to our own log */
   uint64_t quiet_until_ms;             /* it did not answer: no question before this */

@@ -348,11 +348,14 @@ struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *c
 }
 
 void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
-                         enum vow_inquiry_answer answer) {
+                         enum vow_inquiry_answer outcome, struct vow_log_position log,
+                         struct vow_log_position told) {
   struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
   event.transaction = key->transaction;
   event.branch = key->branch;
-  event.u.answer = answer;
+  event.u.answer.outcome = outcome;
+  event.u.answer.log = log;
+  event.u.answer.told = told;
   run_alone(p, &event);
 }
 

@@ -25,6 +25,8 @@ struct vow_inquiry {
   struct vow_question *questions; /* room for VOW_PCORE_TICK_MAX */
   struct vow_id *ids;
   struct vow_inquiry_result *results;
+  struct vow_log_position told; /* with the question: what was seen of the log */
+  struct vow_log_position log;  /* with the answer: how far it has come; or nothing */
 };
 
 /* ---- one request ---- */
@@ -48,8 +50,9 @@ static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator,
   struct vow_http_answer answer;
   struct vow_buf body;
   vow_buf_init(&body, ANSWER_BYTES_MAX);
-  vow_inquiry_request_encode(inquiry->ids, id_count, vow_engine_seen(inquiry->p, coordinator),
-                             &body);
+  inquiry->told = vow_engine_seen(inquiry->p, coordinator);
+  inquiry->log = (struct vow_log_position){0};
+  vow_inquiry_request_encode(inquiry->ids, id_count, inquiry->told, &body);
   strcpy(stpcpy(url, coordinator), "/v1/outcomes");
   struct vow_http_call request = {.method = "POST",
                                   .url = url,
@@ -62,7 +65,7 @@ static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator,
   if (!error && answer.status != 200) error = VOW_E_PROTOCOL;
   if (!error) {
     error = vow_inquiry_reply_decode(answer.body, answer.body_bytes, inquiry->results,
-                                     IDS_PER_REQUEST_MAX, result_count, why);
+                                     IDS_PER_REQUEST_MAX, result_count, &inquiry->log, why);
   }
   vow_buf_fini(&body);
   return error;
@@ -79,7 +82,8 @@ static void ask(struct vow_inquiry *inquiry, const struct vow_question *question
   for (size_t i = 0; i < count; i++) {
     const struct vow_inquiry_result *result =
         find_result(inquiry, result_count, i, questions[i].key.transaction);
-    if (result) vow_engine_answered(inquiry->p, &questions[i].key, result->answer);
+    if (!result) continue;
+    vow_engine_answered(inquiry->p, &questions[i].key, result->answer, inquiry->log, inquiry->told);
   }
 }
 

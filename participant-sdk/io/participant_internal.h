@@ -100,8 +100,11 @@ void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key 
 uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions);
 /* What was seen of this coordinator's log. */
 struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *coordinator);
+/* `told` is what the question said was seen of the log, `log` how far the answer says it has come.
+ */
 void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
-                         enum vow_inquiry_answer answer);
+                         enum vow_inquiry_answer outcome, struct vow_log_position log,
+                         struct vow_log_position told);
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator);
 /* Answers whatever is pending with this error, and takes nothing more in. */
 void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const char *why);

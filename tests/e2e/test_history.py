@@ -167,5 +167,10 @@ def test_a_purged_commit_is_never_answered_as_aborted(world):
             refused = vowd.client.post(f"/v1/transactions/{id}/branches", {"url": a.url})
             assert refused.status == 404, refused
         assert vowd.client.outcome(forgotten) == "aborted", "who is in doubt of it may give up"
+        for id, purged in ((committed, True), (forgotten, True), (younger, None)):
+            told = vowd.client.get(f"/v1/transactions/{id}/outcome").json
+            assert told.get("purged") is purged, told
+            (told,) = vowd.client.post("/v1/outcomes", {"transactions": [id]}).json["outcomes"]
+            assert told.get("purged") is purged, told
         vowd.restart()
     assert_aborted(vowd.client.commit(younger))

@@ -2,126 +2,23 @@
 answers "unknown", begins nothing and aborts nothing, says so everywhere, and `vowctl reconcile`
 brings everybody to the same outcome."""
 
-import json
 import shutil
 import signal
 import time
-import urllib.request
 
 import pytest
-from vowtest import Toy, assert_committed, ctl, toy, transaction_of, wait_until
-
-
-def wal(vowd):
-    return vowd.log.with_name("vow.log-wal")
-
-
-def witness(vowd):
-    return vowd.log.with_name("vow.log-witness")
-
-
-class Story:
-    """A daemon that decided to commit a transaction over two participants, the second of which has
-    not heard of it, and died. `before` is how long its write-ahead log was before that."""
-
-    def __init__(self, world, a=None):
-        self.vowd = world.vowd()
-        self.a, self.b = a or world.toy(), world.toy()
-        self.first = self.transfer()
-        wait_until(self.first_is_over, "the end of the first is in the log")
-        self.before = wal(self.vowd).stat().st_size
-
-    def first_is_over(self):
-        status = self.vowd.status()
-        return sum(status["open"].values()) + status["log"]["queued"] == 0
-
-    def branches(self):
-        bank = {"account": 1, "amount": 5}
-        payload = bank if hasattr(self.a, "database") else None
-        first = {"url": self.a.url, **({"payload": payload} if payload else {})}
-        return [first, {"url": self.b.url}]
-
-    def transfer(self, **more):
-        return assert_committed(self.vowd.client.one_shot(self.branches(), **more))["id"]
-
-    def decide_and_die(self):
-        self.b.script("commit", toy.drop)
-        self.id = self.transfer()
-        wait_until(lambda: self.vowd.client.show(self.id)["branches"][0]["state"] == "committed",
-                   "the first has committed")
-        self.vowd.kill()
-        return self  # and what the dead one sent last is still dropped
-
-    def lose_the_end(self):
-        with wal(self.vowd).open("r+b") as file:
-            file.truncate(self.before)
-        return self
-
-    def reconcile(self, *more, **options):
-        return ctl.run("reconcile", "--log", self.vowd.log, "--json", *more, **options)
-
-    def everybody_committed(self):
-        """AC1, and the daemon is as ever."""
-        for participant in (self.a, self.b):
-            if isinstance(participant, Toy):
-                participant.unscript()
-        self.vowd.start()
-        wait_until(lambda: self.b.outcome(self.id) == "committed", "the second has committed")
-        self.vowd.wait_state(self.id, "committed")
-        assert self.vowd.client.outcome(self.id) == "committed"
-        assert self.transfer()
-        assert "quarantine" not in self.vowd.status()
-
-
-def in_doubt(bank):
-    with urllib.request.urlopen(f"{bank.url}/in-doubt", timeout=10) as answer:
-        return json.load(answer)["branches"]
-
-
-def expect_quarantine(vowd, id, because):
-    """It says so wherever somebody looks, and tells nobody anything that it does not know."""
-    client = vowd.client
-    wait_until(lambda: not vowd.status()["loading"], "the log is read")
-    ready = client.get("/readyz")
-    assert ready.status == 503 and ready.json["reason"].startswith("quarantine"), ready
-    quarantine = vowd.status()["quarantine"]
-    assert because in quarantine["why"] and "vowctl reconcile" in quarantine["todo"]
-    refused = client.post("/v1/transactions", {})
-    assert refused.status == 503 and refused.problem == "quarantined", refused
-    assert client.get(f"/v1/transactions/{id}/outcome").json["outcome"] == "unknown"
-    many = client.post("/v1/outcomes", {"transactions": [id]}).json["outcomes"]
-    assert many == [{"transaction": id, "outcome": "unknown"}]
-    for route in ("commit", "abort"):
-        answer = client.post(f"/v1/transactions/{id}/{route}")
-        assert answer.status == 503 and answer.problem == "quarantined", answer
-    assert client.get(f"/v1/transactions/{id}").problem == "quarantined"
-    metrics = client.get("/metrics").text
-    assert "\nvow_quarantined 1\n" in metrics
-    vowd.process.wait_for_line("the log may have lost records", "the daemon's log says it")
-    status = ctl.run("status", "--url", vowd.url, "--check")
-    assert status.code == ctl.ATTENTION and "IN QUARANTINE" in status.out and because in status.out
-    assert "vowctl reconcile" in status.err
-
-
-def start_quarantined(story, because):
-    story.vowd.start(ready=False)
-    expect_quarantine(story.vowd, story.id, because)
-    assert story.vowd.client.outcome(story.first) == "committed", "what it knows is told"
-    story.vowd.stop()
-
-
-def cut(story):
-    story.lose_the_end()
-
-
-def flip_a_bit(story):
-    """In the last commit: what is behind it would be noticed by the log itself."""
-    data = bytearray(wal(story.vowd).read_bytes())
-    frame = 24 + 8192
-    commits = [at for at in range(32, len(data) - frame + 1, frame) if any(data[at + 4 : at + 8])]
-    last = [at for at in commits if at < len(data)][-1]
-    data[last + 24 + 100] ^= 1
-    wal(story.vowd).write_bytes(data)
+from lost_log import (
+    Story,
+    cut,
+    expect_quarantine,
+    flip_a_bit,
+    in_doubt,
+    start_quarantined,
+    wal,
+    witness,
+)
+from vowtest import assert_committed, ctl, toy, transaction_of, wait_until
+from vowtest.proxy import drop, lose_reply
 
 
 def test_a_write_ahead_log_that_was_cut_short(world):
@@ -195,6 +92,38 @@ def test_a_machine_that_was_put_back_to_a_snapshot(world):
     story.everybody_committed()
 
 
+def test_a_transaction_of_a_time_that_nothing_shows(world):
+    """The witness file went back with the log, and no participant keeps what it saw. But it began
+    when no start of this log was issuing ids, and so it is not taken for aborted."""
+    vowd = world.vowd(start=False)
+    clock = world.faults(vowd)
+    story = Story(world, vowd=vowd.start())
+    files = (vowd.log, wal(vowd), witness(vowd))
+    vowd.kill()
+    snapshot = {file: file.read_bytes() for file in files}
+    vowd.start()
+    clock.clock(1)
+    story.decide_and_die()
+    for file in files:
+        file.write_bytes(snapshot[file])
+    for _ in range(2):
+        vowd.start()
+        assert "quarantine" not in vowd.status()
+        assert vowd.client.outcome(story.id) == "unknown"
+        many = vowd.client.post("/v1/outcomes", {"transactions": [story.id]}).json["outcomes"]
+        assert many == [{"transaction": story.id, "outcome": "unknown"}]
+        assert vowd.client.commit(story.id).problem == "unknown-transaction"
+        said = "when this log was not running: .* by=127.0.0.1"
+        vowd.process.wait_for_line(said, "it is said who asked")
+        assert story.transfer(), "it goes on meanwhile"
+        vowd.kill()
+    done = story.reconcile("--apply", "--yes")
+    assert done.code == ctl.OK and "whose id the log has never issued" in done.json["why"], done
+    assert [case["verdict"] for case in done.json["transactions"]] == ["commit"]
+    story.b.left_out = True  # it was not asked when the watermark passed it
+    story.everybody_committed()
+
+
 def test_a_participant_is_the_only_witness(world):
     """The witness file is gone as well. The bank has seen more of the log than there is, refuses
     what comes from it, and says so."""
@@ -228,7 +157,8 @@ def test_a_participant_that_asks_is_a_witness(world):
     seen = {"incarnation": incarnation - 1, "position": 1000}
     answer = story.vowd.client.post("/v1/outcomes", {"transactions": [story.id], "seen": seen})
     assert answer.json["outcomes"] == [{"transaction": story.id, "outcome": "unknown"}]
-    expect_quarantine(story.vowd, story.id, "a participant that asks")
+    expect_quarantine(story.vowd, story.id, f"asks from 127.0.0.1:")
+    assert f"for {story.id} has seen it at" in story.vowd.status()["quarantine"]["why"]
     bad = story.vowd.client.get(f"/v1/transactions/{story.id}/outcome?seen=1", check=False)
     assert bad.status == 400
     story.vowd.stop()
@@ -457,6 +387,46 @@ def test_whoever_does_not_tell_keeps_it_in_quarantine(world):
     done = story.reconcile("--without", third.url, "--apply", "--yes")
     assert done.code == ctl.OK and done.json["left_quarantine"], done
     story.everybody_committed()
+
+
+def test_one_that_was_left_out_is_back(world):
+    """Its branch is decided then, below the watermark, and everybody takes it; but only because the
+    other one still knows that it has committed."""
+    story = Story(world)
+    bank = world.bank("back", balance=100)
+    line = world.proxy(lambda: bank.address)
+    line.script("commit", drop)
+    branches = [
+        {"url": story.a.url},
+        {"url": line.url, "payload": {"account": 1, "amount": -7}},
+    ]
+    story.id = assert_committed(story.vowd.client.one_shot(branches))["id"]
+    wait_until(lambda: story.a.outcome(story.id) == "committed", "the first has committed")
+    story.vowd.kill()
+    story.lose_the_end()
+    line.stop()
+    left = story.reconcile("--participants", line.url, "--apply", "--yes", "--timeout", "2s")
+    assert left.code == ctl.ATTENTION and left.json["silent"] == 1, left
+    done = story.reconcile("--without", line.url, "--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    line.start()
+    line.heal()
+    story.vowd.start()
+    branches[1]["payload"] = {"account": 2, "amount": -1}
+    for _ in range(3):  # the watermark comes to it, too
+        id = assert_committed(story.vowd.client.one_shot(branches))["id"]
+        story.vowd.wait_state(id, "committed")
+    assert story.vowd.client.outcome(story.id) == "unknown"
+    assert [branch["transaction"] for branch in in_doubt(bank)] == [story.id]
+    story.vowd.stop()
+    again = story.reconcile("--participants", line.url, "--apply", "--yes")
+    assert again.code == ctl.OK and again.json["transactions"][0]["verdict"] == "commit", again
+    line.script("commit", lose_reply, times=2)  # its tombstone is there for the second and third
+    story.vowd.start()
+    story.vowd.wait_state(story.id, "committed")
+    assert not story.vowd.client.show(story.id).get("heuristic")
+    assert in_doubt(bank) == [] and line.hits("commit") >= 2
+    bank.check()
 
 
 def test_a_branch_that_cannot_be_is_not_believed(world):

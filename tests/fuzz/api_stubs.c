@@ -115,6 +115,11 @@ const char *vow_request_header(const struct vow_server_request *request, const c
   return find(request->headers, request->header_count, name);
 }
 
+void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEER_BYTES]) {
+  (void)request;
+  strcpy(out, "?");
+}
+
 const char *vow_request_body(const struct vow_server_request *request, size_t *bytes) {
   *bytes = request->body_bytes;
   return request->body;

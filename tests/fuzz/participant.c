@@ -319,7 +319,7 @@ static void answer_inquiry(void) {
   p.seats[n].asked = false;
   struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
   name(&event, n);
-  event.u.answer = (enum vow_inquiry_answer)choose(&c, 4);
+  event.u.answer.outcome = (enum vow_inquiry_answer)choose(&c, 4);
   if (choose_flag(&c)) {
     event.type = VOW_PEVENT_ASK_FAILED;
     event.u.coordinator.url = coordinator_urls[choose(&c, COORDINATORS)];

@@ -288,7 +288,7 @@ static bool counts(struct sim *s, const struct sim_call *call, uint32_t index) {
 }
 
 static void answer_inquiry(struct sim *s, struct sim_coordinator *c, struct sim_call *call) {
-  struct sim_answer answer = {.error = VOW_OK};
+  struct sim_answer answer = {.error = VOW_OK, .log = vow_core_log(c->core)};
   for (uint32_t i = 0; i < call->asked_count; i++) {
     uint32_t txn = sim_txn_of(s, call->asked[i]);
     answer.inquiry[i] = inquire(s, c, call->asked[i]);

@@ -346,16 +346,19 @@ void sim_p_callback(struct sim *s, struct sim_participant *p, const struct sim_e
 static void hear(struct sim *s, struct sim_participant *p, const struct sim_call *call,
                  uint32_t index) {
   struct vow_id id = call->asked[index];
-  struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED,
-                             .transaction = id,
-                             .branch = call->asked_branch[index],
-                             .u.answer = call->answer.inquiry[index]};
+  struct vow_pevent event = {
+      .type = VOW_PEVENT_ANSWERED,
+      .transaction = id,
+      .branch = call->asked_branch[index],
+      .u.answer = {
+          .outcome = call->answer.inquiry[index], .log = call->answer.log, .told = call->seen}};
   const struct vow_pbranch *b = vow_pcore_find(p->core, id, call->asked_branch[index]);
   bool waits = b != NULL && b->state == VOW_PBRANCH_PREPARED;
-  if (waits && event.u.answer == VOW_INQUIRY_COMMITTED) sim_probe(s, SIM_PROBE_ASKED_COMMIT);
-  if (waits && event.u.answer == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
-  if (s->mistake == SIM_MISTAKE_UNILATERAL && event.u.answer < VOW_INQUIRY_COMMITTED) {
-    event.u.answer = VOW_INQUIRY_ABORTED;
+  if (waits && event.u.answer.outcome == VOW_INQUIRY_COMMITTED)
+    sim_probe(s, SIM_PROBE_ASKED_COMMIT);
+  if (waits && event.u.answer.outcome == VOW_INQUIRY_ABORTED) sim_probe(s, SIM_PROBE_ASKED_ABORT);
+  if (s->mistake == SIM_MISTAKE_UNILATERAL && event.u.answer.outcome < VOW_INQUIRY_COMMITTED) {
+    event.u.answer.outcome = VOW_INQUIRY_ABORTED;
   }
   sim_p_step(s, p, &event, NULL);
 }

@@ -96,6 +96,7 @@ struct sim_answer {
   struct vow_id id;
   bool has_id, pending, lost;
   enum vow_inquiry_answer inquiry[SIM_ASKED_MAX];
+  struct vow_log_position log; /* with them: how far it has come that answers */
 };
 
 struct sim_event {

@@ -151,7 +151,7 @@ enum {
   X(ID_AGAIN,         "ids-from-clock",      C6,  false, 0, CRASH_C, "a restarted coordinator trusts the clock for ids") \
   X(NO_FLOOR,         "log-without-floor",   AC5, false, 0, CLOCK, "a new log's first ids may be older than the log") \
   X(WATERMARK,        "watermark-ahead",     C5,  false, 0, ANY, "finished_below passes what is open") \
-  X(ONE_NAME,         "one-coordinator",     FOUND, false, 0, ANY, "participants take all coordinators for one") \
+  X(ONE_NAME,         "one-coordinator",     AC1, false, 0, ANY, "participants take all coordinators for one") \
   X(TWICE,            "commit-twice",        M1,  true,  0, CRASH_P, "a commit callback runs again after it has succeeded") \
   X(KEY_LOST,         "key-not-kept",        C8,  false, 0, CLIENT, "the abort of a keyed transaction is not recorded") \
   X(FAINT,            "faint-hearted",       AC4, true,  0, ANY, "a good vote is taken for nonsense now and then") \

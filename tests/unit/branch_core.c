@@ -84,7 +84,7 @@ static enum vow_error logged(struct world *w, enum vow_pevent_type type, uint64_
 
 static enum vow_error answered(struct world *w, enum vow_inquiry_answer answer) {
   struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
-  event.u.answer = answer;
+  event.u.answer.outcome = answer;
   return step(w, event);
 }
 

@@ -409,7 +409,7 @@ static void answer_inquiry(unsigned n) {
       [ABORTED] = VOW_INQUIRY_ABORTED,
   };
   struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED, .transaction = id_of(n), .branch = 1};
-  event.u.answer = fails() ? VOW_INQUIRY_UNKNOWN : answers[b->decision];
+  event.u.answer.outcome = fails() ? VOW_INQUIRY_UNKNOWN : answers[b->decision];
   step(&event);
 }
 

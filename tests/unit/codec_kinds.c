@@ -176,22 +176,24 @@ static enum vow_error run_in_doubt(const char *text, size_t bytes, struct vow_bu
 static enum vow_error run_inquiry_reply(const char *text, size_t bytes, struct vow_buf *again,
                                         char *why) {
   struct vow_inquiry_result results[IDS_MAX];
+  struct vow_log_position log = {0};
   size_t count = 0;
 
-  enum vow_error error = vow_inquiry_reply_decode(text, bytes, results, IDS_MAX, &count, why);
-  if (error == VOW_OK) vow_inquiry_reply_encode(results, count, again);
+  enum vow_error error = vow_inquiry_reply_decode(text, bytes, results, IDS_MAX, &count, &log, why);
+  if (error == VOW_OK) vow_inquiry_reply_encode(results, count, log, again);
   return error;
 }
 
 static enum vow_error run_outcome(const char *text, size_t bytes, struct vow_buf *again,
                                   char *why) {
   struct vow_inquiry_result result;
+  struct vow_log_position log = {0};
   struct vow_jsonw w;
 
-  enum vow_error error = vow_inquiry_result_decode(text, bytes, &result, why);
+  enum vow_error error = vow_inquiry_result_decode(text, bytes, &result, &log, why);
   if (error != VOW_OK) return error;
   vow_jsonw_init(&w, again);
-  vow_inquiry_result_write(&w, &result);
+  vow_inquiry_result_write(&w, &result, log);
   return VOW_OK;
 }
 

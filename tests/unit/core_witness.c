@@ -278,7 +278,7 @@ static void ids_that_no_start_has_issued_are_not_presumed(void **state) {
   static const struct {
     uint8_t n;
     bool issued;
-  } ids[] = {{2, true},   {19, true},  {20, false}, {29, false}, {30, true},
+  } ids[] = {{2, true},  {19, true},  {20, false}, {29, false}, {30, true},
              {39, true}, {40, false}, {49, false}, {50, true},  {60, true}};
   (void)state;
   start(false);

@@ -289,8 +289,7 @@ static void an_older_log_is_upgraded(void **state) {
   struct fixture *f = *state;
   run(f, 1, 2);
   unlink(beside(f, "-witness"));
-  change(f,
-         "DROP TABLE trust; DROP TABLE incarnation; DROP TABLE id_gap; PRAGMA user_version = 3");
+  change(f, "DROP TABLE trust; DROP TABLE incarnation; DROP TABLE id_gap; PRAGMA user_version = 3");
   f->config.read_only = true;
   fixture_open_only(f);
   assert_int_equal(info(f).known_count, 0);

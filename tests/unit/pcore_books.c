@@ -172,19 +172,42 @@ static void a_purge_rides_on_a_record_and_takes_a_few_tombstones(void **state) {
   assert_int_equal(counts(w).tombstones, count);
   send(w, VOW_MESSAGE_COMMIT, 1, HERE, count); /* the watermark passes; nothing is written */
   assert_null(find_action(w, VOW_PACTION_PURGE));
-  prepare(w, 1000, HERE, 0);
+  prepare(w, 1000, HERE, count);
   const struct vow_paction *purge = find_action(w, VOW_PACTION_PURGE);
   assert_non_null(purge);
   assert_int_equal(purge->u.purge.count, VOW_PCORE_PURGE_MAX);
   assert_int_equal(vow_id_compare(purge->u.purge.finished_below, id_of(count)), 0);
   assert_int_equal(vow_id_compare(purge->u.purge.keys[0].transaction, id_of(1)), 0);
   log_it(w);
-  prepare(w, 1001, HERE, 0);
+  prepare(w, 1001, HERE, count);
   assert_int_equal(find_action(w, VOW_PACTION_PURGE)->u.purge.count, 9);
   log_it(w);
   assert_int_equal(counts(w).tombstones, 1); /* the one at the watermark stays */
-  prepare(w, 1002, HERE, 0);
+  prepare(w, 1002, HERE, count);
   assert_null(find_action(w, VOW_PACTION_PURGE));
+}
+
+/* A reconciliation opens again what the watermark had passed: its commit is taken, and its
+ * tombstone stays until the watermark passes it anew. No prepare below the highest is taken
+ * meanwhile. */
+static void what_is_opened_again_is_kept(void **state) {
+  struct world *w = *state;
+  prepared(w, 10, HERE);
+  prepared(w, 20, HERE);
+  send(w, VOW_MESSAGE_COMMIT, 20, HERE, 15); /* whoever was left out is taken for done */
+  send(w, VOW_MESSAGE_COMMIT, 10, HERE, 10); /* and is back */
+  must_step(
+      w, (struct vow_pevent){.type = VOW_PEVENT_FINISHED, .transaction = id_of(10), .branch = 1});
+  log_it(w);
+  prepare(w, 30, HERE, 10);
+  assert_null(find_action(w, VOW_PACTION_PURGE));
+  log_it(w);
+  send(w, VOW_MESSAGE_COMMIT, 10, HERE, 10);
+  assert_int_equal(error_of(w), VOW_OK);
+  send(w, VOW_MESSAGE_PREPARE, 12, HERE, 10);
+  assert_int_equal(find_action(w, VOW_PACTION_REPLY)->u.reply.reply.vote, VOW_VOTE_ABORT);
+  prepare(w, 31, HERE, 25);
+  assert_int_equal(find_action(w, VOW_PACTION_PURGE)->u.purge.count, 1);
 }
 
 static void a_watermark_never_goes_back(void **state) {
@@ -401,7 +424,7 @@ static void a_coordinator_that_does_not_answer_is_left_alone_and_others_are_not(
   /* An answer, whatever it says, ends the quiet time. */
   ask_failed(w, HERE);
   struct vow_pevent answered = {.type = VOW_PEVENT_ANSWERED, .transaction = id_of(1), .branch = 1};
-  answered.u.answer = VOW_INQUIRY_UNDECIDED;
+  answered.u.answer.outcome = VOW_INQUIRY_UNDECIDED;
   must_step(w, answered);
   assert_int_equal(tick(w, 3900), 2);
 }
@@ -547,6 +570,7 @@ static void without_memory_a_branch_stays_with_the_address_it_had(void **state) 
 int main(void) {
   const struct CMUnitTest tests[] = {
       test(a_purge_rides_on_a_record_and_takes_a_few_tombstones),
+      test(what_is_opened_again_is_kept),
       test(a_watermark_never_goes_back),
       test(each_coordinator_has_its_own_watermark),
       test(a_message_from_an_address_never_heard_of_is_recorded_for_the_coordinator_of_the_branch),

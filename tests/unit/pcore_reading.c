@@ -99,6 +99,54 @@ static void branches_are_told_one_by_one(void **state) {
   assert_int_equal(in_doubt, 20);
 }
 
+static void prepared(uint8_t n) {
+  send(VOW_MESSAGE_PREPARE, n, "http://c", NOWHERE);
+  vote(n, VOW_VOTE_COMMIT, NULL);
+  log_it(n);
+}
+
+/* Does the branch end by this answer? */
+static bool takes(uint8_t n, enum vow_inquiry_answer outcome, struct vow_log_position told,
+                  struct vow_log_position log) {
+  struct vow_pevent event = event_of(VOW_PEVENT_ANSWERED, n);
+  event.u.answer.outcome = outcome;
+  event.u.answer.told = told;
+  event.u.answer.log = log;
+  must_step(event);
+  return actions.count > 0 && actions.items[0].type == VOW_PACTION_CALL;
+}
+
+static bool has_seen(uint64_t incarnation, uint64_t position) {
+  struct vow_log_position seen = vow_pcore_seen(core, "http://c");
+  return seen.incarnation == incarnation && seen.position == position;
+}
+
+/* A message that came after the question left may have been of what the log that answers has lost,
+ * also where that has written again. Its word of an abort waits for the next question; a commit is
+ * told only of a decision. Where nothing came, or it is the very start that was seen, its word
+ * counts, and how far it has come is kept (P10, P11). */
+static void an_abort_is_taken_from_a_log_that_has_judged_what_was_seen(void **state) {
+  const struct vow_log_position none = NOWHERE, before = {1, 0}, lost = {1, 3}, now = {2, 3},
+                                later = {2, 5};
+  (void)state;
+  for (uint8_t n = 1; n <= 5; n++) prepared(n);
+  send(VOW_MESSAGE_COMMIT, 9, "http://c", before);
+  assert_false(takes(1, VOW_INQUIRY_UNKNOWN, before, none));
+  assert_true(has_seen(1, 0));
+  send(VOW_MESSAGE_COMMIT, 9, "http://c", lost);
+  assert_false(takes(1, VOW_INQUIRY_ABORTED, before, now));
+  assert_false(takes(1, VOW_INQUIRY_ABORTED, before, none));
+  assert_true(has_seen(1, 3));
+  assert_true(takes(2, VOW_INQUIRY_COMMITTED, before, now));
+  assert_true(takes(3, VOW_INQUIRY_ABORTED, before, lost));
+  assert_true(takes(1, VOW_INQUIRY_ABORTED, lost, now));
+  assert_true(has_seen(2, 3));
+  assert_true(takes(4, VOW_INQUIRY_ABORTED, lost, later)); /* the same answer's second half */
+  assert_true(has_seen(2, 5));
+  assert_true(takes(5, VOW_INQUIRY_ABORTED, later, none)); /* one that tells nothing of its log */
+  assert_true(has_seen(2, 5));
+}
+
 /* Of each coordinator's log the highest position is told; of a stranger's, nothing. */
 static void positions_are_told_by_coordinator(void **state) {
   struct vow_log_position seen;
@@ -180,6 +228,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(branches_are_told_one_by_one),
       TEST(positions_are_told_by_coordinator),
+      TEST(an_abort_is_taken_from_a_log_that_has_judged_what_was_seen),
       TEST(empty_reasons_are_none),
       TEST(no_error_of_a_callback_is_a_vote),
       TEST(an_event_that_does_not_exist_is_refused),

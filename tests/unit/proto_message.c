@@ -369,7 +369,11 @@ static void inquiry_replies(void **state) {
       "{\"outcomes\":[{\"transaction\":\"" ID "\",\"outcome\":\"committed\"},{},{}]}";
   struct vow_inquiry_result results[2] = {
       {.transaction = id_of(ID), .answer = VOW_INQUIRY_COMMITTED},
-      {.transaction = id_of(BELOW), .answer = VOW_INQUIRY_ABORTED, .presumed = true}};
+      {.transaction = id_of(BELOW),
+       .answer = VOW_INQUIRY_ABORTED,
+       .presumed = true,
+       .purged = true}};
+  struct vow_log_position log = {5, 9}, read = {1, 2};
   struct vow_inquiry_result back[3] = {{.answer = VOW_INQUIRY_UNDECIDED}};
   size_t count = 77;
   struct vow_buf out;
@@ -377,24 +381,29 @@ static void inquiry_replies(void **state) {
 
   (void)state;
   vow_buf_init(&out, 1000);
-  vow_inquiry_reply_encode(results, 2, &out);
-  assert_string_equal(vow_buf_text(&out), "{\"outcomes\":[{\"transaction\":\"" ID
-                                          "\",\"outcome\":\"committed\"},"
-                                          "{\"transaction\":\"" BELOW
-                                          "\",\"outcome\":\"aborted\",\"presumed\":true}]}");
-  assert_int_equal(vow_inquiry_reply_decode(out.data, out.bytes, back, 1, &count, why),
+  vow_inquiry_reply_encode(results, 2, log, &out);
+  assert_string_equal(vow_buf_text(&out),
+                      "{\"outcomes\":[{\"transaction\":\"" ID
+                      "\",\"outcome\":\"committed\"},"
+                      "{\"transaction\":\"" BELOW
+                      "\",\"outcome\":\"aborted\",\"presumed\":true,\"purged\":true}],"
+                      "\"log\":{\"incarnation\":5,\"position\":9}}");
+  assert_int_equal(vow_inquiry_reply_decode(out.data, out.bytes, back, 1, &count, &read, why),
                    VOW_E_LIMIT_EXCEEDED);
-  assert_int_equal(vow_inquiry_reply_decode(broken, strlen(broken), back, 3, &count, why),
+  assert_int_equal(vow_inquiry_reply_decode(broken, strlen(broken), back, 3, &count, &read, why),
                    VOW_E_PROTOCOL);
   assert_string_equal(why, "outcomes[1].transaction is missing");
   assert_int_equal(count, 77);
+  assert_int_equal(read.incarnation, 1);
   assert_int_equal(back[0].answer, VOW_INQUIRY_UNDECIDED);
-  assert_int_equal(vow_inquiry_reply_decode(out.data, out.bytes, back, 2, &count, why), VOW_OK);
+  assert_int_equal(vow_inquiry_reply_decode(out.data, out.bytes, back, 2, &count, &read, why),
+                   VOW_OK);
   assert_int_equal(count, 2);
   assert_int_equal(back[0].answer, VOW_INQUIRY_COMMITTED);
   assert_false(back[0].presumed);
   assert_int_equal(back[1].answer, VOW_INQUIRY_ABORTED);
-  assert_true(back[1].presumed);
+  assert_true(back[1].presumed && back[1].purged && !back[0].purged);
+  assert_int_equal(vow_log_position_compare(read, log), 0);
   assert_int_equal(vow_id_compare(back[1].transaction, id_of(BELOW)), 0);
   vow_buf_fini(&out);
 }
