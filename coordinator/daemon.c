@@ -139,20 +139,22 @@ static void on_recovery(uv_timer_t *timer) {
   struct vow_daemon *daemon = timer->data;
   struct vow_core_counts counts;
   vow_core_counts(vow_driver_core(daemon->driver), &counts);
-  if (counts.recovering == 0) {
+  uint64_t left = counts.recovering - counts.parked;
+  if (left == 0) {
     uv_timer_stop(timer);
     return;
   }
   vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "recovering",
                  "%llu transactions of the last run have ended, %llu are still driven to their end",
-                 (unsigned long long)counts.recovered, (unsigned long long)counts.recovering);
+                 (unsigned long long)counts.recovered, (unsigned long long)left);
 }
 
 static void say_quarantine(struct vow_daemon *daemon, const char *why) {
   if (!vow_logger_begin(&daemon->logger, VOW_LEVEL_ERROR, "quarantine",
                         "the log may have lost records: what it does not know is answered "
-                        "\"unknown\" and nothing new is begun; stop vowd, run `vowctl reconcile`, "
-                        "and start vowd again")) {
+                        "\"unknown\" and nothing new is begun; stop vowd, run `vowctl reconcile "
+                        "--log %s`, and start vowd again; the runbook says how",
+                        daemon->config.log)) {
     return;
   }
   vow_logger_text(&daemon->logger, "why", why);
@@ -311,18 +313,32 @@ static uint64_t count_open(const struct vow_daemon *daemon) {
          counts.open[VOW_TXN_COMMITTING] + counts.open[VOW_TXN_ABORTING];
 }
 
-static void on_drain(uv_timer_t *timer) {
-  struct vow_daemon *daemon = timer->data;
-  struct vow_server_counts server;
-  vow_server_counts(daemon->server, &server);
-  uint64_t open = count_open(daemon);
-  bool over = uv_now(&daemon->loop) >= daemon->drain_end_ms;
-  if (!over && (open > 0 || server.requests_waiting > 0)) return;
+static void say_stopping(struct vow_daemon *daemon, uint64_t open, uint64_t parked) {
+  if (parked > 0 || vow_core_quarantined(vow_driver_core(daemon->driver))) {
+    vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
+                   "stopping in quarantine with %llu transactions open; %llu of earlier runs wait "
+                   "until the log is reconciled: run `vowctl reconcile --log %s` before the next "
+                   "start",
+                   (unsigned long long)open, (unsigned long long)parked, daemon->config.log);
+    return;
+  }
   vow_logger_say(
       &daemon->logger, open > 0 ? VOW_LEVEL_WARN : VOW_LEVEL_INFO, "stopping",
       "stopping with %llu transactions open: at the next start what is decided is driven "
       "to its end, and the rest has aborted",
       (unsigned long long)open);
+}
+
+static void on_drain(uv_timer_t *timer) {
+  struct vow_daemon *daemon = timer->data;
+  struct vow_server_counts server;
+  vow_server_counts(daemon->server, &server);
+  struct vow_core_counts counts;
+  vow_core_counts(vow_driver_core(daemon->driver), &counts);
+  uint64_t open = count_open(daemon) - counts.parked; /* those end with no waiting */
+  bool over = uv_now(&daemon->loop) >= daemon->drain_end_ms;
+  if (!over && (open > 0 || server.requests_waiting > 0)) return;
+  say_stopping(daemon, open, counts.parked);
   stop(daemon);
 }
 

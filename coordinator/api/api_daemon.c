@@ -112,23 +112,28 @@ void vow_api_healthz(struct vow_api_call *call) {
 }
 
 #define QUARANTINE_TODO \
-  "stop vowd, run `vowctl reconcile --log FILE`, and start vowd again; the runbook says how"
+  "stop vowd, run `vowctl reconcile --log %s`, and start vowd again; the runbook says how"
 #define QUARANTINE_REASON "quarantine: the log may have lost records; " QUARANTINE_TODO
+#define TODO_BYTES        4200 /* the log's path is at most 4000 */
 
-/* Why new transactions are refused, or NULL. */
-static const char *why_not_ready(const struct vow_api *api) {
+/* Why new transactions are refused, or NULL; some reasons are written into `room`. */
+static const char *why_not_ready(const struct vow_api *api, char room[TODO_BYTES]) {
   struct vow_driver_status status;
   vow_driver_status(api->driver, &status);
   if (api->draining) return "the daemon is shutting down";
   if (vow_core_loading(vow_driver_core(api->driver))) return "the log is still being read";
-  if (status.log.quarantined_ms != 0) return QUARANTINE_REASON;
+  if (status.log.quarantined_ms != 0) {
+    snprintf(room, TODO_BYTES, QUARANTINE_REASON, api->config->log);
+    return room;
+  }
   if (status.space_low) return "the disk of the log is nearly full";
   return NULL;
 }
 
 void vow_api_readyz(struct vow_api_call *call) {
   struct vow_core_counts counts;
-  const char *why = why_not_ready(call->api);
+  char room[TODO_BYTES];
+  const char *why = why_not_ready(call->api, room);
   vow_core_counts(vow_driver_core(call->api->driver), &counts);
   struct vow_jsonw *w = vow_api_write(call);
   vow_jsonw_object(w, NULL);
@@ -190,15 +195,17 @@ static void write_log(struct vow_jsonw *w, struct vow_driver *driver, uint64_t d
   vow_jsonw_end(w);
 }
 
-static void write_quarantine(struct vow_jsonw *w, const struct vow_log_info *log,
+static void write_quarantine(struct vow_jsonw *w, const struct vow_log_info *log, const char *path,
                              uint64_t held_back) {
+  char todo[TODO_BYTES];
   if (log->quarantined_ms == 0) return;
+  snprintf(todo, sizeof todo, QUARANTINE_TODO, path);
   vow_jsonw_object(w, "quarantine");
   vow_jsonw_time(w, "since", log->quarantined_ms);
   vow_jsonw_string(w, "why", log->why);
   vow_log_position_write(w, "seen", log->seen, false);
   vow_jsonw_uint(w, "held_back", held_back);
-  vow_jsonw_string(w, "todo", QUARANTINE_TODO);
+  vow_jsonw_string(w, "todo", todo);
   vow_jsonw_end(w);
 }
 
@@ -220,6 +227,7 @@ static void write_limits(struct vow_jsonw *w, const struct vow_config *config) {
 void vow_api_status(struct vow_api_call *call) {
   struct vow_api *api = call->api;
   struct vow_core_counts counts;
+  char room[TODO_BYTES];
   struct vow_driver_status status;
   const struct vow_core *core = vow_driver_core(api->driver);
   vow_core_counts(core, &counts);
@@ -230,11 +238,11 @@ void vow_api_status(struct vow_api_call *call) {
   vow_jsonw_time(w, "started", api->started_ms);
   vow_jsonw_uint(w, "starts", status.log.starts);
   vow_jsonw_uint(w, "incarnation", status.log.incarnation);
-  vow_jsonw_bool(w, "ready", why_not_ready(api) == NULL);
+  vow_jsonw_bool(w, "ready", why_not_ready(api, room) == NULL);
   vow_jsonw_bool(w, "loading", vow_core_loading(core));
   vow_jsonw_bool(w, "draining", api->draining);
   vow_jsonw_bool(w, "log_space_low", status.space_low);
-  write_quarantine(w, &status.log, counts.held_back);
+  write_quarantine(w, &status.log, call->api->config->log, counts.held_back);
   vow_jsonw_uint(w, "recovering", counts.recovering);
   vow_jsonw_uint(w, "recovered", counts.recovered);
   write_transactions(w, &counts);

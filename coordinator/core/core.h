@@ -279,6 +279,7 @@ struct vow_core_counts {
   uint64_t recovering;     /* loaded at this start and still being driven to its end */
   uint64_t recovered;      /* loaded at this start and driven to its end since */
   uint64_t held_back;      /* undecided ones of the last run, until the log is reconciled */
+  uint64_t parked;         /* those, and decided ones that are not pushed until then */
   uint64_t begun, committed, aborted, heuristic[5]; /* since the start */
   uint64_t requests_inflight, messages_queued;
   uint64_t endpoints, endpoints_down;

@@ -82,6 +82,7 @@ enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_even
 
 void core_park(struct vow_core *core, struct core_txn *txn) {
   txn->parked = true;
+  core->counts.parked++;
   txn->record = CORE_RECORD_NONE;
   txn->record_ms = CORE_NEVER;
   txn->deadline_ms = CORE_NEVER;

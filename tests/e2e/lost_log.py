@@ -80,7 +80,9 @@ def expect_quarantine(vowd, id, because):
     ready = client.get("/readyz")
     assert ready.status == 503 and ready.json["reason"].startswith("quarantine"), ready
     quarantine = vowd.status()["quarantine"]
-    assert because in quarantine["why"] and "vowctl reconcile" in quarantine["todo"]
+    assert because in quarantine["why"]
+    assert f"vowctl reconcile --log {vowd.log}`" in quarantine["todo"], quarantine
+    assert quarantine["todo"] in ready.json["reason"], ready
     refused = client.post("/v1/transactions", {})
     assert refused.status == 503 and refused.problem == "quarantined", refused
     assert client.get(f"/v1/transactions/{id}/outcome").json["outcome"] == "unknown"
@@ -103,6 +105,7 @@ def start_quarantined(story, because):
     expect_quarantine(story.vowd, story.id, because)
     assert story.vowd.client.outcome(story.first) == "committed", "what it knows is told"
     story.vowd.stop()
+    story.vowd.process.wait_for_line("stopping in quarantine with 0 .*vowctl reconcile", "it says so")
 
 
 def cut(story):
