@@ -233,7 +233,8 @@ enum vow_error log_trust_gap(struct vow_log *log, struct vow_id_gap *out,
 
 void log_trust_gap_add(struct vow_log *log, const struct vow_id_gap *gap) {
   log->id_from = gap->below;
-  if (vow_id_compare(gap->from, gap->below) == 0) return;
+  bool room = log->gaps != NULL; /* log_trust_gap has made it */
+  if (!room || vow_id_compare(gap->from, gap->below) == 0) return;
   struct vow_id_gap *last = log->gap_count == 0 ? NULL : &log->gaps[log->gap_count - 1];
   if (last != NULL && vow_id_compare(last->from, gap->from) == 0) {
     last->below = gap->below; /* that start has issued none */

@@ -105,7 +105,8 @@ def start_quarantined(story, because):
     expect_quarantine(story.vowd, story.id, because)
     assert story.vowd.client.outcome(story.first) == "committed", "what it knows is told"
     story.vowd.stop()
-    story.vowd.process.wait_for_line("stopping in quarantine with 0 .*vowctl reconcile", "it says so")
+    said = "stopping in quarantine with 0 .*vowctl reconcile"
+    story.vowd.process.wait_for_line(said, "it says so")
 
 
 def cut(story):
