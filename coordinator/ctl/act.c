@@ -122,9 +122,10 @@ static enum ctl_exit confirm(struct ctl_client *client, const struct ctl_args *a
   }
   ctl_terminal_of(stderr, &terminal);
   const struct vow_json_node *root = vow_json_root(reply.json);
-  if (ctl_txn_view_read(root, &txn, why) != VOW_OK ||
-      ctl_brief_append(&text, &terminal, root, ctl_now_ms(), why) != VOW_OK) {
-    code = ctl_client_strange(client, why);
+  enum vow_error error = ctl_txn_view_read(root, &txn, why);
+  if (error == VOW_OK) error = ctl_brief_append(&text, &terminal, root, ctl_now_ms(), why);
+  if (error != VOW_OK) {
+    code = ctl_client_unreadable(client, args, &reply, error, why);
   } else if (!plan_append(&text, args, &txn)) {
     code = ctl_fail(CTL_EXIT_NOT_FOUND, "`vowctl show ID` lists the branches.",
                     "the transaction has no branch %" PRIu64 ".", args->number[CTL_OPT_BRANCH]);
@@ -196,10 +197,12 @@ static enum ctl_exit act(struct ctl_client *client, const struct ctl_args *args,
   path_of(args, args->command->name, path);
   if (with_body) body_append(&body, args);
   ctl_client_call(client, "POST", path, with_body ? &body : NULL, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = ctl_txn_view_read(vow_json_root(reply.json), &txn, why);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(client, args, &reply);
-  } else if (ctl_txn_view_read(vow_json_root(reply.json), &txn, why) != VOW_OK) {
-    code = ctl_client_strange(client, why);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(client, args, &reply, error, why);
   } else {
     if (ctl_given(args, CTL_OPT_JSON)) ctl_reply_print(&reply);
     report(args, &txn);

@@ -12,6 +12,7 @@
 
 #include "io/sender.h"
 #include "message.h"
+#include "status.h"
 
 #define ANSWER_BYTES_MAX   (256U << 20) /* the largest page of transactions with many branches */
 #define CONNECT_TIMEOUT_MS 5000
@@ -99,6 +100,24 @@ static void keep_body(struct ctl_reply *reply, const struct vow_sender_answer *a
   reply->body_bytes = strlen(reply->body);
 }
 
+static void read_problem(struct ctl_reply *reply) {
+  char text[128];
+  reply->error =
+      vow_problem_decode(reply->body, reply->body_bytes, reply->detail, sizeof reply->detail);
+  cut_full_stop(reply->detail);
+  if (reply->error != VOW_OK && reply->error != VOW_E_PROTOCOL) return;
+  snprintf(text, sizeof text, "HTTP status %d without a problem that vow knows", reply->status);
+  reply_fail(reply, VOW_E_PROTOCOL, text);
+}
+
+/* What a failure leaves open. Only vowd's own refusals say that nothing was done; of a web server's
+ * those that blame the request, of a proxy's answer that its server failed none. */
+static bool may_be_done(const struct ctl_reply *reply) {
+  if (!reply->post) return false;
+  if (reply->error == VOW_E_PROTOCOL) return reply->status < 400 || reply->status >= 500;
+  return reply->error == VOW_E_NO_MEMORY; /* ours, while it was read */
+}
+
 static void take_answer(void *context, const struct vow_sender_answer *answer) {
   struct ctl_client *client = context;
   struct ctl_reply *reply = client->waiting;
@@ -107,25 +126,21 @@ static void take_answer(void *context, const struct vow_sender_answer *answer) {
   reply->done = true;
   if (answer->error != VOW_OK) {
     reply_fail(reply, answer->error, answer->why);
+    reply->maybe_done = reply->post && !answer->not_sent;
     return;
   }
   reply->status = answer->status;
   keep_body(reply, answer);
-  if (reply->error != VOW_OK || (reply->status >= 200 && reply->status < 300)) return;
-  reply->error =
-      vow_problem_decode(reply->body, reply->body_bytes, reply->detail, sizeof reply->detail);
-  cut_full_stop(reply->detail);
-  if (reply->error == VOW_OK || reply->error == VOW_E_PROTOCOL) {
-    char text[128];
-    snprintf(text, sizeof text, "HTTP status %d without a problem that vow knows", reply->status);
-    reply_fail(reply, VOW_E_PROTOCOL, text);
-  }
+  bool success = reply->status >= 200 && reply->status < 300;
+  if (reply->error == VOW_OK && !success) read_problem(reply);
+  reply->maybe_done = may_be_done(reply);
 }
 
 void ctl_client_call(struct ctl_client *client, const char *method, const char *path,
                      const struct vow_buf *body, struct ctl_reply *reply) {
   struct vow_buf url;
   memset(reply, 0, sizeof *reply);
+  reply->post = strcmp(method, "POST") == 0;
   vow_buf_init(&url, (size_t)8 * VOW_URL_BYTES_MAX);
   vow_buf_printf(&url, "%s%s", client->base, path);
   struct vow_sender_request request = {
@@ -184,6 +199,8 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
     case VOW_E_ILLEGAL_STATE:
       return args->command->operand == CTL_OPERAND_ID ? "`vowctl show ID` tells where it stands."
                                                       : NULL;
+    case VOW_E_QUARANTINED:
+      return CTL_QUARANTINE_ADVICE;
     case VOW_E_HEURISTIC:
       return "Put the data right, then let go of it with `vowctl forget ID --reason TEXT`.";
     case VOW_E_LOADING:
@@ -206,9 +223,35 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
   }
 }
 
+/* What was asked may have been done: that is neither success nor failure. */
+static enum ctl_exit fail_unknown(const struct ctl_client *client, const struct ctl_args *args,
+                                  enum vow_error error, const char *detail) {
+  bool of_id = args->command->operand == CTL_OPERAND_ID;
+  const char *todo = of_id ? "Look with `vowctl show ID`; the same command again does no harm."
+                           : "Look whether it is there, and then `vowctl check --log` it, or take "
+                             "another path.";
+  const char *how = error == VOW_E_TIMEOUT     ? "no answer came in time (--timeout)"
+                    : error == VOW_E_PROTOCOL  ? "what answers does not speak as vowd does"
+                    : error == VOW_E_NO_MEMORY ? "the answer cannot be read"
+                                               : "the answer was lost";
+  return ctl_fail(CTL_EXIT_ATTENTION, todo, "it is not known whether %s has done it; %s: %s.",
+                  client->base, how, detail);
+}
+
+enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struct ctl_args *args,
+                                    const struct ctl_reply *reply, enum vow_error error,
+                                    const char *why) {
+  if (error != VOW_E_PROTOCOL) why = vow_error_text(error);
+  if (reply->post) return fail_unknown(client, args, error, why);
+  if (error == VOW_E_PROTOCOL) return ctl_client_strange(client, why);
+  return ctl_fail(ctl_exit_of(error), "Free memory, then try again.",
+                  "the answer of %s cannot be shown: %s.", client->base, why);
+}
+
 enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_args *args,
                               const struct ctl_reply *reply) {
   const char *detail = reply->detail[0] == '\0' ? vow_error_text(reply->error) : reply->detail;
+  if (reply->maybe_done) return fail_unknown(client, args, reply->error, detail);
   if (reply->status != 0 && reply->json != NULL && ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(reply);
   }
@@ -216,8 +259,7 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
     switch (reply->error) {
       case VOW_E_TIMEOUT:
         return ctl_fail(CTL_EXIT_UNREACHABLE,
-                        "It may still do what was asked: look with `vowctl show` or `status`, or "
-                        "wait longer with --timeout.",
+                        "Wait longer with --timeout, or look at the daemon's own log.",
                         "no answer from %s in time: %s.", client->base, detail);
       case VOW_E_UNREACHABLE:
         return ctl_fail(CTL_EXIT_UNREACHABLE, START_OR_NAME,

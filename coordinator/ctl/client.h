@@ -27,6 +27,8 @@ struct ctl_reply {
   bool done;
   enum vow_error error; /* VOW_OK, or why not: the problem's, or UNREACHABLE, TIMEOUT, PROTOCOL */
   int status;           /* 0: none came */
+  bool post;            /* it was asked to change something */
+  bool maybe_done;      /* of a failure: what was asked may have been done nevertheless */
   char detail[512];     /* of a failure: a sentence, or "" */
   char *body;           /* owned; NULL when nothing usable came */
   size_t body_bytes;
@@ -50,6 +52,11 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
 
 /* The daemon said something that this program does not understand: `why` is a sentence. */
 enum ctl_exit ctl_client_strange(const struct ctl_client *client, const char *why);
+/* A success whose answer cannot be read: PROTOCOL with a sentence, or NO_MEMORY without one. What
+ * it was asked to change is changed, or may be. */
+enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struct ctl_args *args,
+                                    const struct ctl_reply *reply, enum vow_error error,
+                                    const char *why);
 
 /* The reply's text as one document on standard output. */
 void ctl_reply_print(const struct ctl_reply *reply);

@@ -25,6 +25,7 @@ enum ctl_exit ctl_exit_of(enum vow_error error) {
       return CTL_EXIT_ABORTED;
     case VOW_E_HEURISTIC:
     case VOW_E_OUTCOME_UNKNOWN:
+    case VOW_E_QUARANTINED:
       return CTL_EXIT_ATTENTION;
     case VOW_E_LOG_LOCKED:
       return CTL_EXIT_LOG_LOCKED;

@@ -154,6 +154,10 @@ static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_arg
     code = ctl_fail(CTL_EXIT_FAILED, "Ask for fewer with --limit.", "the list is too large.");
   }
   *damaged += page_damaged(vow_json_root(reply.json));
+  if (code == CTL_EXIT_OK && next_cursor != NULL && strcmp(cursor, next_cursor) == 0 &&
+      *cursor != '\0') {
+    code = ctl_client_strange(client, "its list does not move on");
+  }
   snprintf(cursor, CURSOR_BYTES, "%s", next_cursor == NULL ? "" : next_cursor);
 out:
   ctl_reply_fini(&reply);
@@ -228,10 +232,12 @@ static enum ctl_exit show_online(const struct ctl_args *args) {
   vow_id_format(args->id, id);
   snprintf(path, sizeof path, "/v1/transactions/%s", id);
   ctl_client_call(&client, "GET", path, NULL, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = ctl_txn_view_read(vow_json_root(reply.json), &txn, why);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(&client, args, &reply);
-  } else if (ctl_txn_view_read(vow_json_root(reply.json), &txn, why) != VOW_OK) {
-    code = ctl_client_strange(&client, why);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(&client, args, &reply, error, why);
   } else if (ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(&reply);
   } else {

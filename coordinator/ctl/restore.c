@@ -2,12 +2,18 @@
  * The command `restore`: puts a backup in the log's place. The copy is made under another name,
  * checked, marked as what it is, and given its name only then; nothing is ever overwritten. What
  * was decided after the backup is not in it, so the log starts in quarantine.
+ *
+ * What must hold: whatever fails, and whenever it is killed, under the log's name there is nothing,
+ * or the whole backup with its mark.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +22,7 @@
 #include "text.h"
 
 #define NAME_BYTES 4200
+#define RESTORING  ".restoring-" /* behind the log's name, in that of a copy; six letters follow */
 
 static enum ctl_exit fail_errno(const char *what, const char *path, int error_number) {
   return ctl_fail(CTL_EXIT_FAILED, "Nothing was put in the log's place.", "%s %s: %s.", what, path,
@@ -24,7 +31,7 @@ static enum ctl_exit fail_errno(const char *what, const char *path, int error_nu
 
 /* A log that is there, or a part of one, is somebody's to look at first. */
 static enum ctl_exit check_place(const char *path) {
-  static const char *const suffixes[] = {"", "-wal"};
+  static const char *const suffixes[] = {"", "-wal", "-journal"};
   char name[NAME_BYTES];
   struct stat st;
   for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
@@ -57,6 +64,18 @@ static enum ctl_exit check_backup(const struct ctl_args *args, const char *path)
   return code;
 }
 
+/* What is only in its write-ahead log would be left behind. */
+static enum ctl_exit check_whole(const char *backup) {
+  char name[NAME_BYTES];
+  struct stat st;
+  if (snprintf(name, sizeof name, "%s-wal", backup) >= (int)sizeof name)
+    return fail_errno("cannot use", backup, ENAMETOOLONG);
+  if (stat(name, &st) != 0 || st.st_size == 0) return CTL_EXIT_OK;
+  return ctl_fail(
+      CTL_EXIT_REFUSED, "Move both to the log's place yourself, with the -witness if there is one.",
+      "%s is no backup but a log that was not closed: its newest records are in %s.", backup, name);
+}
+
 static int copy_file(const char *from, int to) {
   struct stat st;
   int error_number = 0, fd = open(from, O_RDONLY | O_CLOEXEC);
@@ -79,44 +98,99 @@ static enum ctl_exit mark(const char *name, const char *backup) {
                                   .retention_age_ms = UINT64_MAX,
                                   .retention_count = UINT64_MAX};
   struct vow_log *log = NULL;
-  char why[VOW_LOG_WHY_BYTES];
+  char why[VOW_LOG_WHY_BYTES], wal[NAME_BYTES + 8];
+  struct stat st;
   enum vow_error error = vow_log_open(&log, &config, why);
-  if (error != VOW_OK) return ctl_log_fail(error, why);
+  if (error != VOW_OK)
+    return ctl_fail(ctl_exit_of(error), "Nothing was put in the log's place.", "%s.", why);
   vow_log_close(log);
-  return CTL_EXIT_OK;
+  /* If that failed the mark is in the write-ahead log, which the renaming would leave behind. */
+  snprintf(wal, sizeof wal, "%s-wal", name);
+  if (lstat(wal, &st) != 0 && errno == ENOENT) return CTL_EXIT_OK;
+  return fail_errno("cannot write everything back into", name, EIO);
 }
 
 static enum ctl_exit give_name(const char *name, const char *path) {
-  char folder[NAME_BYTES];
-  snprintf(folder, sizeof folder, "%s", path);
-  char *slash = strrchr(folder, '/');
-  if (slash != NULL) slash[slash == folder] = '\0';
+  char copy[NAME_BYTES];
+  snprintf(copy, sizeof copy, "%s", path);
   if (renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
     return fail_errno("cannot make", path, errno);
-  int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   bool synced = fd >= 0 && fsync(fd) == 0;
   int error_number = errno;
   if (fd >= 0) close(fd);
-  return synced ? CTL_EXIT_OK : fail_errno("cannot sync the folder of", path, error_number);
+  if (synced) return CTL_EXIT_OK;
+  return ctl_fail(CTL_EXIT_FAILED,
+                  "It is the log now, and in quarantine; if the machine stops before it was "
+                  "reconciled, look whether it is still there.",
+                  "cannot sync the folder of %s: %s.", path, strerror(error_number));
+}
+
+/* ---- the copy under another name ---- */
+
+static void remove_copy(const char *name) {
+  char wal[NAME_BYTES + 8];
+  snprintf(wal, sizeof wal, "%s-wal", name);
+  unlink(wal);
+  unlink(name);
+}
+
+/* A restore that was killed leaves its copy, which may be what fills the disk. One that is being
+ * made is locked. */
+static void remove_dead_copies(const char *path) {
+  char folder[NAME_BYTES], base[NAME_BYTES], name[2 * NAME_BYTES];
+  snprintf(folder, sizeof folder, "%s", path);
+  snprintf(base, sizeof base, "%s", path);
+  const char *place = dirname(folder), *log = basename(base);
+  size_t bytes = strlen(log), all = bytes + strlen(RESTORING) + 6;
+  DIR *entries = opendir(place);
+  if (entries == NULL) return;
+  for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+    if (strncmp(entry->d_name, log, bytes) != 0 || strlen(entry->d_name) != all ||
+        strncmp(entry->d_name + bytes, RESTORING, strlen(RESTORING)) != 0)
+      continue;
+    snprintf(name, sizeof name, "%s/%s", place, entry->d_name);
+    int fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) remove_copy(name);
+    if (fd >= 0) close(fd);
+  }
+  closedir(entries);
+}
+
+/* Root may be who restores, and the daemon somebody else: whose the witness file of the lost log
+ * is, or the folder, is the log. Returns an errno. */
+static int give_owner(int fd, const char *path) {
+  char name[NAME_BYTES + 16];
+  struct stat st;
+  if (geteuid() != 0) return 0;
+  snprintf(name, sizeof name, "%s-witness", path);
+  if (stat(name, &st) != 0) {
+    snprintf(name, sizeof name, "%s", path);
+    if (stat(dirname(name), &st) != 0) return errno;
+  }
+  return fchown(fd, st.st_uid, st.st_gid) == 0 ? 0 : errno;
 }
 
 enum ctl_exit ctl_restore(const struct ctl_args *args) {
   const char *path = args->text[CTL_OPT_LOG], *backup = args->operand;
   char name[NAME_BYTES];
   enum ctl_exit code = check_place(path);
+  if (code == CTL_EXIT_OK) code = check_whole(backup);
   if (code == CTL_EXIT_OK) code = check_backup(args, backup);
   if (code != CTL_EXIT_OK) return code;
-  if (snprintf(name, sizeof name, "%s.restoring-XXXXXX", path) >= (int)sizeof name)
+  if (snprintf(name, sizeof name, "%s" RESTORING "XXXXXX", path) >= (int)sizeof name)
     return fail_errno("cannot make", path, ENAMETOOLONG);
+  remove_dead_copies(path);
   int fd = mkostemp(name, O_CLOEXEC); /* mode 0600: metadata may be private */
   if (fd < 0) return fail_errno("cannot make", name, errno);
-  int error_number = copy_file(backup, fd);
-  close(fd);
+  int error_number = flock(fd, LOCK_EX | LOCK_NB) == 0 ? give_owner(fd, path) : errno;
+  if (error_number == 0) error_number = copy_file(backup, fd);
   if (error_number != 0) code = fail_errno("cannot copy it to", name, error_number);
   if (code == CTL_EXIT_OK) code = mark(name, backup);
   if (code == CTL_EXIT_OK) code = give_name(name, path);
+  close(fd); /* only now: it would take SQLite's lock away */
   if (code != CTL_EXIT_OK) {
-    unlink(name);
+    remove_copy(name);
     return code;
   }
   printf(

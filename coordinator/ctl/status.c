@@ -211,10 +211,12 @@ enum ctl_exit ctl_status(const struct ctl_args *args) {
   enum ctl_exit code = ctl_client_open(&client, args);
   if (code != CTL_EXIT_OK) goto out;
   ctl_client_call(&client, "GET", "/v1/status", NULL, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = ctl_status_read(vow_json_root(reply.json), &status, why);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(&client, args, &reply);
-  } else if (ctl_status_read(vow_json_root(reply.json), &status, why) != VOW_OK) {
-    code = ctl_client_strange(&client, why);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(&client, args, &reply, error, why);
   } else {
     if (ctl_given(args, CTL_OPT_JSON)) {
       ctl_reply_print(&reply);
@@ -294,10 +296,12 @@ enum ctl_exit ctl_participants(const struct ctl_args *args) {
   enum ctl_exit code = ctl_client_open(&client, args);
   if (code != CTL_EXIT_OK) goto out;
   ctl_client_call(&client, "GET", "/v1/participants", NULL, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = participants_append(&out, vow_json_root(reply.json), why);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(&client, args, &reply);
-  } else if (participants_append(&out, vow_json_root(reply.json), why) != VOW_OK) {
-    code = ctl_client_strange(&client, why);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(&client, args, &reply, error, why);
   } else if (ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(&reply);
   } else {
@@ -348,10 +352,12 @@ enum ctl_exit ctl_backup(const struct ctl_args *args) {
   enum ctl_exit code = ctl_client_open(&client, args);
   if (code != CTL_EXIT_OK) goto out;
   ctl_client_call(&client, "POST", "/v1/backup", &body, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = backup_report(&out, vow_json_root(reply.json), why);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(&client, args, &reply);
-  } else if (backup_report(&out, vow_json_root(reply.json), why) != VOW_OK) {
-    code = ctl_client_strange(&client, why);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(&client, args, &reply, error, why);
   } else if (ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(&reply);
   } else {

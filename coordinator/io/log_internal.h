@@ -256,7 +256,7 @@ enum vow_error log_set_advertise_url(struct vow_log *log, const char *url,
 extern const char log_trust_schema[];
 enum vow_error log_trust_read(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* Compares the log with its witness file, in memory. */
-void log_trust_judge(struct vow_log *log);
+enum vow_error log_trust_judge(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* It is in quarantine from now on, if it was not before. */
 void log_trust_suspect(struct log_trust *trust, struct vow_log_position seen, const char *format,
                        ...) __attribute__((format(printf, 3, 4)));
@@ -289,6 +289,8 @@ enum vow_error log_rewrite_wal(const struct vow_log *log,
                                char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Of a file that lies beside the log. */
+bool log_give_owner(const struct vow_log *log, int fd) VOW_MUST_CHECK;
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* log_thread.c */

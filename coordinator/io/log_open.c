@@ -308,13 +308,16 @@ static enum vow_error upgrade(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) 
   return VOW_OK;
 }
 
-/* Root may be who reconciles, and the daemon somebody else: whose the log is, is its witness file,
- * too. (SQLite sees to the write-ahead log.) */
-static bool open_witness(struct vow_log *log) {
+/* Root may be who reconciles, and the daemon somebody else: whose the log is, is what lies beside
+ * it, too. (SQLite sees to the write-ahead log.) */
+bool log_give_owner(const struct vow_log *log, int fd) {
   struct stat st;
-  if (!log_witness_open(&log->witness, log->witness_path)) return false;
   if (geteuid() != 0 || stat(log->path, &st) != 0 || st.st_uid == 0) return true;
-  return fchown(log->witness.fd, st.st_uid, st.st_gid) == 0;
+  return fchown(fd, st.st_uid, st.st_gid) == 0;
+}
+
+static bool open_witness(struct vow_log *log) {
+  return log_witness_open(&log->witness, log->witness_path) && log_give_owner(log, log->witness.fd);
 }
 
 /* The start, and with it whether the log is to be trusted, is durable before anybody hears of the
@@ -403,7 +406,8 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
     log_trust_suspect(&log->trust, log->trust.seen, "it was restored from the backup %.250s",
                       config->restored_from);
   } else {
-    log_trust_judge(log);
+    error = log_trust_judge(log, why);
+    if (error != VOW_OK) return error;
   }
   if (log->read_only) return VOW_OK;
   sqlite3_wal_hook(log->db, count_wal, log);

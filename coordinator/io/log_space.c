@@ -33,7 +33,8 @@ static bool is_whole(const struct vow_log *log) {
 static bool make_reserve(const struct vow_log *log) {
   int fd = open(log->reserve, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return false;
-  bool ok = posix_fallocate(fd, 0, (off_t)log->limits.reserve_bytes) == 0;
+  bool ok =
+      log_give_owner(log, fd) && posix_fallocate(fd, 0, (off_t)log->limits.reserve_bytes) == 0;
   close(fd);
   if (!ok) unlink(log->reserve);
   return ok;

@@ -6,6 +6,7 @@
  * then in the transaction of the head; nothing of it is written on the way of a decision. Each row
  * has a checksum.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +182,18 @@ void log_trust_suspect(struct log_trust *trust, struct vow_log_position seen, co
   trust->since_ms = log_wall_ms();
 }
 
-void log_trust_judge(struct vow_log *log) {
+/* To go on would be to believe a log that may be behind, and to write over what shows it. */
+static enum vow_error refused_witness(const struct vow_log *log, int error_number,
+                                      char why[VOW_LOG_WHY_BYTES]) {
+  char text[128];
+  log_explain(why,
+              "cannot read the witness file %s, which tells whether the log has lost records: %s; "
+              "make it readable for this user, or, if it is lost, move it away",
+              log->witness_path, strerror_r(error_number, text, sizeof text));
+  return error_number == EACCES ? VOW_E_LOG_READ_ONLY : VOW_E_LOG_IO;
+}
+
+enum vow_error log_trust_judge(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   struct vow_log_position seen = {0};
   if (log->trust.backup_ms != 0 && !log->read_only) {
     log_trust_suspect(&log->trust, seen,
@@ -189,14 +201,19 @@ void log_trust_judge(struct vow_log *log) {
     log->trust.backup_ms = 0;
   }
   log->info.witness = log_witness_read(log->witness_path, &seen);
-  if (log->info.witness != LOG_WITNESS_READ) return;
+  /* Who may read the log only changes nothing, and may look at it without the witness. */
+  bool only_looks = log->read_only && errno == EACCES;
+  if (log->info.witness == LOG_WITNESS_REFUSED && !only_looks)
+    return refused_witness(log, errno, why);
+  if (log->info.witness != LOG_WITNESS_READ) return VOW_OK;
   log->info.witnessed = log->witnessed = seen;
-  if (vow_log_knows(log->known, log->known_count, seen)) return;
+  if (vow_log_knows(log->known, log->known_count, seen)) return VOW_OK;
   log_trust_suspect(&log->trust, seen,
                     "its witness file has seen it at position %llu of incarnation %llu, and it "
                     "ends at position %llu",
                     (unsigned long long)seen.position, (unsigned long long)seen.incarnation,
                     (unsigned long long)log->head.position);
+  return VOW_OK;
 }
 
 static void go_above(uint64_t *newest, uint64_t number) {

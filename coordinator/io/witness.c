@@ -26,12 +26,15 @@ static uint64_t checksum(struct vow_log_position at) {
   return vow_hash64(bytes, sizeof bytes, 0);
 }
 
+/* False: there is no such line; errno is 0, or says why it could not be read. */
 static bool read_line(int fd, unsigned slot, struct vow_log_position *out) {
   char line[LINE_BYTES + 1] = "";
   struct vow_log_position at;
   uint64_t sum;
+  errno = 0;
   ssize_t got = pread(fd, line, LINE_BYTES, (off_t)slot * LINE_OFFSET);
   if (got < LINE_BYTES) return false;
+  errno = 0;
   if (sscanf(line, "vow witness incarnation %" SCNu64 " position %" SCNu64 " sum %" SCNx64,
              &at.incarnation, &at.position, &sum) != 3 ||
       sum != checksum(at)) {
@@ -43,12 +46,16 @@ static bool read_line(int fd, unsigned slot, struct vow_log_position *out) {
 
 enum log_witness_state log_witness_read(const char *path, struct vow_log_position *out) {
   struct vow_log_position line, best = {0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT ? LOG_WITNESS_MISSING : LOG_WITNESS_UNREADABLE;
+  int refused = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? LOG_WITNESS_MISSING : LOG_WITNESS_REFUSED;
   for (unsigned slot = 0; slot < 2; slot++) {
-    if (read_line(fd, slot, &line) && vow_log_position_compare(line, best) > 0) best = line;
+    bool read = read_line(fd, slot, &line);
+    if (!read && errno != 0) refused = errno;
+    if (read && vow_log_position_compare(line, best) > 0) best = line;
   }
   close(fd);
+  errno = refused;
+  if (refused != 0) return LOG_WITNESS_REFUSED;
   if (best.incarnation == 0) return LOG_WITNESS_UNREADABLE;
   *out = best;
   return LOG_WITNESS_READ;

@@ -22,7 +22,8 @@ struct log_witness {
 enum log_witness_state {
   LOG_WITNESS_READ = 1,
   LOG_WITNESS_MISSING,
-  LOG_WITNESS_UNREADABLE /* it is there, and says nothing that can be believed */
+  LOG_WITNESS_UNREADABLE, /* it is there, and says nothing that can be believed */
+  LOG_WITNESS_REFUSED     /* the system does not let it be read now, errno says why */
 };
 
 /* Reads without changing anything. *out is untouched unless it was read. */

@@ -1,6 +1,7 @@
 /*
- * A library for LD_PRELOAD that gives one process a small or read-only disk, syncs that fail, and a
- * clock that jumps, while it runs, without privileges. vowtest/faults.py sets it up and changes it.
+ * A library for LD_PRELOAD that gives one process a small or read-only disk, syncs and other calls
+ * that fail, and a clock that jumps, while it runs, without privileges. vowtest/faults.py sets it
+ * up and changes it.
  *
  * What is to go wrong stands in a file of the layout below, mapped by both. FAULTS_CONTROL names
  * it; without it nothing goes wrong. The real work is done by system calls and not by the next
@@ -12,6 +13,8 @@
  *   sync    fsync and fdatasync of files whose path contains `pattern` are counted, and the k-th
  *           fails with EIO, or all from the k-th on. Nothing is synced then, and what was written
  *           stays visible.
+ *   call    calls that open or change a file or folder whose path contains `call_pattern` are
+ *           counted, and the k-th fails, or the process is killed at it. Of a write half is done.
  *   clock   what is added to the wall clock. The monotonic clock goes on.
  */
 #include <dirent.h>
@@ -19,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -47,8 +51,12 @@ struct control {
   _Atomic int64_t refused;    /*  48: what has gone wrong so far */
   char folder[512];           /*  56: of the small disk, without a link in it */
   char pattern[128];          /* 568 */
+  _Atomic int64_t call_count; /* 696: calls of matching paths so far */
+  _Atomic int64_t call_fail;  /* 704: the one that is struck; 0: none */
+  _Atomic int64_t call_error; /* 712: what it fails with; < 0: the process is killed */
+  char call_pattern[128];     /* 720 */
 };
-_Static_assert(sizeof(struct control) == 696, "faults.py has the same layout");
+_Static_assert(sizeof(struct control) == 848, "faults.py has the same layout");
 
 static struct control *control;
 
@@ -77,6 +85,22 @@ static bool path_of(int fd, char path[PATH_MAX]) {
   ssize_t bytes = readlink(link, path, PATH_MAX - 1);
   path[bytes > 0 ? bytes : 0] = '\0';
   return bytes > 0;
+}
+
+/* Counts a call; true: it is the one to be struck. */
+static bool is_due(const char *path) {
+  if (!control || !control->call_pattern[0] || !strstr(path, control->call_pattern)) return false;
+  return ++control->call_count == control->call_fail;
+}
+
+static bool is_due_of(int fd) {
+  char path[PATH_MAX];
+  return control && control->call_pattern[0] && path_of(fd, path) && is_due(path);
+}
+
+static int strike(void) {
+  if (control->call_error < 0) syscall(SYS_kill, getpid(), SIGKILL);
+  return refuse((int)control->call_error);
 }
 
 static bool is_within(const char *path) {
@@ -120,6 +144,10 @@ static int64_t fits(int fd, int64_t offset, int64_t bytes) {
 ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset) {
   int64_t fitting = fits(fd, offset, (int64_t)bytes);
   if (fitting == 0 && bytes > 0) return refuse(ENOSPC);
+  if (is_due_of(fd)) {
+    (void)!syscall(SYS_pwrite64, fd, data, (size_t)fitting / 2, offset);
+    return strike();
+  }
   return syscall(SYS_pwrite64, fd, data, (size_t)fitting, offset);
 }
 
@@ -131,6 +159,10 @@ ssize_t write(int fd, const void *data, size_t bytes) {
   off_t offset = is_on_disk(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
   int64_t fitting = fits(fd, offset, (int64_t)bytes);
   if (fitting == 0 && bytes > 0) return refuse(ENOSPC);
+  if (is_due_of(fd)) {
+    (void)!syscall(SYS_write, fd, data, (size_t)fitting / 2);
+    return strike();
+  }
   return syscall(SYS_write, fd, data, (size_t)fitting);
 }
 
@@ -138,6 +170,10 @@ int posix_fallocate64(int fd, off64_t offset, off64_t bytes) {
   if (fits(fd, offset, bytes) < bytes) {
     refuse(ENOSPC);
     return ENOSPC;
+  }
+  if (is_due_of(fd)) {
+    strike();
+    return errno;
   }
   return syscall(SYS_fallocate, fd, 0, offset, bytes) == 0 ? 0 : errno;
 }
@@ -182,6 +218,7 @@ int open64(const char *path, int flags, ...) {
   mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
   va_end(rest);
   if (is_refused(path, flags)) return refuse((int)control->read_only);
+  if (is_due(path)) return strike();
   return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
@@ -195,7 +232,46 @@ int open(const char *path, int flags, ...) {
 
 int unlink(const char *path) {
   if (is_refused(path, O_RDWR)) return refuse((int)control->read_only);
+  if (is_due(path)) return strike();
   return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* ---- calls that only fail ---- */
+
+int mkostemp64(char *path, int flags) {
+  int (*next)(char *, int) = (int (*)(char *, int))dlsym(RTLD_NEXT, "mkostemp64");
+  return is_due(path) ? strike() : next(path, flags);
+}
+
+int mkostemp(char *path, int flags) {
+  return mkostemp64(path, flags);
+}
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
+  if (is_due(to)) return strike();
+  return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
+}
+
+int ftruncate64(int fd, off64_t bytes) {
+  return is_due_of(fd) ? strike() : (int)syscall(SYS_ftruncate, fd, bytes);
+}
+
+int ftruncate(int fd, off_t bytes) {
+  return ftruncate64(fd, bytes);
+}
+
+int fchown(int fd, uid_t user, gid_t group) {
+  return is_due_of(fd) ? strike() : (int)syscall(SYS_fchown, fd, user, group);
+}
+
+ssize_t sendfile64(int to, int from, off64_t *offset, size_t bytes) {
+  if (!is_due_of(to)) return syscall(SYS_sendfile, to, from, offset, bytes);
+  (void)!syscall(SYS_sendfile, to, from, offset, bytes / 2);
+  return strike();
+}
+
+ssize_t sendfile(int to, int from, off_t *offset, size_t bytes) {
+  return sendfile64(to, from, offset, bytes);
 }
 
 /* ---- syncs ---- */
@@ -209,10 +285,12 @@ static bool sync_fails(int fd) {
 }
 
 int fsync(int fd) {
+  if (is_due_of(fd)) return strike();
   return sync_fails(fd) ? refuse(EIO) : (int)syscall(SYS_fsync, fd);
 }
 
 int fdatasync(int fd) {
+  if (is_due_of(fd)) return strike();
   return sync_fails(fd) ? refuse(EIO) : (int)syscall(SYS_fdatasync, fd);
 }
 

@@ -141,22 +141,43 @@ static void a_missing_witness_is_no_lost_log(void **state) {
   assert_int_equal(access(beside(f, "-witness"), F_OK), 0);
 }
 
-/* The end of the write-ahead log is cut away, as a flipped bit in it would: SQLite says that all
- * is well. */
+/* What the file says is not known: a start that went on would write over it. */
+static void a_witness_that_cannot_be_read_now_is_no_missing_one(void **state) {
+  struct fixture *f = *state;
+  char why[VOW_LOG_WHY_BYTES];
+  run(f, 1, 2);
+  assert_int_equal(rename(beside(f, "-witness"), beside(f, "-aside")), 0);
+  assert_int_equal(mkdir(beside(f, "-witness"), 0700), 0);
+  assert_int_equal(fixture_try(f, why), VOW_E_LOG_IO);
+  assert_non_null(strstr(why, "cannot read the witness file"));
+  assert_int_equal(rmdir(beside(f, "-witness")), 0);
+  assert_int_equal(rename(beside(f, "-aside"), beside(f, "-witness")), 0);
+  expect_trust(f);
+  assert_int_equal(info(f).witness, LOG_WITNESS_READ);
+}
+
 /* Only root can give files away; as anybody else there is nothing to show. */
-static void the_witness_is_whose_the_log_is(void **state) {
+static void what_is_made_beside_the_log_is_whose_the_log_is(void **state) {
+  static const char *const suffixes[] = {"-witness", "-reserve", "-wal"};
   struct fixture *f = *state;
   struct stat st;
   if (geteuid() != 0) skip();
   run(f, 1, 1);
   assert_int_equal(unlink(beside(f, "-witness")), 0);
   assert_int_equal(chown(f->path, 65534, 65534), 0);
-  run(f, 2, 1);
-  assert_int_equal(stat(beside(f, "-witness"), &st), 0);
-  assert_int_equal(st.st_uid, 65534);
-  assert_int_equal(st.st_gid, 65534);
+  f->config.reserve_bytes = 1 << 16;
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 2, VOW_TXN_COMMITTING, 0, true));
+  for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    assert_int_equal(stat(beside(f, suffixes[i]), &st), 0);
+    assert_int_equal(st.st_uid, 65534);
+    assert_int_equal(st.st_gid, 65534);
+    assert_int_equal(st.st_mode & 0777, 0600);
+  }
 }
 
+/* The end of the write-ahead log is cut away, as a flipped bit in it would: SQLite says that all
+ * is well. */
 static void a_log_that_lost_its_end_is_noticed(void **state) {
   struct fixture *f = *state;
   struct stat st;
@@ -383,7 +404,8 @@ int main(void) {
       TEST(the_witness_knows_what_is_durable),
       TEST(a_torn_witness_is_still_one),
       TEST(a_missing_witness_is_no_lost_log),
-      TEST(the_witness_is_whose_the_log_is),
+      TEST(a_witness_that_cannot_be_read_now_is_no_missing_one),
+      TEST(what_is_made_beside_the_log_is_whose_the_log_is),
       TEST(a_log_that_lost_its_end_is_noticed),
       TEST(another_log_is_noticed),
       TEST(what_a_witness_says_is_durable),

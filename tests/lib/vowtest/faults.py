@@ -8,7 +8,9 @@ import struct
 
 # The layout of struct control.
 CAPACITY, READ_ONLY, SYNC_COUNT, SYNC_FAIL, SYNC_STAYS, CLOCK_MS, REFUSED = range(0, 56, 8)
-FOLDER, FOLDER_BYTES, PATTERN, PATTERN_BYTES, BYTES = 56, 512, 568, 128, 696
+FOLDER, FOLDER_BYTES, PATTERN, PATTERN_BYTES = 56, 512, 568, 128
+CALL_COUNT, CALL_FAIL, CALL_ERROR, CALL_PATTERN, BYTES = 696, 704, 712, 720, 848
+KILL = -1
 BLOCK = 4096
 HOUR_MS = 3600 * 1000
 
@@ -70,6 +72,20 @@ class Faults:
     @property
     def syncs(self):
         return self.get(SYNC_COUNT)
+
+    def fail_call(self, pattern, nth, error=errno.EIO):
+        """The nth call from now on that opens or changes a file whose path contains the pattern
+        fails with that error; KILL: the process is killed at it. nth 0: none, they are counted.
+        """
+        self.set(CALL_FAIL, 0)
+        self.set_text(CALL_PATTERN, PATTERN_BYTES, pattern)
+        self.set(CALL_COUNT, 0)
+        self.set(CALL_ERROR, error)
+        self.set(CALL_FAIL, nth)
+
+    @property
+    def calls(self):
+        return self.get(CALL_COUNT)
 
     def clock(self, hours):
         """The wall clock stands that far from the true one."""

@@ -1,0 +1,191 @@
+"""Each call of vowctl's that opens or changes a file fails once, or is its last: what it works on
+is never believed and behind, it says what is wrong and what to do, and the same command again does
+it."""
+
+import errno
+import os
+import re
+import shutil
+
+import pytest
+from vowtest import assert_committed, ctl, toy, wait_until
+from vowtest.faults import KILL
+
+
+class Place:
+    """A folder in which one command is struck again and again, each time from the beginning."""
+
+    def __init__(self, world, files):
+        self.world, self.files = world, files
+        self.folder = world.folder / "place"
+        self.log = self.folder / "vow.log"
+        self.disk = world.faults()
+
+    def reset(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        for name, file in self.files.items():
+            shutil.copy(file, self.folder / name)
+
+    def run(self, *arguments, **variables):
+        return ctl.run(*arguments, "--log", self.log, timeout=30, **variables)
+
+    def strikes(self, *arguments):
+        """For n = 1 until none is left: what came of the command whose nth call was struck. Those
+        that are killed come after those that fail."""
+        for errors in ((errno.EIO, errno.ENOSPC), (KILL,)):
+            for nth in range(1, 500):
+                error = errors[nth % len(errors)]
+                self.reset()
+                self.disk.fail_call(self.folder, nth, error)
+                result = self.run(*arguments, **self.disk.environment)
+                if self.disk.calls < nth:
+                    assert nth > 3, f"it makes {nth - 1} calls"
+                    break
+                where = f"call {nth}, {'kill' if error == KILL else os.strerror(error)}: {result}"
+                if error == KILL:
+                    assert result.code in (-9, 137), where
+                yield where, result
+            else:
+                raise AssertionError("there is no end of its calls")
+
+
+def leftovers(folder):
+    return sorted(entry.name for entry in folder.iterdir() if ".restoring-" in entry.name)
+
+
+@pytest.fixture
+def backup(world):
+    """A backup of a log, which then lost what came after it."""
+    vowd, (a, b) = world.vowd(), world.two_toys()
+    assert_committed(vowd.client.one_shot([a.url, b.url]))
+    path = vowd.folder / "backup.log"
+    ctl.run("backup", path, "--url", vowd.url).fine()
+    vowd.stop()
+    return path
+
+
+def test_a_restore_leaves_nothing_or_the_backup_in_quarantine(world, backup):
+    place = Place(world, {})
+    for where, result in place.strikes("restore", backup):
+        again = None
+        if place.log.exists():
+            told = place.run("check", "--json")
+            assert told.code == ctl.ATTENTION and "restored from" in told.err, f"{where}\n{told}"
+            again = place.run("restore", backup)
+            again.refused(ctl.REFUSED, "there is something at")
+        if result.code > 0 and result.code != 137:
+            result.refused(ctl.FAILED)
+            assert not leftovers(place.folder), where
+            assert again is None or "is the log now, and in quarantine" in result.err, where
+            assert again or "put in the log's place" in result.err, where
+        if not again:
+            place.run("restore", backup).fine()
+            assert not leftovers(place.folder), f"what was killed is tidied up: {where}"
+
+
+def decided_and_killed(world):
+    """A daemon that was killed when only the first of two participants had heard of a commit, how
+    long its write-ahead log was before that, and the transaction."""
+    vowd, (a, b) = world.vowd(), world.two_toys()
+    first = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    vowd.wait_state(first, "committed")
+    wait_until(lambda: vowd.status()["log"]["queued"] == 0, "the end is in the log")
+    before = vowd.log.with_name("vow.log-wal").stat().st_size
+    b.script("commit", toy.drop)
+    id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    wait_until(lambda: a.outcome(id) == "committed", "the first has committed")
+    vowd.kill()
+    b.unscript()
+    return vowd, id, before, b
+
+
+def files_of(world, vowd):
+    """Copies of the log and of what lies beside it."""
+    kept = world.folder / "kept"
+    kept.mkdir()
+    names = [entry.name for entry in vowd.folder.iterdir() if entry.name.startswith("vow.log")]
+    return {name: shutil.copy(vowd.folder / name, kept / name) for name in names}
+
+
+def test_a_reconciliation_is_written_whole_or_the_log_stays_in_quarantine(world):
+    vowd, id, before, b = decided_and_killed(world)
+    with vowd.log.with_name("vow.log-wal").open("r+b") as file:
+        file.truncate(before)
+    place = Place(world, files_of(world, vowd))
+    for where, result in place.strikes("reconcile", "--apply", "--yes", "--json"):
+        told = place.run("check", "--json")
+        doubt = "quarantine" in told.json
+        assert told.code == ctl.ATTENTION and (doubt or id in told.out), f"{where}\n{told}"
+        if 0 < result.code < 100:
+            result.refused(ctl.FAILED)
+        if result.code == ctl.OK:
+            assert not doubt, f"{where}\n{told}"
+        again = place.run("reconcile", "--apply", "--yes", "--json")
+        assert again.code == ctl.OK, f"{where}\n{again}"
+        told = place.run("check", "--json")
+        assert "quarantine" not in told.json and id in told.out, f"{where}\n{told}"
+    assert b.outcome(id) is None, "it drives nobody"
+
+
+def test_a_recovery_that_fails_or_is_killed_is_run_again(world):
+    vowd, id, _, b = decided_and_killed(world)
+    place = Place(world, files_of(world, vowd))
+    how = ("recover", "--yes", "--timeout", "20s", "--advertise-url", vowd.url)
+    for where, result in place.strikes(*how):
+        told = place.run("check", "--json")
+        over = told.code == ctl.OK
+        assert over or (told.code == ctl.ATTENTION and id in told.out), f"{where}\n{told}"
+        if result.code > 0:
+            result.refused(ctl.FAILED)
+        if result.code == ctl.OK:
+            assert b.outcome(id) == "committed", where
+        assert place.run(*how).code == ctl.OK, where
+        place.run("check").fine()
+        assert b.outcome(id) == "committed"
+
+
+def ageless(text):
+    return re.sub(" +", " ", re.sub(r" \d+m?s\S*", " AGE", text))
+
+
+@pytest.mark.parametrize("command", ["check", "list", "export", "recover --dry-run", "reconcile"])
+def test_a_look_that_fails_changes_nothing(world, command):
+    vowd, id, _, _ = decided_and_killed(world)
+    place = Place(world, files_of(world, vowd))
+    place.reset()
+    content = {name: file.read_bytes() for name, file in place.files.items()}
+    usual = place.run(*command.split())
+    for where, result in place.strikes(*command.split()):
+        if 0 <= result.code < 100 and result.code != usual.code:
+            result.refused(ctl.FAILED)
+        left = {entry.name: entry.read_bytes() for entry in place.folder.iterdir()}
+        assert left == content, where
+        again = place.run(*command.split())
+        same = ageless(again.out) == ageless(usual.out)
+        assert again.code == usual.code and same, f"{where}\n{again}"
+
+
+def test_a_log_with_a_write_ahead_log_is_no_backup(world):
+    vowd, id, _, _ = decided_and_killed(world)
+    place = Place(world, {})
+    place.reset()
+    place.run("restore", vowd.log).refused(ctl.REFUSED, "is no backup", "vow.log-wal")
+    assert not list(place.folder.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("witness", [False, True], ids=["of the folder", "of the witness"])
+def test_what_root_restores_is_whose_the_lost_log_was(world, backup, witness):
+    place = Place(world, {})
+    place.reset()
+    owner = place.folder
+    if witness:
+        owner = place.folder / "vow.log-witness"
+        shutil.copy(backup.with_name("vow.log-witness"), owner)
+    os.chown(owner, 65534, 65534)
+    place.run("restore", backup).fine()
+    place.run("reconcile", "--apply", "--yes")
+    for entry in place.folder.iterdir():
+        stat = entry.stat()
+        assert (stat.st_uid, stat.st_gid, stat.st_mode & 0o777) == (65534, 65534, 0o600), entry
