@@ -1,0 +1,105 @@
+"""Between vowctl and vowd a network does to each request what networks do: vowctl ends in time,
+says "it is not known" of what may have been done, 3 of what it only wanted to see, and the same again
+does no harm."""
+
+import time
+
+import pytest
+from vowtest import assert_committed, ctl, proxy, toy, transaction_of, wait_until
+from vowtest.waiting import SLOWNESS
+
+ANSWERED = ("twice", "slow")
+TIMEOUT = "1500ms"
+
+
+class Line:
+    """vowctl with the proxy's address."""
+
+    def __init__(self, world, fault):
+        self.vowd, self.toys = world.vowd(), world.two_toys()
+        self.proxy = world.proxy(lambda: self.vowd.address)
+        self.name, self.fault = fault, proxy.FAULTS[fault]
+
+    def run(self, *arguments):
+        return ctl.run(*arguments, "--url", self.proxy.url)
+
+    def struck(self, *arguments):
+        """The command whose next request the fault strikes."""
+        self.proxy.script(proxy.ANY, self.fault, times=1)
+        began = time.monotonic()
+        result = self.run(*arguments, "--timeout", TIMEOUT)
+        assert time.monotonic() - began < 10 * SLOWNESS, f"it took too long: {result}"
+        self.proxy.heal()
+        return result
+
+    def undecided(self):
+        id = self.vowd.client.begin()
+        for one in self.toys:
+            self.vowd.client.enlist(id, one.url)
+        return id
+
+
+@pytest.fixture(params=proxy.FAULTS)
+def line(world, request):
+    return Line(world, request.param)
+
+
+def test_what_only_looks_is_told_that_it_cannot_be_seen_now(line):
+    id = assert_committed(line.vowd.client.one_shot([one.url for one in line.toys]))["id"]
+    for command in ("status", "list", f"show {id}", "participants", "watch --count 1"):
+        result = line.struck(*command.split())
+        if line.name in ANSWERED:
+            result.fine()
+        else:
+            result.refused(ctl.UNREACHABLE, line.proxy.url)
+            assert result.out == "", "nothing is shown that is not known"
+        line.run(*command.split()).fine()
+
+
+def acted(line, *command):
+    """What came of an act, and of the same again."""
+    result = line.struck(*command)
+    if line.name in ANSWERED:
+        assert result.code == ctl.OK or line.name == "twice", result
+    else:
+        result.refused(ctl.ATTENTION, "it is not known whether", line.proxy.url)
+        assert result.out == "", "no outcome is told"
+    return line.run(*command)
+
+
+def test_a_commit_whose_answer_is_lost_is_no_failure_and_no_success(line):
+    id = line.undecided()
+    acted(line, "commit", id, "--yes").fine()
+    line.vowd.wait_state(id, "committed")
+
+
+def test_an_abort_whose_answer_is_lost_is_asked_again(line):
+    id = line.undecided()
+    acted(line, "abort", id, "--yes").fine()
+    line.vowd.wait_state(id, "aborted")
+
+
+def test_what_an_operator_decides_is_decided_once(line):
+    id = line.undecided()
+    how = ("--outcome", "aborted", "--reason", "r", "--yes")
+    again = acted(line, "resolve", id, *how)
+    assert again.code in (ctl.OK, ctl.REFUSED), again
+    line.vowd.wait_state(id, "aborted")
+
+
+def test_what_an_operator_forgets_is_forgotten(line):
+    line.toys[0].script("commit", toy.answer(200, {"outcome": "heuristic-abort"}))
+    urls = [one.url for one in line.toys]
+    id = transaction_of(line.vowd.client.one_shot(urls))["id"]
+    wait_until(lambda: line.vowd.client.show(id).get("heuristic"), "it is recorded")
+    line.vowd.wait_state(id, "committed")
+    again = acted(line, "forget", id, "--reason", "r", "--yes")
+    assert again.code in (ctl.OK, ctl.REFUSED), again
+    wait_until(lambda: line.vowd.client.show(id).get("forgotten"), "it is forgotten")
+
+
+def test_a_backup_whose_answer_is_lost_is_there_or_is_made(line, tmp_path):
+    path = tmp_path / "backup.log"
+    again = acted(line, "backup", path)
+    assert again.code in (ctl.OK, ctl.REFUSED), again
+    ctl.run("check", "--log", path).fine()
