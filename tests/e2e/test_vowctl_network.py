@@ -1,6 +1,6 @@
 """Between vowctl and vowd a network does to each request what networks do: vowctl ends in time,
-says "it is not known" of what may have been done, 3 of what it only wanted to see, and the same again
-does no harm."""
+says "it is not known" of what may have been done and 3 of what it only wanted to see, and the
+same again does no harm."""
 
 import time
 
