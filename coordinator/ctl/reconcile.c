@@ -125,20 +125,44 @@ static void take_row(void *context, const struct vow_log_result *result) {
   }
 }
 
+/* The state of its record; 0: there is none. */
+static enum ctl_exit look_up(struct ctl_reconciliation *r, struct vow_id id,
+                             struct lookup *lookup) {
+  struct vow_log_query query = {
+      .type = VOW_LOG_QUERY_FIND, .id = id, .done = take_row, .context = lookup};
+  enum vow_error error = vow_log_query_now(r->log, &query);
+  return error == VOW_OK ? lookup->code : ctl_log_fail(error, vow_error_text(error));
+}
+
 static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r, struct vow_id id) {
   struct lookup lookup = {.state = 0};
   if (!ctl_reconcile_concerns(r, id, 0) || ctl_cases_find(&r->cases, id) != NULL)
     return CTL_EXIT_OK;
-  struct vow_log_query query = {
-      .type = VOW_LOG_QUERY_FIND, .id = id, .done = take_row, .context = &lookup};
-  enum vow_error error = vow_log_query_now(r->log, &query);
-  if (error != VOW_OK) return ctl_log_fail(error, vow_error_text(error));
-  if (lookup.code != CTL_EXIT_OK) return lookup.code;
+  enum ctl_exit code = look_up(r, id, &lookup);
+  if (code != CTL_EXIT_OK) return code;
   if (!ctl_reconcile_concerns(r, id, lookup.state)) return CTL_EXIT_OK;
   return ctl_cases_add(&r->cases, id, NULL) ? CTL_EXIT_OK : no_memory();
 }
 
 /* ---- deciding ---- */
+
+/* Whoever runs it again, as it was killed, says again what has to be decided: that may be written
+ * already, and is no mistake then. */
+static enum ctl_exit no_case(struct ctl_reconciliation *r, struct vow_id id, const char *word,
+                             enum ctl_verdict verdict) {
+  struct lookup lookup = {.state = 0};
+  enum ctl_exit code = look_up(r, id, &lookup);
+  bool committed = lookup.state == VOW_TXN_COMMITTING || lookup.state == VOW_TXN_COMMITTED;
+  bool aborted = lookup.state == VOW_TXN_ABORTING || lookup.state == VOW_TXN_ABORTED;
+  if (code != CTL_EXIT_OK || (verdict == CTL_VERDICT_COMMIT ? committed : aborted)) return code;
+  if (committed || aborted) {
+    return ctl_fail(CTL_EXIT_REFUSED, "A decision is for good.",
+                    "%s cannot end this way: the log knows that it was %s.", word,
+                    committed ? "committed" : "aborted");
+  }
+  return ctl_fail(CTL_EXIT_NOT_FOUND, "Run it without this id: it lists what has to be decided.",
+                  "%s is not in doubt anywhere, and the log knows nothing of it.", word);
+}
 
 static enum ctl_exit operator_says(struct ctl_reconciliation *r, const char *word,
                                    enum ctl_verdict verdict) {
@@ -149,9 +173,7 @@ static enum ctl_exit operator_says(struct ctl_reconciliation *r, const char *wor
   }
   switch (ctl_reconcile_say(r, id, verdict)) {
     case CTL_WORD_NO_CASE:
-      return ctl_fail(CTL_EXIT_NOT_FOUND,
-                      "Run it without this id: it lists what has to be decided.",
-                      "%s is not in doubt anywhere, or the log knows how it ended.", word);
+      return no_case(r, id, word, verdict);
     case CTL_WORD_REFUSED:
       return ctl_fail(CTL_EXIT_REFUSED,
                       "What a participant has done cannot be undone by a decision.",

@@ -81,6 +81,10 @@ enum ctl_word ctl_reconcile_say(struct ctl_reconciliation *r, struct vow_id id,
                                 enum ctl_verdict verdict) {
   struct ctl_case *item = ctl_cases_find(&r->cases, id);
   if (item == NULL) return CTL_WORD_NO_CASE;
+  if (item->verdict == CTL_VERDICT_KNOWN) { /* perhaps by this word, before the tool was killed */
+    bool committed = item->txn.state == VOW_TXN_COMMITTING;
+    return committed == (verdict == CTL_VERDICT_COMMIT) ? CTL_WORD_TAKEN : CTL_WORD_REFUSED;
+  }
   bool fits = item->verdict == CTL_VERDICT_OPEN || item->verdict == verdict ||
               (item->verdict == CTL_VERDICT_CONFLICT && verdict == CTL_VERDICT_COMMIT);
   if (!fits) return CTL_WORD_REFUSED;

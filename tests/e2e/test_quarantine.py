@@ -484,6 +484,20 @@ def test_a_reconciliation_that_is_killed_is_run_again(world, place):
     story.everybody_committed()
 
 
+@pytest.mark.parametrize("word, other", [("--commit", "--abort"), ("--abort", "--commit")])
+def test_what_an_operator_has_said_may_be_said_again(world, word, other):
+    """Killed when it was written, it is run again with the same words, and once more by mistake."""
+    story = Story(world).decide_and_die().lose_the_end()
+    story.a.tells = False
+    words = (word, story.id, "--apply", "--yes")
+    died = story.reconcile(*words, VOW_FAILPOINT="log.after_commit=kill")
+    assert died.code in (-signal.SIGKILL, 128 + signal.SIGKILL), died
+    for more in ([], ["--apply", "--yes"]):
+        assert story.reconcile(word, story.id, *more).code == ctl.OK
+    wrong = story.reconcile(other, story.id, "--apply", "--yes")
+    wrong.refused(ctl.REFUSED, "cannot end this way: the log knows")
+
+
 def test_a_reconciliation_that_is_killed_while_it_asks_has_done_nothing(world):
     story = Story(world).decide_and_die().lose_the_end()
     with pytest.raises(TimeoutError):

@@ -219,6 +219,28 @@ static void open_one(struct ctl_reconciliation *r, struct vow_id ceiling) {
   r->places.items[0].answered = r->places.items[0].tells = true;
 }
 
+/* What an operator has said may be said again once the log knows it, and not otherwise. */
+static void a_word_that_is_written_may_be_said_again(void **state) {
+  static const enum vow_txn_state states[] = {VOW_TXN_COMMITTING, VOW_TXN_ABORTING};
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    struct ctl_reconciliation r;
+    open_one(&r, (struct vow_id){{3}});
+    r.info.quarantined_ms = 1;
+    struct vow_txn txn = {.id = {{1}}, .state = states[i]};
+    assert_true(ctl_reconcile_add_open(&r, &txn));
+    ctl_reconcile_judge(&r);
+    assert_int_equal(ctl_reconcile_say(&r, txn.id, CTL_VERDICT_COMMIT), CTL_WORD_NO_CASE);
+    struct vow_id id = r.cases.items[0].id;
+    assert_int_equal(ctl_reconcile_say(&r, id, CTL_VERDICT_COMMIT),
+                     i == 0 ? CTL_WORD_TAKEN : CTL_WORD_REFUSED);
+    assert_int_equal(ctl_reconcile_say(&r, id, CTL_VERDICT_ABORT),
+                     i == 1 ? CTL_WORD_TAKEN : CTL_WORD_REFUSED);
+    assert_int_equal(r.cases.items[0].verdict, CTL_VERDICT_KNOWN);
+    ctl_reconcile_fini(&r);
+  }
+}
+
 /* An id between two starts is of what is lost, unless that was reconciled once. */
 static void an_id_between_two_starts_is_a_witness(void **state) {
   static const struct vow_id_gap gaps[] = {{{{1}}, {{2}}}};
@@ -296,6 +318,7 @@ int main(void) {
       cmocka_unit_test(who_refused_a_commit_had_only_read),
       cmocka_unit_test(who_refuses_what_it_had_promised_is_told),
       cmocka_unit_test(an_id_between_two_starts_is_a_witness),
+      cmocka_unit_test(a_word_that_is_written_may_be_said_again),
       cmocka_unit_test(an_id_that_was_never_issued_is_a_witness),
       cmocka_unit_test(what_is_written_goes_beyond_all_that_was_heard),
   };
