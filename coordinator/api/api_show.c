@@ -105,6 +105,14 @@ void vow_api_history(struct vow_api_call *call) {
 /* ---- outcomes ---- */
 
 #define FOREIGN_LINES_MAX 10
+#define NEVER_ISSUED                                                                        \
+  "somebody asks for a transaction of a time when this log was not running: it is another " \
+  "coordinator's, or this log has lost records and has to be reconciled; it is answered "   \
+  "\"unknown\""
+#define NOT_RECONCILED                                                                         \
+  "somebody asks for a transaction of before this log was reconciled, and there is no record " \
+  "of it: if a participant is in doubt of it, stop vowd and reconcile again; it is answered "  \
+  "\"unknown\""
 
 /* Whoever may send a request is believed (C11), so that it must be seen who it was. */
 static void witness(struct vow_api_call *call, struct vow_log_position seen,
@@ -123,12 +131,11 @@ static void note_foreign(struct vow_api_call *call, struct vow_id id) {
   struct vow_logger *logger = call->api->logger;
   struct vow_logger_rate *rate = &call->api->foreign;
   char peer[VOW_PEER_BYTES];
-  if (!vow_core_never_issued(vow_driver_core(call->api->driver), id)) return;
+  bool lost = vow_api_was_lost(call->api, id);
+  if (!lost && !vow_core_never_issued(vow_driver_core(call->api->driver), id)) return;
   if (!vow_logger_allow(rate, FOREIGN_LINES_MAX, vow_api_wall_ms())) return;
-  if (!vow_logger_begin(logger, VOW_LEVEL_WARN, "never-issued",
-                        "somebody asks for a transaction of a time when this log was not running: "
-                        "it is another coordinator's, or this log has lost records and has to be "
-                        "reconciled; it is answered \"unknown\"")) {
+  if (!vow_logger_begin(logger, VOW_LEVEL_WARN, lost ? "not-reconciled" : "never-issued", "%s",
+                        lost ? NOT_RECONCILED : NEVER_ISSUED)) {
     return;
   }
   vow_request_peer(call->request, peer);

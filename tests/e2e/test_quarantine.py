@@ -417,6 +417,7 @@ def test_one_that_was_left_out_is_back(world):
         id = assert_committed(story.vowd.client.one_shot(branches))["id"]
         story.vowd.wait_state(id, "committed")
     assert story.vowd.client.outcome(story.id) == "unknown"
+    story.vowd.process.wait_for_line("before this log was reconciled.*stop vowd", "it is said")
     assert [branch["transaction"] for branch in in_doubt(bank)] == [story.id]
     story.vowd.stop()
     again = story.reconcile("--participants", line.url, "--apply", "--yes")
