@@ -457,7 +457,9 @@ enum vow_error vow_config_load(struct vow_config *out, int argc, char *const *ar
   vow_buf_init(&reading.config.warnings, 64 * 1024);
   enum vow_error error = read_all(&reading, argc, argv, environment);
   if (error != VOW_OK) {
-    if (error == VOW_E_NO_MEMORY) snprintf(why, VOW_CONFIG_WHY_BYTES, "out of memory");
+    if (error == VOW_E_NO_MEMORY) {
+      snprintf(why, VOW_CONFIG_WHY_BYTES, "out of memory; give this process more");
+    }
     vow_config_fini(&reading.config);
     return error;
   }

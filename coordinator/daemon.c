@@ -28,6 +28,7 @@
 
 #define DRAIN_POLL_MS             20
 #define RECOVERY_MS               10000 /* between two lines about its progress */
+#define NO_MEMORY                 "out of memory; give this process more"
 #define LAZY_FLUSH_MS             50
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
@@ -420,9 +421,9 @@ static void init_handles(struct vow_daemon *daemon) {
 }
 
 static int open_server(struct vow_daemon *daemon) {
-  char why[256] = "out of memory";
+  char why[256] = NO_MEMORY;
   const struct vow_config *config = &daemon->config;
-  if (vow_api_new(&daemon->api, config, &daemon->logger) != VOW_OK) return VOW_EXIT_FAILURE;
+  enum vow_error error = vow_api_new(&daemon->api, config, &daemon->logger);
   struct vow_server_config server = {.listen = config->listen,
                                      .connections_max = (uint32_t)config->limits_connections,
                                      .idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
@@ -430,7 +431,9 @@ static int open_server(struct vow_daemon *daemon) {
                                      .handle = vow_api_handle,
                                      .gone = vow_api_gone,
                                      .context = daemon->api};
-  enum vow_error error = vow_server_open(&daemon->server, &daemon->loop, &server, why, sizeof why);
+  if (error == VOW_OK) {
+    error = vow_server_open(&daemon->server, &daemon->loop, &server, why, sizeof why);
+  }
   if (error == VOW_OK) return VOW_EXIT_OK;
   vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-listen", "%s", why);
   return VOW_EXIT_FAILURE;
@@ -438,7 +441,7 @@ static int open_server(struct vow_daemon *daemon) {
 
 static int open_driver(struct vow_daemon *daemon) {
   struct vow_driver_config config;
-  char why[VOW_LOG_WHY_BYTES] = "out of memory";
+  char why[VOW_LOG_WHY_BYTES] = NO_MEMORY;
   if (daemon->config.advertise_url[0] != '\0') {
     snprintf(daemon->advertise_url, sizeof daemon->advertise_url, "%s",
              daemon->config.advertise_url);
@@ -507,11 +510,23 @@ static int serve(struct vow_daemon *daemon) {
   return VOW_EXIT_OK;
 }
 
+/* Where libuv cannot grow what it has it calls abort, which tells nobody why. */
+static void *grow_or_end(void *old, size_t bytes) {
+  static const char why[] = "vowd ends at once, and nothing is lost: " NO_MEMORY "\n";
+  void *grown = realloc(old, bytes);
+  if (grown != NULL || bytes == 0) return grown;
+  if (write(STDERR_FILENO, why, sizeof why - 1) < 0) {
+    /* Nobody listens. */
+  }
+  _exit(VOW_EXIT_FAILURE);
+}
+
 int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
                    char *const *environment) {
+  uv_replace_allocator(malloc, grow_or_end, calloc, free);
   struct vow_daemon *daemon = calloc(1, sizeof *daemon);
   if (daemon == NULL || uv_loop_init(&daemon->loop) != 0) {
-    fprintf(stderr, "vowd: out of memory\n");
+    fprintf(stderr, "vowd: " NO_MEMORY "\n");
     free(daemon);
     vow_config_fini(config);
     return VOW_EXIT_FAILURE;

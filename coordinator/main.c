@@ -41,9 +41,10 @@ static int act(const struct vow_config *config) {
 int main(int argc, char **argv) {
   struct vow_config config;
   char why[VOW_CONFIG_WHY_BYTES] = "";
-  if (vow_config_load(&config, argc, argv, environ, why) != VOW_OK) {
+  enum vow_error error = vow_config_load(&config, argc, argv, environ, why);
+  if (error != VOW_OK) {
     fprintf(stderr, "vowd: %s\n", why);
-    return VOW_EXIT_CONFIG;
+    return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_CONFIG;
   }
   if (config.action == VOW_CONFIG_SERVE) return vow_daemon_run(&config, argc, argv, environ);
   int code = act(&config);

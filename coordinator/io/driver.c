@@ -412,9 +412,15 @@ static void on_handle_closed(uv_handle_t *handle) {
   if (--driver->handles_open == 0) driver_free(driver);
 }
 
+static void on_sender_failed(void *context, const char *why) {
+  char text[128];
+  snprintf(text, sizeof text, "curl cannot go on: %s; give this process more memory", why);
+  vow_driver_fail(context, VOW_E_NO_MEMORY, text);
+}
+
 /* Everything that can fail without a loop handle. */
 static enum vow_error open_parts(struct vow_driver *driver, char why[VOW_LOG_WHY_BYTES]) {
-  snprintf(why, VOW_LOG_WHY_BYTES, "out of memory");
+  snprintf(why, VOW_LOG_WHY_BYTES, "out of memory; give this process more");
   driver->advertise_url = strdup(driver->config.advertise_url);
   if (driver->advertise_url == NULL) return VOW_E_NO_MEMORY;
   enum vow_error error = vow_core_new(&driver->core, &driver->config.core);
@@ -435,6 +441,8 @@ enum vow_error vow_driver_open(struct vow_driver **out, struct uv_loop_s *loop,
   driver->config = *config;
   driver->config.log.wake = wake;
   driver->config.log.wake_context = driver;
+  driver->config.sender.failed = on_sender_failed;
+  driver->config.sender.context = driver;
   driver->pending_free = PENDING_NONE;
   driver->tick_ms = UINT64_MAX;
   vow_buf_init(&driver->body, BODY_BYTES_MAX);

@@ -105,10 +105,12 @@ enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) {
   close(fd);
   int rc = build(name);
   if (rc != SQLITE_OK) {
-    bool full = (rc & 0xff) == SQLITE_FULL;
+    bool full = (rc & 0xff) == SQLITE_FULL, no_memory = (rc & 0xff) == SQLITE_NOMEM;
     log_explain(why, "cannot make the log %s: %s; %s", path, sqlite3_errstr(rc),
-                full ? "free some space" : "look at the disk and the kernel's messages");
-    error = full ? VOW_E_LOG_FULL : VOW_E_LOG_IO;
+                full        ? "free some space"
+                : no_memory ? "give this process more"
+                            : "look at the disk and the kernel's messages");
+    error = full ? VOW_E_LOG_FULL : no_memory ? VOW_E_NO_MEMORY : VOW_E_LOG_IO;
   } else {
     int failed = sync_file(name);
     if (failed == 0 && renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)

@@ -104,6 +104,11 @@ void vow_logger_id(struct vow_logger *logger, const char *key, struct vow_id id)
 void vow_logger_end(struct vow_logger *logger) {
   if (logger->format == VOW_FORMAT_JSON) vow_jsonw_end(&logger->json);
   struct vow_buf *line = &logger->line;
+  if (line->error == VOW_E_NO_MEMORY || line->data == NULL) {
+    static const char why[] = "vowd: out of memory; give this process more\n";
+    ssize_t ignored = write(logger->fd, why, sizeof why - 1);
+    (void)ignored;
+  }
   if (line->data == NULL) return;
   if (line->error == VOW_OK) vow_buf_puts(line, "\n");
   size_t bytes = line->bytes;

@@ -217,9 +217,7 @@ static bool set_request(struct transfer *t, const struct vow_sender_request *req
   CURL *easy = t->easy;
   bool get = strcmp(request->method, "GET") == 0 && request->body == NULL;
   bool post = strcmp(request->method, "POST") == 0;
-  if (request->body != NULL && !bytes_append(&t->body, request->body, request->body_bytes)) {
-    return false;
-  }
+  if (request->body && !bytes_append(&t->body, request->body, request->body_bytes)) return false;
   t->timeout_ms = request->timeout_ms;
   t->ask_header = request->ask_header;
   if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK) return false;
@@ -250,7 +248,6 @@ enum vow_error vow_sender_submit(struct vow_sender *sender,
     transfer_release(t);
     return VOW_E_NO_MEMORY;
   }
-  t->prev = NULL;
   t->next = sender->active;
   if (t->next != NULL) t->next->prev = t;
   sender->active = t;
@@ -400,9 +397,12 @@ static void collect(struct vow_sender *sender) {
 
 /* ---- the two loops ---- */
 
+/* Curl that has run out of memory in here sets no timer, and may divide by zero the next time. */
 static void act(struct vow_sender *sender, curl_socket_t fd, int events) {
   int running;
-  curl_multi_socket_action(sender->multi, fd, events, &running);
+  CURLMcode code = curl_multi_socket_action(sender->multi, fd, events, &running);
+  if (code != CURLM_OK && sender->config.failed != NULL)
+    sender->config.failed(sender->config.context, curl_multi_strerror(code));
   collect(sender);
 }
 

@@ -26,6 +26,9 @@ struct vow_sender_config {
   size_t answer_bytes_max;
   uint32_t connect_timeout_ms;
   const char *user_agent;
+  /* Curl cannot go on, and the sender may not be used any more. Does not return. May be NULL. */
+  void (*failed)(void *context, const char *why);
+  void *context;
 };
 
 struct vow_sender_answer;

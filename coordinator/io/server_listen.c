@@ -69,6 +69,11 @@ enum vow_error vow_server_listen(const char *listen_text, int *out, char *addres
     return VOW_E_CONFIG;
   }
   code = getaddrinfo(host, port, &hints, &found);
+  if (code == EAI_MEMORY) {
+    snprintf(why, why_bytes, "cannot listen on %s: out of memory; give this process more",
+             listen_text);
+    return VOW_E_NO_MEMORY;
+  }
   if (code != 0) {
     snprintf(
         why, why_bytes,

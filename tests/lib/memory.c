@@ -159,6 +159,16 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*run
   return REFUSES() ? EAGAIN : next(out, attributes, run, argument);
 }
 
+/* A sanitizer's runtime asks this of each new thread, and takes no for no answer. */
+int pthread_getattr_np(pthread_t thread, pthread_attr_t *out) {
+  NEXT(pthread_getattr_np);
+  bool before = inside;
+  inside = true;
+  int result = next(thread, out);
+  inside = before;
+  return result;
+}
+
 /* ---- the beginning of main ---- */
 
 static void open_stacks(const char *control_path) {

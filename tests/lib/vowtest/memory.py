@@ -6,11 +6,25 @@ import os
 import re
 import struct
 import subprocess
+import time
+
+# How many allocations of each sweep fail in one run of the suite; 0: each of them. Which, changes
+# from day to day: VOW_MEMORY_DAY repeats a day.
+POINTS = int(
+    os.environ.get("VOW_MEMORY_POINTS") or os.environ.get("VOW_MEMORY_POINTS_DEFAULT", "0")
+)
+DAY = int(os.environ.get("VOW_MEMORY_DAY", time.time() // 86400))
 
 # The layout of struct control.
 COUNT, FAIL, STAYS, REFUSED = range(0, 32, 8)
 FROM, FROM_BYTES, BYTES = 32, 64, 96
 FRAME = re.compile(r"(?P<object>[^(\s]+)\((?P<symbol>\w*)(\+(?P<offset>0x[0-9a-f]+))?\)")
+
+
+def sweep(count):
+    """The n of a sweep over so many allocations."""
+    step = max(1, count // POINTS) if POINTS else 1
+    return range(1 + DAY % step, count + 1, step)
 
 
 class Memory:
