@@ -7,7 +7,7 @@
 /* What it tells whoever asks; while it is undecided, loading or in quarantine, it tells nothing. */
 #define has_ended (state == c_ended || state == c_heuristic || state == c_forgetting)
 #define says_commit \
-  (state == c_committing || (has_ended && (log_d == l_commit || log_d == l_committed)))
+  (state == c_committing || state == c_parked || (has_ended && (log_d == l_commit || log_d == l_committed)))
 #define says_abort                                                             \
   (state == c_aborting || state == c_unknown ||                                \
    (has_ended && (log_d == l_abort || log_d == l_ended || log_d == l_none)))
@@ -17,23 +17,23 @@
 #define voted(k)           (r_yes[k] || r_read_only[k])
 #define only_read(k)       (r_read_only[k])
 #define heuristic(k)       (r_h_commit[k] || r_h_abort[k])
-#define hazard_at(k)       (r_unknown[k] && !r_committed[k] && !settled[k])
+#define hazard_at(k)       (r_unknown[k] && !r_committed[k] && !settled[k] && !closed[k])
 #define plain(k)           (!heuristic(k) && !hazard_at(k))
 #define no_heuristic(k)    (!heuristic(k))
 #define plain_abort(k)     (!heuristic(k) && !r_committed[k])
-#define commit_unsent(k)   (named[k] && !settled[k] && !m_commit[k])
-#define abort_unsent(k)    (!m_abort[k] && !r_no[k] && !r_read_only[k])
+#define commit_unsent(k)   (named[k] && !settled[k] && !closed[k] && !m_commit[k])
+#define abort_unsent(k)    (!m_abort[k] && !closed[k] && !r_no[k] && !r_read_only[k])
 #define forget_unsent(k)   (broke[k] && !m_forget[k])
 #define commit_answered(k) \
-  (!named[k] || settled[k] || r_committed[k] || heuristic(k) || r_unknown[k])
+  (!named[k] || settled[k] || closed[k] || r_committed[k] || heuristic(k) || r_unknown[k])
 #define abort_answered(k) \
-  (r_aborted[k] || r_committed[k] || heuristic(k) || r_no[k] || r_read_only[k] || r_unknown[k])
+  (closed[k] || r_aborted[k] || r_committed[k] || heuristic(k) || r_no[k] || r_read_only[k] || \
+   r_unknown[k])
 #define forget_answered(k) (!broke[k] || r_forgotten[k])
 #define is_named(k)        (named[k])
 #define has_committed(k)   (named[k] && r_committed[k])
 #define is_settled(k)      (settled[k])
-#define was_asked(k)       (asked[k])
-#define is_prepared(k)     (vote_d[k] == p_yes)
+#define was_heard(k)       (asked[k] || away[k])
 
 inline sync_log() {
   log_d = log_v; heur_d = heur_v; forgot_d = forgot_v;
@@ -44,7 +44,8 @@ inline take_back_unsynced() {
   log_v = log_d; heur_v = heur_d; forgot_v = forgot_d;
   for (k : 0 .. N - 1) {
     if
-    :: log_d == l_none || log_d == l_delegated -> named[k] = false
+    :: log_d == l_none || log_d == l_delegated ->
+       named[k] = false; closed[k] = false
     :: else
     fi;
     if
@@ -54,16 +55,22 @@ inline take_back_unsynced() {
   }
 }
 
+inline forget_survey() {
+  for (k : 0 .. N - 1) { asked[k] = false; said[k] = p_none }
+}
+
 inline lose_memory() {
-  state = c_loading; bad_weather = true; saw_commit = false; saw_abort = false;
-  for (k : 0 .. N - 1) { asked[k] = false }
+  state = c_loading; bad_weather = true;
+  forget_survey()
 }
 
 /* A process that is killed leaves what it wrote in the page cache; a power cut keeps it or not; a
  * sync that failed leaves it visible, and on the disk, or in one of them, or in none. */
 inline crash_coordinator() {
   if
-  :: !log_is_synced -> log_d = log_v; heur_d = heur_v; forgot_d = forgot_v
+  :: !log_is_synced ->
+     log_d = log_v; heur_d = heur_v; forgot_d = forgot_v;
+     left = left || (quarantine && state == c_deciding && EVERY(was_heard))
   :: take_back_unsynced()
   :: !log_is_synced -> true
   fi;
@@ -90,7 +97,8 @@ inline merge_heuristics(decision) {
        :: else -> committed = true
        fi
     :: !heuristic(k) && decision == o_abort && r_committed[k] -> committed = true
-    :: !heuristic(k) && decision == o_abort && !r_committed[k] && !r_read_only[k] -> aborted = true
+    :: !heuristic(k) && decision == o_abort && !r_committed[k] && !r_read_only[k] && !closed[k] ->
+       aborted = true
     :: else
     fi
   }
@@ -110,7 +118,7 @@ inline send_commits() {
   RULE(D1, commit_is_durable);
   RULE(C1, record_names_all);
   tell(o_commit);
-  for (k : 0 .. N - 1) { m_commit[k] = m_commit[k] || (named[k] && !settled[k]) }
+  for (k : 0 .. N - 1) { m_commit[k] = m_commit[k] || (named[k] && !settled[k] && !closed[k]) }
   printf("coordinator -> prepared branches: commit\n")
 }
 
@@ -172,7 +180,11 @@ inline decide_to_commit() {
        printf("coordinator -> branch %d: it was aborted\n", b) }
 inline read_log() {
   if
-  :: log_v == l_none -> if :: quarantine -> state = c_quarantine :: else -> state = c_unknown fi
+  :: log_v == l_none ->
+     if
+     :: quarantine -> state = c_quarantine
+     :: else -> state = c_unknown
+     fi
   :: log_v == l_delegated ->
      /* An abort that asks is no proof here: the branch may have ended below the watermark. */
 #ifdef BUG_QUARANTINE_ASKS_DELEGATE
@@ -184,7 +196,12 @@ inline read_log() {
      if
      :: forgot_v -> state = c_forgetting
      :: !forgot_v && heur_v != h_none -> state = c_heuristic
+#ifdef BUG_PUSHES_IN_QUARANTINE
      :: !forgot_v && heur_v == h_none && log_v == l_commit -> state = c_committing
+#else
+     :: !forgot_v && heur_v == h_none && log_v == l_commit ->
+        if :: quarantine && !left -> state = c_parked :: else -> state = c_committing fi
+#endif
      :: !forgot_v && heur_v == h_none && log_v == l_abort -> state = c_aborting
      fi
   :: log_v == l_committed || log_v == l_ended -> state = c_ended
@@ -201,35 +218,71 @@ inline read_log() {
 
 /* An older log, or one whose tail is gone; how far back is anybody's guess. */
 inline lose_records() {
+  losses++;
   if
   :: log_d = l_none
   :: log_d == l_committed && !was_delegated -> log_d = l_commit
-  :: (log_d == l_committed || log_d == l_ended || log_d == l_commit || log_d == l_purged) &&
-     was_delegated -> log_d = l_delegated
+  :: log_d != l_none && log_d != l_delegated && was_delegated -> log_d = l_delegated
   fi;
   heur_d = h_none; forgot_d = false;
   take_back_unsynced();
 #ifndef BUG_RESTORE
-  quarantine = true
+  quarantine = true; left = false
 #endif
 }
 
-#define proves_commit(b) (vote_d[b] == p_committed)
+/* ---- vowctl reconciles a log in quarantine with the participants ---- */
+
+#define has_changed(k)     (asked[k] && said[k] != vote_d[k])
+#define said_in_doubt(k)   (said[k] == p_yes)
+/* Something has to be decided: somebody waits, or the log itself says that it is open. */
+#define is_case            (SOME(said_in_doubt) || log_v == l_delegated)
+#define said_commit(k)     (said[k] == p_committed || said[k] == p_decided)
 #ifdef BUG_NO_VOTE_IS_PROOF
-#define proves_abort(b) (is_durable(b, p_aborted) || vote_v[b] == p_refused)
+#define said_abort(k)      (said[k] == p_aborted || said[k] == p_refused)
 #else
-#define proves_abort(b) is_durable(b, p_aborted)
+#define said_abort(k)      (said[k] == p_aborted)
+#endif
+#define said_by_hand(k)    (said[k] == p_h_commit || said[k] == p_h_abort || said[k] == p_forgotten)
+#define had_real_proof(k)  (had_proof[k])
+#define waits_deserted(k)  (deserted[k] && vote_d[k] == p_yes)
+#define is_reconciled      (state == c_quarantine || state == c_parked)
+
+/* What branch b has on its disk. Only what it was told by the coordinator is proof of a decision. */
+#define EXAMINE(b)                                                                           \
+  :: atomic { is_reconciled && !asked[b] ->                                                  \
+       asked[b] = true; away[b] = false; said[b] = vote_d[b];                                \
+       printf("vowctl <- branch %d: %e\n", b, said[b]) }
+
+#define is_not_asked(k) (!asked[k])
+#ifdef BUG_RECONCILED_WITHOUT_ENDED
+#define NAMES_ENDED
+#else
+#define NAMES_ENDED || said_commit(k)
 #endif
 
-/* What branch b says of itself. Only what it was told by the coordinator is proof of a decision. */
-#define EXAMINE(b)                                                                           \
-  :: atomic { state == c_quarantine &&                                                       \
-              (!asked[b] || (proves_commit(b) && !saw_commit) ||                             \
-               (proves_abort(b) && !saw_abort)) ->                                           \
-       asked[b] = true;                                                                      \
-       saw_commit = saw_commit || proves_commit(b);                                          \
-       saw_abort = saw_abort || proves_abort(b);                                             \
-       printf("vowctl <- branch %d: %e\n", b, vote_d[b]) }
+/* It is open again, so the newest watermark is below it, and tombstones stay (P4). */
+#define take_back_watermark() m_below = false
+
+/* The record of a commit names whom to tell, and who has done it. With a commit proven, one that
+ * never promised has only read. */
+inline record_commit() {
+  for (k : 0 .. N - 1) {
+    named[k] = said_in_doubt(k) || said_by_hand(k) NAMES_ENDED;
+    closed[k] = named[k] && said_commit(k)
+  }
+  unheard = unheard || SOME(is_not_asked);
+  log_v = l_commit; state = c_deciding;
+  take_back_watermark()
+}
+inline record_abort() {
+  for (k : 0 .. N - 1) {
+    closed[k] = !said_in_doubt(k) && !said_by_hand(k) && !said_abort(k) && said[k] != p_refused
+  }
+  unheard = unheard || SOME(is_not_asked);
+  log_v = l_abort; state = c_deciding;
+  take_back_watermark()
+}
 
 proctype coordinator() {
   byte k;
@@ -262,6 +315,8 @@ end:
 
   :: atomic { state == c_deciding ->
        sync_log();
+       left = left || (quarantine && EVERY(was_heard)); /* in the same transaction */
+       forget_survey();
        if
        :: log_d == l_commit -> state = c_committing
        :: else -> state = c_aborting
@@ -415,8 +470,9 @@ end:
 #else
 #define end_is_durable log_is_synced
 #endif
-  :: atomic { (state == c_ended || state == c_purged || state == c_unknown) && end_is_durable &&
-              !m_below ->
+#define is_over \
+  (state == c_ended || state == c_purged || state == c_unknown || (state == c_quarantine && left))
+  :: atomic { is_over && end_is_durable && !m_below ->
        RULE(C5, may_be_finished);
        m_below = true;
        printf("coordinator -> everybody: finished_below has passed it\n") }
@@ -457,7 +513,7 @@ end:
   /* ---- failures, and the start after them ---- */
 
   :: atomic { fault_possible && (!log_is_synced || state != c_loading) && state != c_unknown &&
-              state != c_quarantine && state != c_purged ->
+              state != c_quarantine && state != c_parked && state != c_purged ->
        faults++;
        printf("coordinator: crashes while it has %e on disk and %e written\n", log_d, log_v);
        crash_coordinator() }
@@ -474,8 +530,7 @@ end:
        read_log() }
 
 #ifdef LOSS
-  :: atomic { !healed && !records_lost ->
-       records_lost = true;
+  :: atomic { !healed && losses < LOSSES ->
        printf("coordinator: its log loses records (it had %e)\n", log_d);
        lose_records(); lose_memory() }
 
@@ -489,38 +544,66 @@ end:
   EXAMINE(2)
 #endif
 
-  :: atomic { state == c_quarantine && saw_commit ->
-       for (k : 0 .. N - 1) { named[k] = is_prepared(k) }
-       log_v = l_commit; state = c_deciding;
+#ifdef WITHOUT
+  :: atomic { is_reconciled && !went_on && !healed ->
+       went_on = true;
+       if
+       :: !asked[0] -> away[0] = true
+       :: !asked[N - 1] -> away[N - 1] = true
+       :: else
+       fi;
+       printf("vowctl: goes on without a branch\n") }
+#endif
+
+  /* It is killed, or run again later; so it sees what has changed since. */
+  :: atomic { is_reconciled && SOME(has_changed) ->
+       forget_survey();
+       printf("vowctl: begins anew\n") }
+
+  :: atomic { state == c_quarantine && SOME(said_commit) && is_case ->
+       record_commit();
        printf("vowctl: a branch was told to commit, so it was committed\n") }
 
-  :: atomic { state == c_quarantine && saw_abort && !saw_commit ->
-       log_v = l_abort; state = c_deciding;
+  :: atomic { state == c_quarantine && SOME(said_abort) && !SOME(said_commit) &&
+              is_case ->
+       record_abort();
        printf("vowctl: a branch was told to abort, so it was aborted\n") }
 
   /* No evidence, and somebody waits: only an operator may choose, and that is on record. */
-  :: atomic { state == c_quarantine && EVERY(was_asked) && !saw_commit && !saw_abort &&
-              SOME(is_prepared) ->
+  :: atomic { state == c_quarantine && EVERY(was_heard) && !SOME(said_commit) &&
+              !SOME(said_abort) && is_case && !SOME(has_changed) ->
+       /* C12: no proof was let go while somebody who had been left out still needed it. */
+       RULE(C12, !SOME(had_real_proof) || !SOME(waits_deserted));
        if
 #ifndef BUG_RECONCILE_COMMITS_PREPARED
-       :: log_v = l_abort
+       :: record_abort()
 #endif
 #ifndef BUG_RECONCILE_ABORTS_PREPARED
-       :: for (k : 0 .. N - 1) { named[k] = is_prepared(k) }
-          log_v = l_commit
+       :: record_commit()
 #endif
        fi;
+      
 #if !defined(BUG_RECONCILE_COMMITS_PREPARED) && !defined(BUG_RECONCILE_ABORTS_PREPARED)
        guessed = true;
 #endif
-       state = c_deciding;
        printf("vowctl: nobody was told anything, %e is chosen\n", log_v) }
 
+  /* Nobody is in doubt: there is nothing to decide. Nothing of that time is ever presumed, though. */
+  :: atomic { state == c_quarantine && EVERY(was_heard) && !is_case && !left ->
 #ifdef BUG_QUARANTINE_LIFTED
-  :: atomic { state == c_quarantine && EVERY(was_asked) && !SOME(is_prepared) ->
        quarantine = false; state = c_unknown;
-       printf("vowctl: nobody is in doubt, the quarantine ends\n") }
 #endif
+       for (k : 0 .. N - 1) { deserted[k] = away[k] && vote_d[k] == p_yes }
+       left = true;
+       printf("vowctl: nobody is in doubt, the quarantine ends\n") }
+
+  /* What the log knows is driven on, but for whom it is over. */
+  :: atomic { state == c_parked && EVERY(was_heard) ->
+       for (k : 0 .. N - 1) {
+         closed[k] = closed[k] || (named[k] && (said_commit(k) || said[k] == p_gone))
+       }
+       left = true; forget_survey(); state = c_committing;
+       printf("vowctl: the log knows that it was committed, and the quarantine ends\n") }
 #endif
   od
 }

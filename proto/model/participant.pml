@@ -11,6 +11,7 @@
 #define prepare_is_here(me) (m_prepare[me] || m_one_phase[me])
 #define takes_prepare(me)   (prepare_is_here(me) && never_heard_of(me))
 #define is_durable(me, record) (vote_v[me] == record && vote_d[me] == record)
+#define is_told_abort(me) (vote_d[me] == p_aborted && heard_abort[me])
 #define in_doubt(me) (is_durable(me, p_yes) && rm[me] != rm_committed)
 #define is_tombstone(me)                                                         \
   (vote_v[me] == p_committed || vote_v[me] == p_aborted || vote_v[me] == p_refused || \
@@ -50,7 +51,7 @@ inline restart_participant(me) {
 inline lose_everything(me) {
   amnesia = true; bad_weather = true; lost_all[me] = true;
   vote_v[me] = p_none; vote_d[me] = p_none; rm[me] = rm_idle;
-  effect[me] = o_none; applied[me] = 0
+  effect[me] = o_none; applied[me] = 0; had_proof[me] = false
 }
 
 proctype participant(byte me) {
@@ -75,6 +76,7 @@ end:
   :: atomic { vote_v[me] != vote_d[me] ->
        RULE(P1, vote_d[me] != p_yes || vote_v[me] != p_refused);
        vote_d[me] = vote_v[me];
+       had_proof[me] = had_proof[me] || vote_d[me] == p_committed || is_told_abort(me);
        if
        :: vote_d[me] == p_aborted -> take_effect(me, o_abort)
        :: else

@@ -6,7 +6,7 @@
 bool broken_AC1, broken_AC2, broken_AC3, broken_AC4, broken_AC5;
 bool broken_D1, broken_V1, broken_M1, broken_O1;
 bool broken_P1, broken_P2, broken_P4, broken_P5, broken_P6;
-bool broken_C1, broken_C4, broken_C5, broken_C7;
+bool broken_C1, broken_C4, broken_C5, broken_C7, broken_C12;
 
 /* What a user of vow sees, and the rules that bring it about. */
 #define OUTCOME(name, condition) assert(broken_##name || (condition))
@@ -35,7 +35,7 @@ inline tell(o) {
 /* C1: the record names every prepared branch. */
 #define named_if_prepared(k) (named[k] || vote_d[k] != p_yes || reads_only[k])
 #define record_names_all \
-  (all_only_read || records_lost || log_d == l_committed || EVERY(named_if_prepared))
+  (all_only_read || losses > 0 || log_d == l_committed || EVERY(named_if_prepared))
 
 /* AC1, AC2, M1: branch `me` ends by the coordinator's word, or by the decision it was handed. */
 #define agrees(k) (excused(k) || effect[k] == o_none || effect[k] == effect[me])
@@ -76,12 +76,21 @@ inline take_effect(me, o) {
   (!differs(k) || told_to_forget[k] || heur_d != h_none || guessed ||                    \
    vote_d[k] == p_h_commit || vote_d[k] == p_h_abort)
 
-/* C7: the merged outcome is the truth about the branches that the coordinator deals with: one that
- * voted abort is not told the decision (C3). */
-#define did_commit(k) (!named[k] || settled[k] || lost_all[k] || rm[k] == rm_committed)
-#define did_abort(k)  (r_no[k] || lost_all[k] || rm[k] != rm_committed)
-#define merged_is_true \
-  (guessed || ((heur_v != h_commit || EVERY(did_commit)) && (heur_v != h_abort || EVERY(did_abort))))
+/* C7: the merged outcome is the truth about all branches: "mixed" is none where all did the same, a
+ * hazard none where nobody has lost anything. After a reconciliation that did not ask all it counts
+ * those that the record names, and no more is promised. */
+#define only_reads(k)    (reads_only[k] && rm[k] != rm_committed)
+#define did_commit(k)    (only_reads(k) || settled[k] || lost_all[k] || rm[k] == rm_committed)
+#define did_abort(k)     (only_reads(k) || lost_all[k] || r_no[k] || rm[k] != rm_committed)
+#define has_lost_all(k)  (lost_all[k])
+#define voted_no(k)      (r_no[k]) /* and counts as aborted, whatever became of it */
+#define has_forgotten(k) (told_to_forget[k])
+#define truth_of(merged)                                                                 \
+  ((merged != h_commit || EVERY(did_commit)) && (merged != h_abort || EVERY(did_abort)) && \
+   (merged != h_mixed || SOME(has_lost_all) || SOME(voted_no) ||                          \
+    !(EVERY(did_commit) || EVERY(did_abort))) &&                                         \
+   (merged != h_hazard || SOME(has_lost_all)))
+#define merged_is_true (guessed || unheard || SOME(has_forgotten) || truth_of(heur_v))
 
 /* C5: nobody whom the record names is still waiting. */
 #define not_waiting(k) (!named[k] || vote_d[k] != p_yes || settled[k] || excused(k))

@@ -42,8 +42,13 @@ CONFIGURATIONS = (
     configuration("amnesia", "AMNESIA FAULTS=1"),
     configuration("history", "HISTORY FAULTS=2"),
     configuration("resolve", "RESOLVE HISTORY FAULTS=1"),
-    configuration("loss", "LOSS FAULTS=1"),
-    configuration("loss-read-only", "LOSS READ_ONLY FAULTS=1", large=True),
+    configuration("loss", "LOSS FAULTS=1", large=True),
+    configuration("loss-read-only", "LOSS READ_ONLY FAULTS=0", large=True),
+    configuration("loss-heuristic", "LOSS HEURISTIC FAULTS=0", large=True),
+    configuration("loss-without", "LOSS WITHOUT FAULTS=0", large=True),
+    configuration("loss-twice", "LOSS LOSSES=2 FAULTS=0", large=True),
+    configuration("one-phase-loss-heuristic", "N=1 ONE_PHASE LOSS HEURISTIC HISTORY FAULTS=1"),
+    configuration("one-phase-loss-twice", "N=1 ONE_PHASE LOSS LOSSES=2 HISTORY FAULTS=1"),
     configuration("cycles", "FAULTS=1", cycles=True),
     configuration("cycles-one-phase", "N=1 ONE_PHASE HEURISTIC LOSS FAULTS=1", cycles=True),
     configuration("three", "N=3 FAULTS=2", NIGHTLY),
@@ -65,7 +70,11 @@ CONFIGURATIONS = (
 
 
 # What the model shows not to hold, and README.md says so.
-LIMITS = (Run("late-messages", "LATE_MESSAGES", CI, ("W1",), model="witness"),)
+LIMITS = (
+    Run("late-messages", "LATE_MESSAGES", CI, ("W1",), model="witness"),
+    Run("stranger", "STRANGER", CI, ("W2",), model="witness"),
+    Run("left-out", "LOSS WITHOUT HISTORY FAULTS=0", CI, ("C12",), large=True),
+)
 
 
 def mistake(name, switches, expect, harm=None, **more):
@@ -124,6 +133,11 @@ MISTAKES = tuple(
         mistake("RECONCILE_ABORTS_PREPARED", "LOSS FAULTS=0", "AC2"),
         mistake("RECONCILE_COMMITS_PREPARED", "LOSS FAULTS=0", "AC2"),
         mistake("NO_VOTE_IS_PROOF", "LOSS READ_ONLY FAULTS=1", "AC2", reverse=True),
+        mistake("RECONCILED_WITHOUT_ENDED", "LOSS HEURISTIC FAULTS=0", "C7"),
+        mistake("PUSHES_IN_QUARANTINE", "LOSS HISTORY FAULTS=0", "C7"),
+        mistake("IGNORES_QUESTIONS", "", "W3", model="witness"),
+        mistake("BELIEVES_ANY_ANSWER", "", "W3", model="witness"),
+        mistake("BELIEVES_NO_LOWER", "", "W3", model="witness"),
         mistake("NO_INCARNATION", "", "W1", model="witness"),
         mistake("INCARNATION_COUNTED", "", "W1", model="witness"),
         mistake("DOES_NOT_ASK", "", "W1", model="witness"),

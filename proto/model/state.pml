@@ -47,12 +47,19 @@ bool forgot_v, forgot_d;                       /* an operator has forgotten it; 
 bool named[N];                                 /* the branches that the decision record names */
 bool broke[N];                                 /* the heuristic branches that it names */
 bool settled[N];                               /* settled by an operator's hand (RESOLVE) */
-bool quarantine;                               /* durable: the log is behind a witness (LOSS) */
+bool closed[N]; /* a reconciliation found that it had committed, and wrote that into the record */
+
+/* LOSS. All of it is durable. `quarantine` says that the transaction is from before a loss, so that
+ * nothing is ever presumed of it; it is `left` when the log was reconciled. */
+bool quarantine, left;
+bool away[N]; /* the reconciliation went on without it */
+bool went_on; /* that was so once */
 
 mtype:memory = {
   c_loading,    /* the log is being read: 503 */
   c_unknown,    /* the log is read, and has no record of the transaction */
   c_quarantine, /* the same, but the log may have lost it */
+  c_parked,     /* committed, says a log in quarantine: it may have ended since */
   c_preparing, c_delegating, c_delegated,
   c_asking,     /* a delegate whose answer was lost is asked by an abort */
   c_deciding,   /* the decision is written, not yet durable */
@@ -66,7 +73,8 @@ mtype:memory = {
 mtype:memory state;
 
 /* What vowctl has found out while it reconciles a log in quarantine; memory. */
-bool asked[N], saw_commit, saw_abort;
+bool asked[N];
+mtype:record said[N]; /* what the branch had on disk when it was asked */
 
 /* ---- the network: the set of the messages that were ever sent ----
  * Whoever receives a message leaves it there: it may come again, late, in any order, or never. */
@@ -89,7 +97,8 @@ inline lose_messages(k) {
 /* ---- failures ---- */
 
 byte faults;
-bool healed, amnesia, records_lost;
+byte losses;
+bool healed, amnesia;
 #define fault_possible (!healed && faults < FAULTS)
 
 /* ---- the ledger: read by the properties, by nothing else ---- */
@@ -105,6 +114,9 @@ bool lost_all[N];             /* its disk was replaced by an empty one */
 bool heard_abort[N];          /* it was told to abort */
 bool told_to_forget[N];       /* an operator has forgotten its heuristic outcome */
 bool bad_weather;             /* a fault, a timeout or a refusal: commit is not owed any more */
+bool had_proof[N];            /* it had on disk what the coordinator had said */
+bool deserted[N];             /* it was in doubt when a reconciliation ended without it */
+bool unheard;                 /* it was reconciled without asking all */
 bool guessed;                 /* an operator decided without any evidence */
 
 /* ---- for N branches: EVERY(p) and SOME(p), where p is a macro of the branch's number ---- */

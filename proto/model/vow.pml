@@ -12,7 +12,9 @@
  *   AMNESIA        a participant may lose its log and its database once
  *   HISTORY        tombstones are purged below the watermark, the coordinator's history by age
  *   RESOLVE        an operator of the coordinator may settle a branch by hand (C10)
- *   LOSS           the coordinator's log may lose records once: restored from a backup, or a lost tail
+ *   LOSS           the coordinator's log may lose records: restored from a backup, or a lost tail
+ *   LOSSES=1       how often
+ *   WITHOUT        an operator may end the quarantine though a branch was not asked
  *   BUG_...        a seeded mistake; README.md has the table
  *   OUTCOMES_ONLY  only the properties that a user sees are checked (AC1 to AC5, M1, O1), not the
  *                  rules that bring them about: shows what breaking a rule costs
@@ -25,6 +27,9 @@
 #endif
 #ifndef FAULTS
 #define FAULTS 2
+#endif
+#ifndef LOSSES
+#define LOSSES 1
 #endif
 
 #include "state.pml"       /* what is on disk, in memory and on the wire */
@@ -56,7 +61,7 @@ init {
   byte k;
   atomic {
     for (k : 0 .. N - 1) {
-      vote_v[k] = p_none; vote_d[k] = p_none; rm[k] = rm_idle;
+      vote_v[k] = p_none; vote_d[k] = p_none; said[k] = p_none; rm[k] = rm_idle;
       run participant(k)
     }
     run coordinator();

@@ -14,10 +14,12 @@
  *   W1  whoever is heard and has seen a lost record puts the log into quarantine, however much was
  *       written since
  *   W2  no quarantine without a loss
+ *   W3  whoever has seen a lost record believes no abort of a log that lacks it
  *   C2  nothing is answered by a log that is behind its witness file
  *
- * Switches: STARTS=3, RECORDS=3, LOSSES=1, and BUG_...; README.md has the table. LATE_MESSAGES takes
- * back an assumption about the network, and shows what for it is made.
+ * Switches: STARTS=3, RECORDS=3, LOSSES=1, QUESTIONS=1, and BUG_...; README.md has the table.
+ * LATE_MESSAGES and STRANGER take back assumptions about the network, and show what for they are
+ * made.
  */
 #ifndef STARTS
 #define STARTS 3
@@ -28,8 +30,11 @@
 #ifndef LOSSES
 #define LOSSES 1
 #endif
+#ifndef QUESTIONS
+#define QUESTIONS 1
+#endif
 
-bool broken_W1, broken_W2, broken_C2;
+bool broken_W1, broken_W2, broken_W3, broken_C2;
 #define HOLDS(name, condition) assert(broken_##name || (condition))
 
 /* ---- the log ---- */
@@ -50,6 +55,14 @@ byte kept_incarnation, kept_position;             /* the participant: the highes
 bool heard;                                       /* the participant has answered this start */
 byte last_heard;                                  /* the last incarnation that it has answered */
 bool saw[(STARTS + 1) * (RECORDS + 1) + 1];       /* the truth: the stamps it ever saw */
+
+/* ---- a participant asks for an outcome, and the log presumes an abort ---- */
+byte questions;
+bool asks, answered;
+byte asked_incarnation, asked_position;   /* what the participant had kept when it asked */
+byte answer_incarnation, answer_position; /* how far the log was that answered */
+byte losses_then;                         /* the truth: how many losses were before the answer */
+byte lost_in[(STARTS + 1) * (RECORDS + 1) + 1]; /* the truth: which loss took the stamp */
 
 /* ---- the network: the stamp that each pair stood for when it was sent; 0: never sent ---- */
 byte sent[(STARTS + 1) * (RECORDS + 2)];
@@ -113,7 +126,13 @@ inline lose() {
   :: head > 0 -> head--; if :: break :: true fi
   :: head == 0 -> break
   od;
-  for (p : head + 1 .. RECORDS + 1) { stamp[p] = 0; written_under[p] = 0 }
+  for (p : head + 1 .. RECORDS + 1) {
+    if
+    :: stamp[p] != 0 -> lost_in[stamp[p]] = losses
+    :: else
+    fi;
+    stamp[p] = 0; written_under[p] = 0
+  }
   if
   :: true -> true
   :: file_position = 0
@@ -157,6 +176,26 @@ end:
        sent[pair(incarnation, told_position)] = stamp[told_position];
        printf("log -> participant: (%d, %d)\n", incarnation, told_position) }
 
+  /* A question says what its sender has seen, and is judged by it before it is answered. */
+#ifdef BUG_IGNORES_QUESTIONS
+#define is_odd false
+#else
+#define is_odd (asked_position != 0 && !has_seen(asked_incarnation, asked_position))
+#endif
+  :: atomic { asks && !answered && mode == serving ->
+       if
+       :: is_odd -> HOLDS(W2, lost_some); mode = quarantined; asks = false
+       :: else ->
+          answered = true; losses_then = losses;
+          answer_incarnation = incarnation; answer_position = head
+       fi;
+       printf("log: is asked at (%d, %d): %e\n", incarnation, head, mode) }
+
+#ifdef STRANGER
+  /* Somebody makes it up. The log cannot know what it never had from what it has lost. */
+  :: atomic { mode == serving -> HOLDS(W2, lost_some); mode = quarantined }
+#endif
+
   :: atomic { mode == serving -> stop() }
   :: atomic { mode == down && losses < LOSSES && head > 0 -> lose() }
   od
@@ -168,6 +207,18 @@ end:
 #define too_late(i) false
 #else
 #define too_late(i) ((i) < last_heard)
+#endif
+
+/* P11: is the log that answers one that has judged all that this participant has seen? A message may
+ * have come between the question and the answer. */
+#if defined(BUG_BELIEVES_ANY_ANSWER)
+#define believes true
+#elif defined(BUG_BELIEVES_NO_LOWER)
+#define believes (answer_incarnation <= kept_incarnation || answer_position >= kept_position)
+#else
+#define believes                              \
+  (answer_incarnation == kept_incarnation || \
+   (asked_incarnation == kept_incarnation && asked_position == kept_position))
 #endif
 
 /* One participant is enough: what another saw is another's to return. */
@@ -191,6 +242,24 @@ end:
           printf("participant: saw (%d, %d)\n", i, p)
        fi;
        i = 0; p = 0; s = 0 }
+
+  :: atomic { !asks && questions < QUESTIONS ->
+       asks = true; questions++;
+       asked_incarnation = kept_incarnation; asked_position = kept_position;
+       printf("participant -> log: how did it end? I saw (%d, %d)\n", kept_incarnation, kept_position) }
+
+  :: atomic { answered ->
+       if
+       :: believes ->
+          printf("participant: believes the abort, and has seen (%d, %d)\n", kept_incarnation,
+                 kept_position);
+          for (s : 1 .. last_stamp) {
+            HOLDS(W3, !saw[s] || lost_in[s] == 0 || lost_in[s] > losses_then)
+          }
+       :: else
+       fi;
+       asks = false; answered = false; asked_incarnation = 0; asked_position = 0;
+       answer_incarnation = 0; answer_position = 0; losses_then = 0; s = 0 }
 
   :: atomic { mode == serving ->
        behind = (kept_position != 0 && !has_seen(kept_incarnation, kept_position));
