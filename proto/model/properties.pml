@@ -87,7 +87,7 @@ inline take_effect(me, o) {
 #define has_forgotten(k) (told_to_forget[k])
 #define truth_of(merged)                                                                 \
   ((merged != h_commit || EVERY(did_commit)) && (merged != h_abort || EVERY(did_abort)) && \
-   (merged != h_mixed || SOME(has_lost_all) || SOME(voted_no) ||                          \
+   (merged != h_mixed || SOME(has_lost_all) || SOME(voted_no) || SOME(is_settled) ||     \
     !(EVERY(did_commit) || EVERY(did_abort))) &&                                         \
    (merged != h_hazard || SOME(has_lost_all)))
 #define merged_is_true (guessed || unheard || SOME(has_forgotten) || truth_of(heur_v))
