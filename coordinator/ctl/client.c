@@ -22,7 +22,10 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
   char why[256];
   const char *url = args->text[CTL_OPT_URL];
   memset(client, 0, sizeof *client);
-  if (vow_url_normalize(url, client->base, why, sizeof why) != VOW_OK) {
+  enum vow_error error = vow_url_normalize(url, client->base, why, sizeof why);
+  if (error == VOW_E_NO_MEMORY)
+    return ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.", "out of memory.");
+  if (error != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",
                     "\"%s\" cannot be used: %s.", url, why);
   }
@@ -41,7 +44,7 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
                     "the event loop cannot be made.");
   }
   client->open = true;
-  enum vow_error error = vow_sender_open(&client->sender, &client->loop, &config);
+  error = vow_sender_open(&client->sender, &client->loop, &config);
   if (error == VOW_OK) return CTL_EXIT_OK;
   return ctl_fail(CTL_EXIT_FAILED, "Free memory or file handles, then try again.",
                   "HTTP cannot be used: %s.", vow_error_text(error));
@@ -252,7 +255,7 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
                               const struct ctl_reply *reply) {
   const char *detail = reply->detail[0] == '\0' ? vow_error_text(reply->error) : reply->detail;
   if (reply->maybe_done) return fail_unknown(client, args, reply->error, detail);
-  if (reply->status != 0 && reply->json != NULL && ctl_given(args, CTL_OPT_JSON)) {
+  if (reply->status != 0 && reply->body != NULL && ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(reply);
   }
   if (reply->status == 0) {

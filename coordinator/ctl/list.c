@@ -76,7 +76,10 @@ void ctl_lister_end(struct ctl_lister *lister, const char *next_cursor) {
     vow_jsonw_string(&w, "next_cursor", next_cursor);
     vow_jsonw_end(&w);
     /* The array is closed by hand, so the member behind it stands without its own brace. */
-    printf("]%s%s\n", next_cursor == NULL ? "" : ",", vow_buf_text(&cursor) + 1);
+    if (cursor.error == VOW_OK)
+      printf("]%s%s\n", next_cursor == NULL ? "" : ",", vow_buf_text(&cursor) + 1);
+    lister->out.error = cursor.error;
+    ctl_put(&lister->out);
     vow_buf_fini(&cursor);
   } else if (!lister->lines && lister->count == 0) {
     printf(NOTHING_FOUND);

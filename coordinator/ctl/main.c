@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "args.h"
+#include "view.h"
 
 static bool reader_is_gone(void) {
   struct pollfd out = {.fd = STDOUT_FILENO};
@@ -20,6 +21,11 @@ static bool reader_is_gone(void) {
 /* Output that did not get through is a failure, unless the reader has simply seen enough
  * (`vowctl list | head`): then the result of the command stands. */
 static enum ctl_exit flush_output(enum ctl_exit code) {
+  if (ctl_put_failed()) {
+    enum ctl_exit lost = ctl_fail(CTL_EXIT_FAILED, "Free memory, then look again.",
+                                  "it is done, but not all could be shown: out of memory.");
+    if (code == CTL_EXIT_OK) code = lost;
+  }
   errno = 0;
   bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;
   if (!failed || reader_is_gone()) return code;

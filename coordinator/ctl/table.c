@@ -60,6 +60,7 @@ void ctl_fact(struct vow_buf *buf, const struct ctl_terminal *terminal, const ch
   vow_buf_printf(buf, "%-*s", FACT_INDENT, key);
   ctl_paint(buf, terminal, colour, vow_buf_text(&safe));
   vow_buf_puts(buf, "\n");
+  if (safe.error == VOW_E_NO_MEMORY) buf->error = safe.error;
   vow_buf_fini(&safe);
 }
 
@@ -101,7 +102,7 @@ void ctl_table_cell(struct ctl_table *table, enum ctl_colour colour, const char 
   vow_buf_init(&safe, CTL_LINE_BYTES_MAX);
   ctl_safe_append(&safe, text == NULL ? "-" : text);
   /* Past the limit the text is cut, not lost: the buffer keeps what fitted. */
-  char *copy = strdup(vow_buf_text(&safe));
+  char *copy = safe.error == VOW_E_NO_MEMORY ? NULL : strdup(vow_buf_text(&safe));
   vow_buf_fini(&safe);
   if (copy == NULL || !make_room(table)) {
     free(copy);
@@ -143,6 +144,7 @@ static void put_last(struct vow_buf *out, const struct ctl_table *table, size_t 
   }
   char *cut = strndup(text, ctl_prefix_bytes(text, room - 1));
   ctl_paint(out, table->terminal, colour, cut == NULL ? "" : cut);
+  if (cut == NULL) out->error = VOW_E_NO_MEMORY;
   free(cut);
   vow_buf_puts(out, "…");
 }
@@ -190,5 +192,6 @@ void ctl_table_flush(struct ctl_table *table, struct vow_buf *out) {
     size_t left = table->count - at;
     put_row(out, table, table->cells + at, left < table->columns ? left : table->columns);
   }
+  if (table->error != VOW_OK) out->error = table->error;
   drop_cells(table);
 }

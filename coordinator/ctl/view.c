@@ -163,6 +163,7 @@ static void head_append(struct vow_buf *out, const struct ctl_terminal *terminal
     vow_buf_init(&metadata, CTL_STRING_BYTES_MAX);
     vow_json_dump(txn->metadata, &metadata);
     ctl_fact(out, terminal, "metadata", CTL_PLAIN, vow_buf_text(&metadata));
+    if (metadata.error == VOW_E_NO_MEMORY) out->error = metadata.error;
     vow_buf_fini(&metadata);
   }
   ctl_fact(out, terminal, "traceparent", CTL_FAINT, txn->traceparent);
@@ -313,7 +314,14 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
   return branches_append(out, terminal, &txn, why);
 }
 
+static bool put_failed;
+
 void ctl_put(struct vow_buf *buf) {
+  if (buf->error == VOW_E_NO_MEMORY) put_failed = true;
   fwrite(vow_buf_text(buf), 1, buf->bytes, stdout);
   vow_buf_reset(buf);
+}
+
+bool ctl_put_failed(void) {
+  return put_failed;
 }

@@ -67,5 +67,7 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
 
 /* Writes the buffer to standard output and empties it. */
 void ctl_put(struct vow_buf *buf);
+/* Whether memory was out for some of it. */
+bool ctl_put_failed(void);
 
 #endif

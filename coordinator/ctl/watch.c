@@ -205,9 +205,11 @@ static void say(const struct look *look, const char *format, ...) {
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
   vow_buf_init(&safe, CTL_LINE_BYTES_MAX);
-  ctl_safe_append(&safe, text);
   ctl_time_format(look->time_ms, time);
-  printf("%s %s\n", time, vow_buf_text(&safe));
+  vow_buf_printf(&safe, "%s ", time);
+  ctl_safe_append(&safe, text);
+  vow_buf_puts(&safe, "\n");
+  ctl_put(&safe);
   vow_buf_fini(&safe);
 }
 
