@@ -54,7 +54,6 @@ void vow_jsonw_string(struct vow_jsonw *w, const char *key,
                       const char *value); /* NULL value: nothing is written */
 void vow_jsonw_string_n(struct vow_jsonw *w, const char *key, const char *value, size_t bytes);
 void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value);
-void vow_jsonw_int(struct vow_jsonw *w, const char *key, int64_t value);
 void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value);
 void vow_jsonw_id(struct vow_jsonw *w, const char *key, struct vow_id id);
 void vow_jsonw_time(struct vow_jsonw *w, const char *key,

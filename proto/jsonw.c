@@ -4,7 +4,6 @@
  * brackets, is valid JSON (given that raw text was) in valid UTF-8.
  */
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "json.h"
@@ -142,12 +141,6 @@ void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value) {
     value /= 10;
   } while (value > 0);
   vow_buf_append(w->buf, text + at, sizeof text - at);
-}
-
-void vow_jsonw_int(struct vow_jsonw *w, const char *key, int64_t value) {
-  if (w->buf->error != VOW_OK) return;
-  put_prefix(w, key);
-  vow_buf_printf(w->buf, "%" PRId64, value);
 }
 
 void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value) {

@@ -270,8 +270,6 @@ bool vow_id_in_gap(const struct vow_id_gap *gaps, uint32_t count, struct vow_id 
 bool vow_log_knows(const struct vow_incarnation *known, uint32_t count,
                    struct vow_log_position seen);
 struct vow_id vow_core_finished_below(const struct vow_core *core);
-struct vow_id vow_core_id_ceiling(
-    const struct vow_core *core); /* durable; no id at or above it was ever issued */
 
 struct vow_core_counts {
   uint64_t open[7];        /* by enum vow_txn_state */

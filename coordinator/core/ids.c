@@ -68,10 +68,6 @@ void core_ids_durable(struct vow_core *core) {
   core->ceiling_forced = false;
 }
 
-struct vow_id vow_core_id_ceiling(const struct vow_core *core) {
-  return core->ceiling;
-}
-
 /* Nothing is over for good before everything that is open is loaded, or while some of it may be
  * missing. */
 struct vow_id vow_core_finished_below(const struct vow_core *core) {

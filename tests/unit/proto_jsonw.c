@@ -51,7 +51,7 @@ static void commas_and_nesting(void **state) {
   vow_jsonw_object(&f->w, NULL);
   vow_jsonw_end(&f->w);
   vow_jsonw_array(&f->w, NULL);
-  vow_jsonw_int(&f->w, NULL, -2);
+  vow_jsonw_uint(&f->w, NULL, 2);
   vow_jsonw_end(&f->w);
   vow_jsonw_end(&f->w);
   vow_jsonw_object(&f->w, "c");
@@ -60,7 +60,7 @@ static void commas_and_nesting(void **state) {
   vow_jsonw_end(&f->w);
   vow_jsonw_string(&f->w, "d", "");
   vow_jsonw_end(&f->w);
-  assert_text(f, "{\"a\":[],\"b\":[1,{},[-2]],\"c\":{\"t\":true,\"f\":false},\"d\":\"\"}");
+  assert_text(f, "{\"a\":[],\"b\":[1,{},[2]],\"c\":{\"t\":true,\"f\":false},\"d\":\"\"}");
 }
 
 /* A scalar may stand alone. */
@@ -91,10 +91,9 @@ static void numbers_at_their_ends(void **state) {
 
   vow_jsonw_array(&f->w, NULL);
   vow_jsonw_uint(&f->w, NULL, UINT64_MAX);
-  vow_jsonw_int(&f->w, NULL, INT64_MIN);
-  vow_jsonw_int(&f->w, NULL, INT64_MAX);
+  vow_jsonw_uint(&f->w, NULL, 0);
   vow_jsonw_end(&f->w);
-  assert_text(f, "[18446744073709551615,-9223372036854775808,9223372036854775807]");
+  assert_text(f, "[18446744073709551615,0]");
 }
 
 /* Quotes, backslashes and control characters are escaped, in values and in keys. */
@@ -256,7 +255,6 @@ static void full_buffer(void **state) {
   vow_jsonw_object(&w, NULL);
   vow_jsonw_string(&w, "key", "value");
   vow_jsonw_uint(&w, "a", 1);
-  vow_jsonw_int(&w, "a", 1);
   vow_jsonw_bool(&w, "a", true);
   vow_jsonw_time(&w, "a", 1);
   vow_jsonw_array(&w, "b");
