@@ -3,7 +3,8 @@
  * would have it ("POST /v1/transactions\nPrefer: respond-async\n\n{…}"), with a byte 0xFF between
  * them; "@" in a path is the transaction that was begun last. In front of a request "!" makes its
  * client hang up, "~" lets the next one come before it is answered, "-" has participants vote
- * abort. Each request is answered once, with JSON or a problem of ours, and leaves nothing behind.
+ * abort, "?" keeps them silent, "+" says that the body is beyond the limit. Each request is
+ * answered once, with JSON or a problem of ours, and leaves nothing behind.
  */
 #include "api/api.h"
 
@@ -50,15 +51,18 @@ static struct vow_driver *new_driver(void) {
 /* One request with the marks in front of it. */
 static struct vow_server_request *play(struct vow_api *api, struct vow_driver *driver,
                                        const uint8_t *data, size_t bytes) {
-  bool hangs_up = false, waits = false;
+  bool hangs_up = false, waits = false, too_large = false;
   enum vow_vote vote = VOW_VOTE_COMMIT;
-  for (; bytes > 0 && strchr("!~-", *data) != NULL && *data != '\0'; data++, bytes--) {
+  for (; bytes > 0 && strchr("!~-+?", *data) != NULL && *data != '\0'; data++, bytes--) {
     if (*data == '!') hangs_up = true;
     if (*data == '~') waits = true;
     if (*data == '-') vote = VOW_VOTE_ABORT;
+    if (*data == '+') too_large = true;
+    if (*data == '?') vote = VOW_VOTE_NONE;
   }
   struct vow_server_request *request = stub_request(data, bytes, stub_latest(driver));
   if (request == NULL) return NULL;
+  request->too_large = too_large;
   vow_api_handle(api, request);
   if (hangs_up && !request->answered) {
     vow_api_gone(api, request);

@@ -21,7 +21,8 @@ URLS = (
 IDS = ("01935e2a-7c3b-7000-8a51-3f1f6c0d9b11", "01935E2A-7C3B-4000-8A51-3F1F6C0D9B11")
 LINES = ("plain", 'say "no" \\ \t\n\r', "é 日本 \u202e \ufeff \u200b", "\x1b[31mred")
 JSON = ('"\\ud83d\\ude00"', '{"\\ud83d\\ude00":"\\u0041\\n"}', "[1,-0,1.5e3,1e999]", "[[[]],{}]")
-DURATIONS = ("250ms", "1h30m", "2d", "90s", "application/json; charset=utf-8")
+DURATIONS = ("250ms", "1h30m", "2d", "90s")
+MEDIA = ("application/json; charset=utf-8", "application/json ;a=b", "application/json;charset=x")
 
 RECORD = (
     '{"id":"018bcfe5-6800-7000-8000-000000000001","state":"%s","created":"2023-11-14T22:13:20.000Z"'
@@ -81,6 +82,15 @@ def api():
         post(at + "/commit", ""),
     ]
     yield [post(all_of_them, begin % ""), "-" + post(at + "/commit", ""), post(at + "/abort", "")]
+    yield ["?" + post(all_of_them, shot), get(at), get(at + "/outcome"), get(all_of_them)]
+    yield [post(all_of_them, shot), get(at + "/outcome"), get(all_of_them + "?state=committed")]
+    keyed = post(all_of_them, shot, "Idempotency-Key: old\n")
+    yield [keyed, keyed.replace(": old", ": new"), keyed.replace("old", "new"), get(at)]
+    traced = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"
+    yield [post(all_of_them, shot, traced), "~" + post(all_of_them, begin % "", traced), get(at)]
+    same = '{"branches":[{"url":"http://x","name":"x"},{"url":"http://y","name":"x"}]}'
+    yield [post(all_of_them, same), get(all_of_them), "GET " + at + "/outcome?seen=9.9\n\n"]
+    yield ["+" + post(all_of_them, shot), "-" + post(all_of_them, shot)]
     yield ["~" + post(all_of_them, shot), "!~" + post(at + "/commit", ""), get(all_of_them)]
     yield [get("/v1/transactions?state=committed&limit=5&participant=bank&heuristic=true&cursor=x")]
     yield [post("/v1/outcomes", '{"transactions":["01935e2a-7c3b-7000-8a51-3f1f6c0d9b11"]}')]
@@ -129,7 +139,7 @@ def main(source, out):
         body = path.read_bytes()
         corpora["json"].append(body)
         corpora["message"].append(bytes([order.index(path.name.split(".")[0])]) + body)
-    for kind, texts in enumerate((URLS, IDS, LINES, DURATIONS, tuple(records(SHOWN)))):
+    for kind, texts in enumerate((URLS, IDS, LINES, DURATIONS, tuple(records(SHOWN)), MEDIA)):
         corpora["text"] += [bytes([kind]) + text.encode() for text in texts]
     corpora["record"] = [text.encode() for text in records(COMPACT)]
     corpora["api"] = [b"\xff".join(one.encode() for one in many) for many in api()]

@@ -3,8 +3,8 @@
  * coordinator that keeps the protocol (tests/unit/branch_walk.c), where every branch must end, or
  * this one, where coordinators and operators say anything, watermarks move at will, and callbacks,
  * records and the process fail. What must hold here: a promise or an outcome is answered only when
- * it is on the disk, each request is answered once, one callback runs for a branch at most, and
- * what does not fit a branch is refused without a change.
+ * it is on the disk, each request is answered once, one callback runs for a branch at most, no
+ * prepare goes beyond a limit, and what does not fit a branch is refused without a change.
  */
 #include <string.h>
 
@@ -288,7 +288,13 @@ static void send(void) {
   event.u.message.full = (flags & 192) == 192 ? "the disk is full" : NULL;
   p.token_seat[p.tokens] = (uint8_t)(seat + 1);
   p.token_type[p.tokens] = message.type;
+  struct vow_pcounts before, after;
+  vow_pcore_counts(p.core, &before);
   must(step(&event) == VOW_OK);
+  vow_pcore_counts(p.core, &after);
+  if (message.type != VOW_MESSAGE_PREPARE) return; /* an abort has room of its own */
+  must(after.unfinished <= before.unfinished || after.unfinished <= p.config.branches_max);
+  must(after.preparing <= before.preparing || after.preparing <= p.config.preparing_max);
 }
 
 static void operate(void) {

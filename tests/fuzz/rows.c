@@ -1,7 +1,8 @@
 /*
- * The rows of the participant's log. An input is a table: each row is either one that the log wrote
- * (what comes back is what was written), or one whose columns hold anything (it is refused, or is
- * exactly what it says). The core that loads what was taken must be able to go on from it.
+ * The rows of the participant's log. An input is a table: each row is one that the log wrote, one
+ * with a number that no record has under a right checksum, or one whose columns hold anything. What
+ * comes back is what was written, and all of it where nothing was damaged; else the table is
+ * refused. The core that loads what was taken must know it and be able to go on from it.
  */
 #include <string.h>
 
@@ -87,6 +88,24 @@ static void put_honest(struct table *t, struct choices *c) {
   must(vow_log_put(&the_log, record) == SQLITE_OK);
 }
 
+/* A row with a right checksum that no log writes, as an older version's mistake might be. */
+static void put_wrong(struct table *t, struct choices *c) {
+  static const struct vow_precord wrong[] = {
+      {.kind = VOW_PRECORD_NONE, .branch = 1},
+      {.kind = (enum vow_precord_kind)(VOW_PRECORD_FORGOTTEN + 1), .branch = 1},
+      {.kind = VOW_PRECORD_PREPARED, .branch = 0},
+      {.kind = VOW_PRECORD_PREPARED,
+       .branch = 1,
+       .outcome = (enum vow_outcome)(VOW_OUTCOME_HEURISTIC_HAZARD + 1)}};
+  struct vow_precord record = wrong[choose(c, sizeof wrong / sizeof *wrong)];
+  unsigned id = choose(c, IDS);
+
+  record.transaction.bytes[15] = (uint8_t)id;
+  record.coordinator = "http://c";
+  must(vow_log_put(&the_log, &record) == SQLITE_OK);
+  t->honest = false;
+}
+
 /* A purge: a tombstone goes, the watermark that stands in for it comes. */
 static void put_watermark(struct table *t, struct choices *c) {
   char url[TEXT_BYTES_MAX + 1];
@@ -117,7 +136,8 @@ static void bind_any(sqlite3_stmt *put, int column, struct choices *c, char *roo
   for (size_t i = 0; i < bytes; i++) room[i] = (char)choose_byte(c);
   switch (bytes == 0 ? 4 : choose(c, 4)) {
     case 0:
-      code = sqlite3_bind_int64(put, column, (int64_t)choose_byte(c) - 2);
+      code = sqlite3_bind_int64(put, column,
+                                ((int64_t)choose_byte(c) - 2) * (INT64_C(1) << choose(c, 40)));
       break;
     case 1:
       code = sqlite3_bind_text(put, column, room, (int)bytes, SQLITE_TRANSIENT);
@@ -160,18 +180,21 @@ static void damage(struct table *t, struct choices *c) {
   t->honest = false;
 }
 
-static void step(struct table *t, struct vow_pevent *event) {
+static bool step(struct table *t, struct vow_pevent *event) {
   struct vow_pactions actions;
   enum vow_error error = vow_pcore_step(t->core, event, &actions);
   must(error == VOW_OK || error == VOW_E_LIMIT_EXCEEDED);
   for (uint32_t i = 0; i < actions.count; i++) must(actions.items[i].type != VOW_PACTION_REPLY);
+  return error == VOW_OK;
 }
 
 static enum vow_error on_coordinator(void *context, const char *url, struct vow_id finished_below) {
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
   event.u.coordinator.url = url;
   event.u.coordinator.finished_below = finished_below;
-  step(context, &event);
+  struct table *t = context;
+  if (step(t, &event))
+    must(vow_id_compare(vow_pcore_finished_below(t->core, url), finished_below) == 0);
   return VOW_OK;
 }
 
@@ -179,7 +202,7 @@ static enum vow_error on_seen(void *context, const char *url, struct vow_log_pos
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD_SEEN};
   event.u.coordinator.url = url;
   event.u.coordinator.seen = seen;
-  step(context, &event);
+  (void)step(context, &event);
   return VOW_OK;
 }
 
@@ -196,14 +219,13 @@ static bool same_record(const struct vow_precord *a, const struct vow_precord *b
 static enum vow_error on_record(void *context, const struct vow_precord *record) {
   struct table *t = context;
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD, .u.load = record};
-  must(record->branch >= 1 && record->coordinator != NULL);
-  if (t->honest) {
-    struct kept *kept = &t->kept[record->transaction.bytes[15]][record->branch];
-    must(kept->there && same_record(&kept->record, record));
-    kept->there = false;
-  }
-  must(record->payload != NULL || record->payload_bytes == 0);
-  step(t, &event);
+  must(record->transaction.bytes[15] < IDS && record->branch <= BRANCHES);
+  struct kept *kept = &t->kept[record->transaction.bytes[15]][record->branch];
+  must(kept->there && same_record(&kept->record, record));
+  kept->there = false;
+  event.transaction = record->transaction;
+  event.branch = record->branch;
+  if (step(t, &event)) must(vow_pcore_find(t->core, record->transaction, record->branch) != NULL);
   return VOW_OK;
 }
 
@@ -214,11 +236,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
 
   begin(&t);
   for (unsigned i = 0; i < ROWS_MAX && c.left > 0; i++) {
-    unsigned kind = choose(&c, 9);
+    unsigned kind = choose(&c, 10);
+    if (!t.honest && kind < 7) kind = 8; /* the log has not written to what was damaged */
     if (kind < 5) put_honest(&t, &c);
     if (kind == 5) put_watermark(&t, &c);
     if (kind == 6) put_seen(&c);
-    if (kind > 6) damage(&t, &c);
+    if (kind == 7) put_wrong(&t, &c);
+    if (kind > 7) damage(&t, &c);
   }
   struct vow_log_loader loader = {
       .context = &t, .coordinator = on_coordinator, .seen = on_seen, .record = on_record};
@@ -229,7 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     must(!t.kept[i / (BRANCHES + 1)][i % (BRANCHES + 1)].there); /* each has come back */
   }
   struct vow_pevent tick = {.type = VOW_PEVENT_TICK, .now_ms = 1000};
-  step(&t, &tick);
+  (void)step(&t, &tick);
   vow_pcore_free(t.core);
   return 0;
 }

@@ -31,10 +31,20 @@ static void a_url(const char *text) {
   must(once[strlen(once) - 1] != '/');
 }
 
+static bool looks_like_an_id(const char *text) {
+  size_t bytes = strlen(text);
+  for (size_t i = 0; i < bytes; i++) {
+    bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : strchr("0123456789abcdefABCDEF", text[i]) == NULL) return false;
+  }
+  return bytes == 36;
+}
+
 static void an_id(const char *text) {
   char back[VOW_ID_TEXT_BYTES];
   struct vow_id id, again;
 
+  must(vow_id_parse(text, &id) == looks_like_an_id(text));
   if (!vow_id_parse(text, &id)) return;
   vow_id_format(id, back);
   must(strlen(text) == 36 && strcasecmp(text, back) == 0);
@@ -67,18 +77,37 @@ static void a_line(const char *text) {
   ctl_safe_append(&out, text);
   must_be_safe(vow_buf_text(&out), false);
   for (size_t width = 0; width < 12; width++) {
-    must(ctl_prefix_bytes(vow_buf_text(&out), width) <= out.bytes);
+    size_t bytes = ctl_prefix_bytes(vow_buf_text(&out), width);
+    must(bytes <= out.bytes);
+    char *prefix = copy_text(vow_buf_text(&out), bytes);
+    must_be_safe(prefix, false); /* no character is cut */
+    must(ctl_width(prefix) <= width);
+    free(prefix);
   }
   vow_buf_fini(&out);
 }
 
+/* What is shown are the largest units: less than one of the second is left out. */
 static void a_duration(const char *text) {
-  char back[CTL_DURATION_BYTES];
+  char back[CTL_DURATION_BYTES], once_more[CTL_DURATION_BYTES];
   uint64_t ms = 0, again = 0;
-  (void)vow_media_is_json(text);
   if (!ctl_duration_parse(text, &ms)) return;
   ctl_duration_format(ms, back);
-  must(ctl_duration_parse(back, &again) && again <= ms);
+  must(ctl_duration_parse(back, &again) && again <= ms && ms - again <= ms / 24);
+  ctl_duration_format(again, once_more);
+  must(strcmp(back, once_more) == 0);
+}
+
+/* It is JSON whatever is said of it, unless that is a charset. */
+static void a_media_type(const char *text) {
+  static const char json[] = "application/json";
+  size_t bytes = strlen(json);
+  bool named = strncasecmp(text, json, bytes) == 0, is = vow_media_is_json(text);
+  must(!is || named);
+  if (!named) return;
+  const char *rest = text + bytes + strspn(text + bytes, " \t");
+  must(*rest == '\0' || *rest == ';' || !is);
+  if ((*rest == '\0' || *rest == ';') && strcasestr(rest, "charset") == NULL) must(is);
 }
 
 /* Whatever a daemon says, what is shown of it is safe. */
@@ -104,7 +133,7 @@ static void a_view(const char *text, size_t bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   if (bytes == 0) return 0;
   char *text = copy_text(data + 1, bytes - 1);
-  switch (*data % 5) {
+  switch (*data % 6) {
     case 0:
       a_url(text);
       break;
@@ -116,6 +145,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
       break;
     case 3:
       a_duration(text);
+      break;
+    case 5:
+      a_media_type(text);
       break;
     default:
       a_view((const char *)data + 1, bytes - 1);
