@@ -14,7 +14,8 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
   --quick     one build, its unit and conformance tests and the fastest of all others
   --nightly   everything, and a hundred times as many crashes, seeds, images and inputs: hours. The
               builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the label
-              nightly; it begins by saying which they are and how long each may take
+              nightly; it begins by saying which they are, how much each does and how long it may
+              take
   NAME        the tests whose name matches this regular expression: ./tests/run.sh e2e.commit
               names that begin with tsan., valgrind., coverage. or fuzz. are of those builds
   --help      this text
@@ -26,6 +27,9 @@ Environment:
   VOW_BANK_CYCLES  kill -9 cycles of each of the e2e.bank tests; default 60 to 80
   VOW_BANK_SEED    what its dice begin with; default 1
   VOW_ROUNDS       each e2e test so many times; default 1
+  VOW_NIGHTLY_TIMES
+                   how many times as much as CI --nightly does; default 100. With 2 it is a
+                   rehearsal (of all but the model's, whose size is fixed)
 
 The builds are kept in build-tests/; a run without --nightly takes the nightly tests out of them.
 The exit code is ctest's.
@@ -44,7 +48,8 @@ configure_and_build() {
     fuzz) targets=(vow_fuzzers) ;;
     coverage) targets=(vow_coverage) ;;
   esac
-  cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DVOW_NIGHTLY="$nightly" "$@" &&
+  cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DVOW_NIGHTLY="$nightly" \
+    -DVOW_NIGHTLY_TIMES="${VOW_NIGHTLY_TIMES:-100}" "$@" &&
     ninja -C "$dir" -j "$jobs" "${targets[@]}"
 }
 

@@ -10,6 +10,7 @@
 #include "images.h"
 #include "self_test.h"
 #include "side.h"
+#include "tests/lib/seed.h"
 
 #ifndef CRASH_SIDE
 #error "CRASH_SIDE is 'c' or 'p'"
@@ -21,12 +22,13 @@
 static const char *program;
 
 static const char usage[] =
-    "usage: %s [--images N] [--start SEED] [--mistake NAME]   images of this seed and the next "
-    "ones\n"
-    "       %s --seed SEED [--index I] [--mistake NAME]       all images of a seed, or one, told\n"
-    "       %s --mistakes                                     each mistake must be noticed\n"
-    "       %s --sweep [--index CALL]                         each call of the disk fails once\n"
-    "       %s --self-test                                    the disk is what it says\n";
+    "usage: %s [--images N] [--start SEED|today] [--mistake NAME]\n"
+    "                                  images of this seed and the next ones\n"
+    "       %s --seed SEED [--index I] [--mistake NAME]\n"
+    "                                  all images of a seed, or one, told\n"
+    "       %s --mistakes              each mistake must be noticed\n"
+    "       %s --sweep [--index CALL]  each call of the disk fails once\n"
+    "       %s --self-test             the disk is what it says\n";
 
 static int report(uint64_t seed, const struct images_result *result) {
   printf("FAILED: %s\n", result->why);
@@ -113,8 +115,8 @@ static bool parse(int count, char **words, struct arguments *out) {
   int option;
   while ((option = getopt_long(count, words, "", options, NULL)) != -1) {
     if (option == 'n') out->images = strtoull(optarg, NULL, 10);
-    if (option == 's') out->start = strtoull(optarg, NULL, 10);
-    if (option == 'r') out->seed = strtoull(optarg, NULL, 10);
+    if (option == 's' && !seed_parse(optarg, &out->start)) return false;
+    if (option == 'r' && !seed_parse(optarg, &out->seed)) return false;
     if (option == 'r') out->one = true;
     if (option == 'i') out->index = strtoll(optarg, NULL, 10);
     if (option == 'M') out->mistakes = true;

@@ -20,7 +20,8 @@ from vowtest.proxy import ANY, FAULTS
 from vowtest.waiting import SLOWNESS
 
 CYCLES = int(os.environ.get("VOW_BANK_CYCLES") or os.environ["VOW_BANK_CYCLES_DEFAULT"])
-SEED = int(os.environ.get("VOW_BANK_SEED", "1"))
+SEED = os.environ.get("VOW_BANK_SEED", "1")
+SEED = int(time.time() // 86400 if SEED == "today" else SEED)
 ACCOUNTS, BALANCE, WORKERS = 20, 1000, 6
 # Timeouts are short, so that faults cost little; under valgrind fair weather would meet them.
 SLOW = max(1, SLOWNESS / 3)

@@ -1,8 +1,15 @@
 """What a nightly run is going to do, from `ctest --show-only=json-v1` on standard input: its tests
-with the label nightly, and how long each may take. The argument says how many run at once."""
+with the label nightly, how long each may take, and how much it does. The argument says how many run
+at once."""
 
 import json
+import re
 import sys
+
+# The words of a command or an environment that say how much.
+AMOUNT = re.compile(
+    r"(?:--(?:seeds|images|group) |-max_total_time=|VOW_ROUNDS=|VOW_BANK_CYCLES_DEFAULT=)\S+"
+)
 
 
 def main():
@@ -13,7 +20,9 @@ def main():
         seconds = properties.get("TIMEOUT", 0)
         most += seconds * min(jobs, properties.get("PROCESSORS", 1)) / jobs
         if "nightly" in properties.get("LABELS", []):
-            lines.append(f"{seconds / 60:8.0f} min  {test['name']}")
+            words = " ".join([*test["command"], *properties.get("ENVIRONMENT", [])])
+            amount = " ".join(AMOUNT.findall(words))
+            lines.append(f"{seconds / 60:8.0f} min  {test['name']:36} {amount}".rstrip())
     print(f"{len(tests)} tests. These {len(lines)} are nightly; each is ended after its time:")
     print("\n".join(sorted(lines, reverse=True)))
     print(f"With {jobs} at once the whole ends within {most / 3600:.1f} hours.", flush=True)

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "attempt.h"
+#include "tests/lib/seed.h"
 
 static void usage(FILE *out) {
   fputs(
@@ -84,15 +84,6 @@ static bool read_mistake(const char *name, struct sim_case *set) {
   return false;
 }
 
-/* Each day has ten million seeds of its own. False: it is not a number. */
-static bool read_number(const char *text, uint64_t *out) {
-  char *end;
-  uint64_t day = (uint64_t)time(NULL) / 86400 * 10000000;
-  bool today = strcmp(text, "today") == 0, half = strcmp(text, "today.half") == 0;
-  *out = today || half ? day + (half ? 5000000 : 0) : strtoull(text, &end, 10);
-  return today || half || (end != text && *end == '\0');
-}
-
 /* What a case has. */
 static bool read_case(int option, const char *value, struct sim_case *set) {
   switch (option) {
@@ -121,12 +112,12 @@ static bool read_case(int option, const char *value, struct sim_case *set) {
 static bool read_option(int option, const char *value, struct sim_arguments *a) {
   switch (option) {
     case 'n':
-      return read_number(value, &a->seeds) && a->seeds > 0;
+      return seed_parse(value, &a->seeds) && a->seeds > 0;
     case 's':
-      return read_number(value, &a->start);
+      return seed_parse(value, &a->start);
     case 'r':
       a->replay = true;
-      return read_number(value, &a->set.seed);
+      return seed_parse(value, &a->set.seed);
     case 'k':
       a->kept = value;
       return true;
