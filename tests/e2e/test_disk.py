@@ -97,7 +97,7 @@ def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_
 def test_a_bank_on_a_full_disk_refuses_what_is_new_and_ends_what_it_promised(world):
     """It has 8 MiB for what it promised; below that it votes abort and says why. What it has
     promised it commits, and what does not fit then waits for room."""
-    town = Town(world, **QUICK)
+    town = Town(world, retry_max_ms=100)
     right = town.banks[1]
     right.process.stop()
     disk = world.faults(right)
@@ -125,7 +125,7 @@ def test_a_bank_whose_disk_is_full_to_the_last_byte_keeps_its_word(world):
     disk = world.faults(right)
     right.start()
     for room in (0, 1, 2, 3, 5, 8, 12):
-        assert town.ask().wait().status == 200
+        wait_until(lambda: town.ask().wait().status == 200, "it works")
         # Full from one moment to the next, before the bank has looked how much is left.
         disk.small_disk(right.database.parent, room * BLOCK)
         before = disk.refused
