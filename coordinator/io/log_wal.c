@@ -6,8 +6,10 @@
  *
  * The two can be told apart. A commit is synced before the next one writes its first frame. So a
  * commit behind the break that has another frame behind it was whole once, and whatever broke it
- * was no crash. Frames of older uses of the file do not count: their salts differ. What cannot be
- * seen is damage within the very last commit or to the file's header: that, too, a crash may tear.
+ * was no crash. Frames of older uses of the file do not count: their salts differ. A frame's header
+ * that lies across two sectors may be of both uses, the mark of a commit of the old one and the
+ * salts of this one: it counts only if the frame is whole. What cannot be seen is damage within the
+ * very last commit or to the file's header: that, too, a crash may tear.
  *
  * A start has another trap. When a sync failed, the page cache may show frames that the disk does
  * not have and that no later sync writes, because the kernel takes them for written. Checkpointed
@@ -30,6 +32,7 @@
 #define WAL_HEADER_BYTES 32
 #define WAL_FRAME_BYTES  24          /* before each page */
 #define WAL_MAGIC        0x377f0682u /* the lowest bit: checksums of big-endian words */
+#define SECTOR_BYTES     512         /* what a disk writes as a whole, at least */
 #define COPY_BYTES       (256u << 10)
 
 struct wal {
@@ -39,6 +42,7 @@ struct wal {
   size_t frame_bytes;
   uint32_t sums[2];
   bool big_endian;
+  uint8_t before[8]; /* the checksums that the frame before has in its header */
 };
 
 static uint32_t word(const uint8_t *at, bool big_endian) {
@@ -85,6 +89,16 @@ static bool frame_is_whole(struct wal *wal) {
   return word(wal->frame, true) != 0 && sums_are(wal, wal->frame + 16);
 }
 
+/* Behind the break, where the chain of checksums goes on from what the frame before says. */
+static bool is_commit(struct wal *wal, off_t offset) {
+  off_t mark = offset + 4, salts_end = offset + 15;
+  if (word(wal->frame + 4, true) == 0) return false;
+  if (mark / SECTOR_BYTES == salts_end / SECTOR_BYTES) return true;
+  wal->sums[0] = word(wal->before, true);
+  wal->sums[1] = word(wal->before + 4, true);
+  return frame_is_whole(wal);
+}
+
 static enum vow_error walk(struct wal *wal, char what[VOW_LOG_WHY_BYTES]) {
   uint32_t broken = 0; /* the first frame that is, counted from 1 */
   bool commit = false; /* one was seen at or behind it */
@@ -94,17 +108,16 @@ static enum vow_error walk(struct wal *wal, char what[VOW_LOG_WHY_BYTES]) {
     got = read_at(wal->fd, wal->frame, wal->frame_bytes, offset);
     if (got != (ssize_t)wal->frame_bytes) break;
     bool of_now = memcmp(wal->frame + 8, wal->header + 16, 8) == 0;
-    if (broken == 0 && of_now && frame_is_whole(wal)) continue;
-    if (broken == 0) broken = n;
-    if (!of_now) continue;
-    if (commit) {
+    if (broken == 0 && (!of_now || !frame_is_whole(wal))) broken = n;
+    if (of_now && commit) {
       log_explain(what,
                   "its write-ahead log is broken at page %u, and records that were synced stand "
                   "behind it: read as it is, their transactions would be taken for aborted",
                   broken);
       return VOW_E_LOG_CORRUPT;
     }
-    commit = word(wal->frame + 4, true) != 0;
+    if (broken != 0 && of_now) commit = is_commit(wal, offset);
+    memcpy(wal->before, wal->frame + 16, sizeof wal->before);
   }
   return got < 0 ? VOW_E_LOG_IO : VOW_OK;
 }
