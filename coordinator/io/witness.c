@@ -1,6 +1,8 @@
 /*
  * See witness.h. Two lines of text, each in a sector of its own, are written in turn, so that what
- * tears one leaves the other; a line that does not match its checksum is none.
+ * tears one leaves the other; a line that does not match its checksum is none. (Nothing is synced
+ * between the two, so a cut may tear both, or the newer one and take back the older: the file lags
+ * or is none then, and is never ahead.)
  */
 #include "witness.h"
 

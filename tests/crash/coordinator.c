@@ -6,13 +6,14 @@
  * image is no longer possible once an opened log has shown a lower position.
  *
  * Purged rows are the one freedom: an ended transaction may be missing if the rules of purging
- * allow it.
+ * allow it. What is asked of the witness file beside the log is in coordinator_witness.h.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator_txn.h"
+#include "coordinator_witness.h"
 #include "io/log.h"
 #include "side.h"
 #include "turns.h"
@@ -24,6 +25,7 @@
 #define NEVER        UINT32_MAX
 #define KEPT_HISTORY 6
 #define OPEN_MAX     8
+#define COPY_EVERY   8 /* operations: behind these, an older log is put back as well */
 
 /* ---- the model ---- */
 
@@ -52,13 +54,12 @@ struct mark { /* what was told to others by then */
 };
 
 static struct {
-  uint64_t random;
   struct image images[IMAGES_MAX];
   struct ceiling ceilings[MARKS_MAX];
   struct boundary boundaries[MARKS_MAX];
   struct mark marks[MARKS_MAX];
   struct txn_state txns[TXNS_MAX];
-  uint32_t image_count, ceiling_count, boundary_count, mark_count, txn_count;
+  uint32_t image_count, ceiling_count, boundary_count, mark_count, txn_count, copy_count;
   struct vow_log *log;
   struct vow_log_config config;
   struct vow_log_progress progress;
@@ -67,21 +68,9 @@ static struct {
   struct vow_id first_ceiling; /* of the log as it was made */
   bool sweeping;               /* one call of the disk fails */
   bool healed;                 /* and what that call did is over */
-  char *why;
+  bool was_cut;                /* the power failed since the last process */
+  bool explained;              /* why the log did not open */
 } model;
-
-static bool wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static bool wrong(const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(model.why, SIDE_WHY_BYTES, format, arguments);
-  va_end(arguments);
-  return false;
-}
-
-static uint32_t draw(uint32_t below) {
-  return (uint32_t)(disk_random(&model.random) % below);
-}
 
 static void note_mark(uint64_t durable, uint64_t incarnation) {
   if (model.mark_count == MARKS_MAX) abort();
@@ -364,24 +353,40 @@ static bool judge_head(const struct vow_log_info *info, uint32_t cut) {
   return true;
 }
 
-static bool judge_log(struct vow_log *log, uint32_t cut) {
+/* Something was made to go wrong in this process, so it may fail. */
+static bool is_forgiven(void) {
+  if (disk_faults.seed != 0) return disk_faults.fail_sync == 0;
+  return model.sweeping && disk_faults.fail_call == 0 && !model.healed;
+}
+
+/* Told by a process that died with the power on: what the witness file still knows, too. */
+static struct vow_log_position told_with_power(void) {
+  struct mark told = mark_at(NEVER - 1);
+  if (model.was_cut || model.sweeping) return (struct vow_log_position){0};
+  return (struct vow_log_position){told.incarnation, told.durable};
+}
+
+static bool judge_log(uint32_t cut, struct vow_log_position told) {
   struct vow_log_info info;
-  vow_log_info(log, &info);
-  if (!judge_head(&info, cut) || !judge_content(log, info.position, cut)) return false;
+  vow_log_info(model.log, &info);
+  if (!judge_head(&info, cut) || !judge_content(model.log, info.position, cut)) return false;
+  /* The call that failed may be the one that was to read it. */
+  bool unread = model.sweeping && is_forgiven() && info.quarantined_ms == 0;
+  if (!unread && !witness_judge(&info, told, cut)) return false;
   if (cut % 8 != 0) return true;
   struct rows *rows = new_rows();
-  bool ok = ask(log, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, rows);
+  bool ok = ask(model.log, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, rows);
   free_rows(rows);
   return ok;
 }
 
 /* ---- a process's life ---- */
 
-static void configure(void) {
+static void configure(uint64_t wal_bytes_max) {
   model.config = (struct vow_log_config){.path = LOG_PATH,
                                          .create = true,
                                          .lazy_flush_ms = 1000,
-                                         .wal_bytes_max = 120000,
+                                         .wal_bytes_max = wal_bytes_max,
                                          .retention_age_ms = UINT64_C(1) << 40,
                                          .retention_count = KEPT_HISTORY,
                                          .purge_step = 3,
@@ -391,8 +396,11 @@ static void configure(void) {
 
 static bool open_log(void) {
   char text[VOW_LOG_WHY_BYTES];
-  if (vow_log_open(&model.log, &model.config, text) == VOW_OK) return true;
+  witness_look();
+  enum vow_error error = vow_log_open(&model.log, &model.config, text);
+  if (error == VOW_OK) return true;
   model.log = NULL;
+  model.explained = strlen(text) > 20;
   return wrong("the log does not open: %s", text);
 }
 
@@ -404,26 +412,21 @@ static void kill_log(void) {
   disk_faults.dead = false;
 }
 
-/* Something was made to go wrong in this process, so it may fail. */
-static bool is_forgiven(void) {
-  if (disk_faults.seed != 0) return disk_faults.fail_sync == 0;
-  return model.sweeping && disk_faults.fail_call == 0 && !model.healed;
-}
-
-static bool open_and_judge(void) {
+static bool open_and_judge(uint32_t cut, struct vow_log_position told) {
   if (!open_log()) return false;
-  if (judge_log(model.log, side_now())) return true;
+  if (judge_log(cut, told)) return true;
   kill_log();
   return false;
 }
 
 /* A start that fails says why, and the next one works. */
 static bool open_somehow(void) {
-  if (!open_and_judge()) {
-    if (!is_forgiven() || strlen(model.why) < 20) return false;
+  model.explained = false; /* it may have opened, and be wrong */
+  if (!open_and_judge(side_now(), told_with_power())) {
+    if (!is_forgiven() || !model.explained) return false;
     disk_faults.seed = 0;
     model.healed = true;
-    if (!open_and_judge()) return false;
+    if (!open_and_judge(side_now(), told_with_power())) return false;
   }
   disk_faults.fail_sync = 0;
   disk_faults.seed = 0;
@@ -462,6 +465,8 @@ static bool write_group(void) {
   }
   if (mistake == MISTAKE_EARLY_REVEAL && model.position > before)
     note_mark(model.position, mark_at(NEVER - 1).incarnation);
+  if (mistake == MISTAKE_EARLY_WITNESS)
+    witness_write_early((struct vow_log_position){mark_at(NEVER - 1).incarnation, model.position});
   note_boundary();
   if (draw(6) == 0)
     turns_run_when_due();
@@ -476,9 +481,9 @@ static bool look_at_content(void) {
   return model.sweeping ? is_forgiven() : model.progress.error != VOW_OK && disk_faults.seed != 0;
 }
 
-static bool copy_log(uint32_t round) {
+static bool copy_log(void) {
   char path[DISK_NAME_BYTES];
-  snprintf(path, sizeof path, DISK_FOLDER "/copy-%u", round);
+  snprintf(path, sizeof path, DISK_FOLDER "/copy-%u", ++model.copy_count);
   struct rows *rows = new_rows();
   struct vow_log_query query = {.type = VOW_LOG_QUERY_BACKUP, .path = path};
   rows->done = false;
@@ -493,17 +498,15 @@ static bool copy_log(uint32_t round) {
   return ok;
 }
 
-enum end { END_CLOSE, END_KILL, END_CUT, END_FAILED_SYNC };
-
 static bool live(enum end end, uint32_t groups) {
-  if (end == END_FAILED_SYNC) disk_faults.seed = disk_random(&model.random) | 1;
+  if (end == END_FAILED_SYNC) disk_faults.seed = draw_seed() | 1;
   uint32_t failing = draw(3);
   for (uint32_t i = 0; i < groups && model.progress.error == VOW_OK; i++) {
     if (end == END_FAILED_SYNC && i == failing) disk_faults.fail_sync = 1 + (int)draw(4);
     if (!write_group()) return false;
     if (model.progress.error == VOW_OK && draw(5) == 0 && !look_at_content()) return false;
     if (model.progress.error == VOW_OK && draw(12) == 0) turns_run_when_due(); /* idle: tidies */
-    if (end != END_FAILED_SYNC && draw(40) == 0 && !copy_log(i)) return false;
+    if (end != END_FAILED_SYNC && draw(40) == 0 && !copy_log()) return false;
   }
   if (model.progress.error != VOW_OK && end != END_FAILED_SYNC)
     return wrong("the log failed: %s", model.progress.why);
@@ -512,29 +515,36 @@ static bool live(enum end end, uint32_t groups) {
   return true;
 }
 
-static bool end_process(enum end end) {
-  if (end == END_CLOSE) {
-    note_boundary();
-    vow_log_close(model.log); /* what fails here is for the next start to say */
-    model.log = NULL;
-    return true;
-  }
-  kill_log();
-  if (end == END_CUT) disk_cut_now(disk_random(&model.random));
-  disk_faults.fail_sync = end == END_FAILED_SYNC && draw(3) == 0 ? 1 + (int)draw(3) : 0;
-  return true;
+static void close_log(void) {
+  note_boundary();
+  vow_log_close(model.log); /* what fails here is for the next start to say */
+  model.log = NULL;
+  struct mark told = mark_at(NEVER - 1);
+  if (!model.sweeping)
+    witness_note_synced((struct vow_log_position){told.incarnation, told.durable});
 }
 
-bool side_play(uint64_t seed, char why[SIDE_WHY_BYTES]) {
-  memset(&model, 0, sizeof model);
-  model.random = seed;
-  model.why = why;
-  configure();
-  uint32_t lives = 3 + draw(3);
+static void end_process(enum end end) {
+  if (end == END_CLOSE)
+    close_log();
+  else
+    kill_log();
+  if (end == END_CUT) disk_cut_now(draw_seed());
+  model.was_cut = end == END_CUT;
+  witness_keep_copy(LOG_PATH, mark_at(NEVER - 1).incarnation);
+  disk_faults.fail_sync = end == END_FAILED_SYNC && draw(3) == 0 ? 1 + (int)draw(3) : 0;
+}
+
+bool side_play(uint64_t seed) {
+  /* A frame's header lies across two sectors only where the WAL is long. */
+  bool is_long = seed % 4 == 0;
+  configure(is_long ? 400000 : 120000);
+  uint32_t lives = 3 + draw(3), groups = is_long ? 30 : 10;
   bool ok = true;
   for (uint32_t i = 0; ok && i < lives; i++) {
-    enum end end = draw(2) == 0 ? END_FAILED_SYNC : (enum end)draw(3);
-    ok = begin_process() && live(end, 3 + draw(10)) && end_process(end);
+    enum end end = draw_end();
+    ok = begin_process() && live(end, 3 + draw(groups));
+    if (ok) end_process(end);
   }
   if (model.log != NULL) kill_log();
   disk_faults.fail_sync = 0;
@@ -545,7 +555,7 @@ static bool live_swept(void) {
   for (uint32_t i = 0; i < 5 && model.progress.error == VOW_OK; i++) {
     if (!write_group()) return false;
     if (model.progress.error == VOW_OK && !look_at_content()) return false;
-    if (model.progress.error == VOW_OK && i == 2 && !copy_log(i)) return false;
+    if (model.progress.error == VOW_OK && i == 2 && !copy_log()) return false;
     if (model.progress.error == VOW_OK && i == 3) {
       turns_set_ms(turns_now_ms() + 60000); /* quiet for long: it tidies */
       turns_run();
@@ -555,17 +565,16 @@ static bool live_swept(void) {
          wrong("the log failed: %s", model.progress.why);
 }
 
-bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]) {
+bool side_sweep(uint32_t call, bool *reached) {
   static const enum end ends[] = {END_CLOSE, END_KILL, END_CLOSE};
-  memset(&model, 0, sizeof model);
-  model.random = 7;
-  model.why = why;
   model.sweeping = true;
-  configure();
+  configure(120000);
   disk_faults.fail_call = (int)call;
   bool ok = true;
-  for (size_t i = 0; ok && i < sizeof ends / sizeof *ends; i++)
-    ok = begin_process() && live_swept() && end_process(ends[i]);
+  for (size_t i = 0; ok && i < sizeof ends / sizeof *ends; i++) {
+    ok = begin_process() && live_swept();
+    if (ok) end_process(ends[i]);
+  }
   *reached = disk_faults.fail_call == 0;
   disk_faults.fail_call = 0;
   ok = ok && begin_process();
@@ -573,19 +582,13 @@ bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]) {
   return ok;
 }
 
-bool side_judge(uint32_t cut, char why[SIDE_WHY_BYTES]) {
-  char text[VOW_LOG_WHY_BYTES];
-  struct vow_log *log = NULL;
-  model.why = why;
-  if (vow_log_open(&log, &model.config, text) != VOW_OK)
-    return wrong("the log does not open: %s", text);
-  bool ok = judge_log(log, cut);
-  disk_faults.dead = true;
-  vow_log_close(log);
-  disk_faults.dead = false;
-  return ok;
+bool side_judge(uint32_t cut) {
+  if (!open_and_judge(cut, (struct vow_log_position){0})) return false;
+  kill_log();
+  return cut % COPY_EVERY != 0 || witness_judge_copy(&model.config, cut);
 }
 
 void side_forget(void) {
   memset(&model, 0, sizeof model);
+  witness_forget();
 }

@@ -105,15 +105,24 @@ static void keep_write(struct disk_file *file, const struct disk_op *op) {
   copy_sectors(file, op, op->from, op->from + op->span);
 }
 
+/* Sectors are written as a whole. Only the witness file is to do without that. */
+static bool tears_anywhere(const struct disk_op *op) {
+  return strstr(op->name, "-witness") != NULL;
+}
+
+/* Of each sector all or nothing, or what the write brings it before or behind some byte. */
 static void tear_write(struct disk_file *file, const struct disk_op *op, uint64_t *torn) {
   uint64_t end = op->at + op->bytes;
   bool whole_size = disk_random(torn) % 2 == 0;
   if (whole_size && end > file->platter_bytes) resize_platter(file, end);
-  for (uint64_t from = op->from; from < op->from + op->span; from += DISK_SECTOR) {
-    if (disk_random(torn) % 2 == 0) continue;
-    uint64_t to = from + DISK_SECTOR < end ? from + DISK_SECTOR : end;
-    if (to > file->platter_bytes) resize_platter(file, to);
-    copy_sectors(file, op, from, from + DISK_SECTOR);
+  for (uint64_t sector = op->from; sector < op->from + op->span; sector += DISK_SECTOR) {
+    uint64_t from = sector, to = sector + DISK_SECTOR, any = disk_random(torn);
+    uint64_t first = from < op->at ? op->at : from, last = to > end ? end : to;
+    if (any % 2 == 0) continue;
+    if (tears_anywhere(op) && any / 2 % 4 == 0) to = last = first + any / 8 % (last - first);
+    if (tears_anywhere(op) && any / 2 % 4 == 1) from = first + any / 8 % (last - first);
+    if (last > file->platter_bytes) resize_platter(file, last);
+    copy_sectors(file, op, from, to);
   }
 }
 

@@ -5,9 +5,9 @@
  * part of what waits: each write as a whole, not at all, or some of its sectors; each creation,
  * removal and renaming or not.
  *
- * A write reaches the platter in whole sectors, as they stood in the cache just then. A sync that
- * fails has written some of what waited, and forgets the rest: the cache still shows it, and no
- * later sync writes it, as Linux has it.
+ * A write reaches the platter in whole sectors, as they stood in the cache just then; one to the
+ * witness file may also be torn at any byte. A sync that fails has written some of what waited, and
+ * forgets the rest: the cache still shows it, and no later sync writes it, as Linux has it.
  *
  * SQLite comes here through a VFS (disk_vfs.c), the code under test through the linker
  * (disk_calls.c). Everything that is done is noted as an operation; replaying the operations on

@@ -20,6 +20,7 @@
 
 static struct {
   bool used, folder;
+  bool wal;
   uint32_t file;
   uint64_t at;
 } descriptors[DESCRIPTORS_MAX];
@@ -46,11 +47,12 @@ static int missing(void) {
 
 /* ---- descriptors ---- */
 
-static int new_descriptor(bool folder, uint32_t file) {
+static int new_descriptor(const char *path, bool folder, uint32_t file) {
   for (int i = 0; i < DESCRIPTORS_MAX; i++) {
     if (descriptors[i].used) continue;
     descriptors[i].used = true;
     descriptors[i].folder = folder;
+    descriptors[i].wal = strstr(path, "-wal") != NULL;
     descriptors[i].file = file;
     descriptors[i].at = 0;
     return DESCRIPTOR_FIRST + i;
@@ -61,7 +63,7 @@ static int new_descriptor(bool folder, uint32_t file) {
 
 static int open_inside(const char *path, int flags) {
   if (!disk_call_works()) return broken();
-  if (strcmp(path, DISK_FOLDER) == 0) return new_descriptor(true, 0);
+  if (strcmp(path, DISK_FOLDER) == 0) return new_descriptor(path, true, 0);
   int64_t file = disk_find(path);
   if (file >= 0 && (flags & O_CREAT) && (flags & O_EXCL)) {
     errno = EEXIST;
@@ -70,7 +72,7 @@ static int open_inside(const char *path, int flags) {
   if (file < 0 && !(flags & O_CREAT)) return missing();
   if (file < 0) file = disk_create(path);
   if ((flags & O_TRUNC) && disk_size((uint32_t)file) > 0) disk_truncate((uint32_t)file, 0);
-  return new_descriptor(false, (uint32_t)file);
+  return new_descriptor(path, false, (uint32_t)file);
 }
 
 int __real_open(const char *path, int flags, ...);
@@ -118,7 +120,8 @@ WRAPPED(ssize_t, read, int fd, void *data, size_t bytes) {
 WRAPPED(ssize_t, pwrite, int fd, const void *data, size_t bytes, off_t at) {
   if (!is_ours(fd)) return __real_pwrite(fd, data, bytes, at);
   if (!disk_call_works()) return broken();
-  if (disk_faults.lie_about_rewriting) return (ssize_t)bytes;
+  if (disk_faults.lie_about_rewriting && descriptors[fd - DESCRIPTOR_FIRST].wal)
+    return (ssize_t)bytes;
   disk_write(descriptors[fd - DESCRIPTOR_FIRST].file, data, bytes, (uint64_t)at);
   return (ssize_t)bytes;
 }

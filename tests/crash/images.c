@@ -15,6 +15,7 @@
 
 #define EXHAUSTIVE_MAX 3 /* this many waiting operations are tried in all combinations */
 #define DRAWN          4
+#define SWEPT_SEED     7
 #define BEGINNING_MS   UINT64_C(1800000000000) /* of every story */
 
 static struct disk_history history;
@@ -67,7 +68,7 @@ static bool try_image(struct run *run) {
     disk_after_cut(run->disk, run->fates, run->torn, run->left);
     disk_use(run->left, NULL);
     disk_vfs_seed(1);
-    result->ok = side_judge(run->cut, result->why);
+    result->ok = side_judge(run->cut);
     if (!result->ok) result->failed = (int64_t)result->images;
   }
   result->images++;
@@ -152,7 +153,8 @@ static bool play(uint64_t seed, struct images_result *out) {
   disk_use(disk, &history);
   disk_vfs_seed(seed);
   turns_set_ms(BEGINNING_MS);
-  bool ok = side_play(seed, out->why);
+  side_begin(seed, out->why);
+  bool ok = side_play(seed);
   disk_free(disk);
   return ok;
 }
@@ -191,7 +193,8 @@ uint32_t images_sweep(uint32_t first, struct images_result *out) {
     disk_use(disk, &history);
     disk_vfs_seed(1);
     turns_set_ms(BEGINNING_MS);
-    out->ok = side_sweep(call, &reached, out->why);
+    side_begin(SWEPT_SEED, out->why);
+    out->ok = side_sweep(call, &reached);
     if (!out->ok) out->failed = call;
     disk_free(disk);
     side_forget();

@@ -17,7 +17,12 @@
   M(NO_REWRITE, "no-rewrite", 'b', "a start writes a WAL back that the disk may not have")         \
   M(NO_FOLDER_SYNC, "no-folder-sync", 'b', "the folder is not synced after the log was made")      \
   M(NO_BASE_SYNC, "no-base-sync", 'b', "the database is not synced before its WAL is dropped")     \
-  M(NO_TRANSACTION, "no-transaction", 'b', "the rows of a batch are written one by one")
+  M(NO_TRANSACTION, "no-transaction", 'b', "the rows of a batch are written one by one")           \
+  M(EARLY_WITNESS, "early-witness", 'c', "the witness file is written before the log is synced")   \
+  M(TORN_WITNESS, "torn-witness", 'c', "a line of the witness file is believed without its sum")   \
+  M(NO_WITNESS, "no-witness", 'c', "the witness file is not written")                              \
+  M(NO_WITNESS_SYNC, "no-witness-sync", 'c', "the witness file is not synced at checkpoints")      \
+  M(KNOWS_ALL, "knows-all", 'c', "a log takes for its own whatever a witness has seen")
 
 enum mistake {
   MISTAKE_NONE = 0,

@@ -46,7 +46,6 @@ struct state {
 };
 
 static struct {
-  uint64_t random;
   enum mode mode;
   struct content content; /* with everything that was submitted */
   struct state states[STATES_MAX];
@@ -57,23 +56,10 @@ static struct {
   struct vow_sqlite *adapter;
   bool broken;
   bool batch_done;
-  bool refused;  /* the one job of a batch was, so nothing of it is there */
-  bool sweeping; /* one call of the disk fails; batches have one job each */
-  char *why;
+  bool refused;   /* the one job of a batch was, so nothing of it is there */
+  bool explained; /* why the log did not open */
+  bool sweeping;  /* one call of the disk fails; batches have one job each */
 } model;
-
-static bool wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static bool wrong(const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(model.why, SIDE_WHY_BYTES, format, arguments);
-  va_end(arguments);
-  return false;
-}
-
-static uint32_t draw(uint32_t below) {
-  return (uint32_t)(disk_random(&model.random) % below);
-}
 
 static struct vow_id id_of(uint32_t branch) {
   return vow_id_make(UINT64_C(1800000000000) + branch, 1, branch * UINT64_C(7919) + 1);
@@ -423,25 +409,29 @@ static enum vow_error open_log(uint64_t *sum) {
   model.log = NULL;
   vow_sqlite_close(model.adapter);
   model.adapter = NULL;
+  model.explained = strlen(text) > 20;
   (void)wrong("the log does not open: %s", text);
   return error;
 }
 
 /* Where two states differ, for whoever reads the failure. */
 static void explain_difference(uint32_t cut) {
+  char open[512] = "";
+  size_t used = 0;
   for (uint32_t i = model.state_count; i-- > 0;) {
     if (model.states[i].from > cut || cut >= model.states[i].until) continue;
     const struct content *content = &model.history[i];
-    int used = snprintf(model.why, SIDE_WHY_BYTES,
-                        "what is found is the state after no batch; last possible: batch %u,"
-                        " watermark %u, open:",
-                        i, content->watermark);
-    for (uint32_t n = 0; n < BRANCHES_MAX && used < SIDE_WHY_BYTES - 32; n++) {
+    for (uint32_t n = 0; n < BRANCHES_MAX && used < sizeof open - 16; n++) {
       if (content->branches[n].kind == VOW_PRECORD_PREPARED)
-        used += snprintf(model.why + used, SIDE_WHY_BYTES - (size_t)used, " %u", n);
+        used += (size_t)snprintf(open + used, sizeof open - used, " %u", n);
     }
+    (void)wrong(
+        "what is found is the state after no batch; last possible: batch %u, watermark %u,"
+        " open:%s",
+        i, content->watermark, open);
     return;
   }
+  (void)wrong("nothing that is found was possible at all");
 }
 
 /* ---- a process's life ---- */
@@ -480,7 +470,7 @@ static bool begin_process(void) {
   if (first) note_state(0);
   bool forgiven = disk_faults.seed != 0 || model.sweeping;
   enum vow_error error = open_log(&sum);
-  if (error != VOW_OK && forgiven && strlen(model.why) > 20) error = open_log(&sum);
+  if (error != VOW_OK && forgiven && model.explained) error = open_log(&sum);
   if (error != VOW_OK) return false;
   disk_faults.fail_sync = 0;
   disk_faults.seed = 0;
@@ -495,10 +485,8 @@ static bool begin_process(void) {
   return vow_log_start(model.log, &hooks) == VOW_OK || wrong("the thread does not start");
 }
 
-enum end { END_CLOSE, END_KILL, END_CUT, END_FAILED_SYNC };
-
 static void live(enum end end, uint32_t groups) {
-  if (end == END_FAILED_SYNC) disk_faults.seed = disk_random(&model.random) | 1;
+  if (end == END_FAILED_SYNC) disk_faults.seed = draw_seed() | 1;
   uint32_t failing = draw(3);
   for (uint32_t i = 0; i < groups && !model.broken; i++) {
     if (end == END_FAILED_SYNC && i == failing) disk_faults.fail_sync = 1 + (int)draw(3);
@@ -508,20 +496,16 @@ static void live(enum end end, uint32_t groups) {
 
 static void end_process(enum end end) {
   close_log(end != END_CLOSE);
-  if (end == END_CUT) disk_cut_now(disk_random(&model.random));
+  if (end == END_CUT) disk_cut_now(draw_seed());
   disk_faults.fail_sync = end == END_FAILED_SYNC && draw(3) == 0 ? 1 + (int)draw(3) : 0;
 }
 
-bool side_play(uint64_t seed, char why[SIDE_WHY_BYTES]) {
-  memset(&model, 0, sizeof model);
-  model.random = seed;
+bool side_play(uint64_t seed) {
   model.mode = (enum mode)(seed % MODE_COUNT);
-  model.why = why;
-  disk_faults.seed = 0;
   bool ok = model.mode == MODE_OWN || make_application();
   uint32_t lives = 3 + draw(3);
   for (uint32_t i = 0; ok && i < lives; i++) {
-    enum end end = draw(2) == 0 ? END_FAILED_SYNC : (enum end)draw(3);
+    enum end end = draw_end();
     ok = begin_process();
     if (!ok) break;
     live(end, 4 + draw(10));
@@ -535,12 +519,9 @@ bool side_play(uint64_t seed, char why[SIDE_WHY_BYTES]) {
 }
 
 /* All calls of one mode, and then of the next: call n of mode m is n * MODE_COUNT + m. */
-bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]) {
+bool side_sweep(uint32_t call, bool *reached) {
   static uint32_t ended; /* modes that have no call of this number any more */
-  memset(&model, 0, sizeof model);
-  model.random = 7;
   model.mode = (enum mode)(call % MODE_COUNT);
-  model.why = why;
   model.sweeping = true;
   bool ok = model.mode == MODE_OWN || make_application();
   disk_faults.fail_call = 1 + (int)(call / MODE_COUNT);
@@ -560,9 +541,8 @@ bool side_sweep(uint32_t call, bool *reached, char why[SIDE_WHY_BYTES]) {
   return ok;
 }
 
-bool side_judge(uint32_t cut, char why[SIDE_WHY_BYTES]) {
+bool side_judge(uint32_t cut) {
   uint64_t sum = 0;
-  model.why = why;
   /* Before that the application's database is in the making. */
   if (cut < model.started && model.mode != MODE_OWN) return true;
   if (open_log(&sum) != VOW_OK) return false;
