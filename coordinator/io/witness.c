@@ -36,12 +36,10 @@ static bool read_line(int fd, unsigned slot, struct vow_log_position *out) {
   errno = 0;
   ssize_t got = pread(fd, line, LINE_BYTES, (off_t)slot * LINE_OFFSET);
   if (got < LINE_BYTES) return false;
-  errno = 0;
-  if (sscanf(line, "vow witness incarnation %" SCNu64 " position %" SCNu64 " sum %" SCNx64,
-             &at.incarnation, &at.position, &sum) != 3 ||
-      sum != checksum(at)) {
-    return false;
-  }
+  int fields = sscanf(line, "vow witness incarnation %" SCNu64 " position %" SCNu64 " sum %" SCNx64,
+                      &at.incarnation, &at.position, &sum);
+  errno = 0; /* a line that is torn may run numbers together, and then they are out of range */
+  if (fields != 3 || sum != checksum(at)) return false;
   *out = at;
   return true;
 }

@@ -131,6 +131,24 @@ static void a_torn_witness_is_still_one(void **state) {
   assert_int_equal(info(f).witness, LOG_WITNESS_UNREADABLE);
 }
 
+/* Torn lines may run numbers together that no number has room for: they are no lines, which is no
+ * reason to refuse a log. */
+static void a_torn_number_is_out_of_range(void **state) {
+  static const char text[] = "vow witness incarnation 4 position 12 sum 01234567890abcdef\n";
+  struct fixture *f = *state;
+  char line[97];
+  run(f, 1, 4);
+  int fd = open(beside(f, "-witness"), O_WRONLY | O_TRUNC);
+  assert_true(fd >= 0);
+  snprintf(line, sizeof line, "%-96s", text);
+  assert_int_equal(pwrite(fd, line, 96, 0), 96);
+  close(fd);
+  struct vow_log_position at = {0};
+  assert_int_equal(log_witness_read(beside(f, "-witness"), &at), LOG_WITNESS_UNREADABLE);
+  expect_trust(f);
+  assert_int_equal(info(f).witness, LOG_WITNESS_UNREADABLE);
+}
+
 /* A missing witness is no lost log. */
 static void a_missing_witness_is_no_lost_log(void **state) {
   struct fixture *f = *state;
@@ -403,6 +421,7 @@ int main(void) {
       TEST(each_start_knows_those_before),
       TEST(the_witness_knows_what_is_durable),
       TEST(a_torn_witness_is_still_one),
+      TEST(a_torn_number_is_out_of_range),
       TEST(a_missing_witness_is_no_lost_log),
       TEST(a_witness_that_cannot_be_read_now_is_no_missing_one),
       TEST(what_is_made_beside_the_log_is_whose_the_log_is),
