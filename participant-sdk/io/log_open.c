@@ -174,14 +174,32 @@ static enum vow_error configure(const struct opening *o) {
 
 /* ---- what the last run left in the WAL ---- */
 
+/* Of what can be read, at most as much as there is room for; a signal is no reason to stop. */
+static ssize_t read_at(int fd, char *buffer, size_t room, off_t at) {
+  ssize_t got;
+  do got = pread(fd, buffer, room, at);
+  while (got < 0 && errno == EINTR);
+  return got;
+}
+
+static bool write_at(int fd, const char *data, size_t bytes, off_t at) {
+  for (size_t put = 0; put < bytes;) {
+    ssize_t n = pwrite(fd, data + put, bytes - put, at + (off_t)put);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    put += (size_t)n;
+  }
+  return true;
+}
+
 /* 0, or an errno. */
 static int write_again(int fd) {
   char buffer[65536];
   off_t at = 0;
   ssize_t got = 0;
-  while ((got = pread(fd, buffer, sizeof buffer, at)) > 0) {
-    errno = EIO;
-    if (pwrite(fd, buffer, (size_t)got, at) != got) return errno;
+  errno = EIO;
+  while ((got = read_at(fd, buffer, sizeof buffer, at)) > 0) {
+    if (!write_at(fd, buffer, (size_t)got, at)) return errno;
     at += got;
   }
   return got < 0 || fsync(fd) ? errno : 0;

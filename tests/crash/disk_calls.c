@@ -20,7 +20,7 @@
 
 static struct {
   bool used, folder;
-  bool wal;
+  bool wal, interrupted; /* who writes to a WAL meets a signal once */
   uint32_t file;
   uint64_t at;
 } descriptors[DESCRIPTORS_MAX];
@@ -53,6 +53,7 @@ static int new_descriptor(const char *path, bool folder, uint32_t file) {
     descriptors[i].used = true;
     descriptors[i].folder = folder;
     descriptors[i].wal = strstr(path, "-wal") != NULL;
+    descriptors[i].interrupted = false;
     descriptors[i].file = file;
     descriptors[i].at = 0;
     return DESCRIPTOR_FIRST + i;
@@ -117,9 +118,18 @@ WRAPPED(ssize_t, read, int fd, void *data, size_t bytes) {
   return got;
 }
 
+static bool is_interrupted(int fd) {
+  bool now =
+      descriptors[fd - DESCRIPTOR_FIRST].wal && !descriptors[fd - DESCRIPTOR_FIRST].interrupted;
+  descriptors[fd - DESCRIPTOR_FIRST].interrupted = true;
+  if (now) errno = EINTR;
+  return now;
+}
+
 WRAPPED(ssize_t, pwrite, int fd, const void *data, size_t bytes, off_t at) {
   if (!is_ours(fd)) return __real_pwrite(fd, data, bytes, at);
   if (!disk_call_works()) return broken();
+  if (is_interrupted(fd)) return -1;
   if (disk_faults.lie_about_rewriting && descriptors[fd - DESCRIPTOR_FIRST].wal)
     return (ssize_t)bytes;
   disk_write(descriptors[fd - DESCRIPTOR_FIRST].file, data, bytes, (uint64_t)at);
