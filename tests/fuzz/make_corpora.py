@@ -120,6 +120,37 @@ def config(source):
     yield one(["--advertise-url=HTTP://Host:80/"], [], "limits_branches = 1001\n")
 
 
+def command_lines():
+    """The variables that are set, then the words."""
+    id, log = IDS[0], "--log /var/lib/vow/vow.log"
+    for variables, line in (
+        (0, "status --json --check"),
+        (0, "list --state committing --older-than 5m --participant bank-a --limit 7"),
+        (0, f"list {log} --heuristic --all"),
+        (0, f"show {id} --timeout=1h30m --url http://[::1]:80"),
+        (0, f"resolve {id} --outcome aborted --branch 2 --reason gone --yes"),
+        (0, f"forget {id} --reason \x1b[31mred"),
+        (1, f"http://host:7800 commit {id} --yes"),
+        (1, "ftp://host participants"),
+        (2, f"http://host/a recover {log} --dry-run --timeout 10m"),
+        (3, f"http://a http://b reconcile {log} --participants http://c,http://d/"),
+        (0, f"reconcile {log} --participants=http://c,http://d --without=http://d --apply --yes"),
+        (0, f"reconcile {log} --commit {id} --abort {id} --advertise-url https://x --timeout 2s"),
+        (0, "--json watch --interval 50ms --count 3"),
+        (0, "backup /b.log"),
+        (0, "restore /b.log --log /v.log"),
+        (0, "help recover"),
+        (0, "help \u202ex"),
+        (0, "completion bash"),
+        (0, "recover -hV"),
+        (0, "--version"),
+        (0, "statsu --ulr=x"),
+        (0, "list --stat --limit"),
+        (0, "list --json=1 --limit 0 -- x"),
+    ):
+        yield bytes([variables]) + line.replace(" ", "\0").encode()
+
+
 def kinds(source):
     """The first byte of an input of `message` is a place in this list."""
     text = (source / "tests/unit/codec_kinds.c").read_text()
@@ -143,6 +174,7 @@ def main(source, out):
         corpora["text"] += [bytes([kind]) + text.encode() for text in texts]
     corpora["record"] = [text.encode() for text in records(COMPACT)]
     corpora["api"] = [b"\xff".join(one.encode() for one in many) for many in api()]
+    corpora["args"] = list(command_lines())
     corpora["config"] = list(config(source))
     for name in ("rows", "coordinator", "participant"):
         corpora[name] = [
