@@ -46,6 +46,29 @@ static bool names_odd_branch(struct ctl_place *place, const struct vow_known_rep
   return false;
 }
 
+static int compare_ids(const void *a, const void *b) {
+  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
+}
+
+/* Whoever answers another question has not answered this one: that it does not name a transaction
+ * would say that it has not committed it. The ids of a request are in order, as the cases are. */
+static bool names_other(struct ctl_place *place, const struct vow_known_request *request,
+                        const struct vow_known_reply *told) {
+  char id[VOW_ID_TEXT_BYTES];
+  for (size_t i = 0; i < told->count; i++) {
+    const struct vow_id *named = &told->branches[i].transaction;
+    if (request->count > 0 &&
+        bsearch(named, request->ids, request->count, sizeof *named, compare_ids) != NULL) {
+      continue;
+    }
+    vow_id_format(*named, id);
+    snprintf(place->why, sizeof place->why, "its answer names %s, which it was not asked about",
+             id);
+    return true;
+  }
+  return false;
+}
+
 void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64_t timeout_ms) {
   for (size_t i = 0; i < places->count; i++) {
     struct ctl_place *place = &places->items[i];
@@ -94,7 +117,7 @@ static bool ask_some(struct ctl_place *place, const struct vow_known_request *re
   }
   bool lacks_route = reply.status == 404 || reply.status == 405;
   if (body.error == VOW_OK) ctl_reply_fini(&reply);
-  if (ok) ok = !names_odd_branch(place, &answer);
+  if (ok) ok = !names_odd_branch(place, &answer) && !names_other(place, request, &answer);
   if (ok) ok = take_known(place, &answer);
   if (!ok && !lacks_route) place->answered = false;
   free(answer.branches);

@@ -483,6 +483,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def tell_known(self, toy, body):
+        scripted = toy.behaviour("known")
+        if scripted is not obey:
+            scripted(Exchange(toy, self, None))
+            return
         if toy.tells is not True:
             self.tell(toy.tells or NO_ROUTE, (toy.tells or NO_ROUTE)["status"])
             return
