@@ -461,13 +461,23 @@ enum vow_error vow_driver_open(struct vow_driver **out, struct uv_loop_s *loop,
   return VOW_OK;
 }
 
+/* On a full disk all is safe where it is; whatever else goes wrong must not look like a good end.
+ */
+static void close_log(struct vow_driver *driver) {
+  char why[VOW_LOG_WHY_BYTES];
+  enum vow_error error = driver->log ? vow_log_finish(driver->log, why) : VOW_OK;
+  if (error != VOW_OK && error != VOW_E_LOG_FULL)
+    driver->config.failed(driver->config.context, error, why);
+  vow_log_close(driver->log);
+  driver->log = NULL;
+}
+
 void vow_driver_close(struct vow_driver *driver) {
   if (driver == NULL) return;
   driver->closing = true;
   vow_sender_close(driver->sender);
   vow_driver_drop_exchanges(driver);
-  vow_log_close(driver->log);
-  driver->log = NULL;
+  close_log(driver);
   uv_close((uv_handle_t *)&driver->tick, on_handle_closed);
   uv_close((uv_handle_t *)&driver->wake, on_handle_closed);
 }

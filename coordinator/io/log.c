@@ -185,20 +185,36 @@ static void answer_all(struct vow_log *log) {
   }
 }
 
-void vow_log_close(struct vow_log *log) {
-  if (log == NULL) return;
-  if (log->started) {
-    pthread_mutex_lock(&log->mutex);
-    log->stopping = true;
-    pthread_cond_signal(&log->wanted);
-    pthread_mutex_unlock(&log->mutex);
-    pthread_join(log->thread, NULL);
-  }
+static void stop_thread(struct vow_log *log) {
+  if (!log->started) return;
+  pthread_mutex_lock(&log->mutex);
+  log->stopping = true;
+  pthread_cond_signal(&log->wanted);
+  pthread_mutex_unlock(&log->mutex);
+  pthread_join(log->thread, NULL);
+  log->started = false;
+}
+
+enum vow_error vow_log_finish(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  enum vow_error error = VOW_OK;
+  stop_thread(log);
   answer_all(log);
+  if (log->failed) {
+    log_explain(why, "%s", log->progress.why);
+    error = log->progress.error;
+  } else if (!log->read_only && !log->ended) {
+    error = log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why);
+    log->clean = error == VOW_OK;
+  }
+  log->ended = true;
+  return error;
+}
+
+void vow_log_close(struct vow_log *log) {
   char why[VOW_LOG_WHY_BYTES];
-  bool clean = !log->failed && !log->read_only &&
-               log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why) == VOW_OK;
-  log_database_close(log, clean || log->tidy_on_close);
+  if (log == NULL) return;
+  (void)vow_log_finish(log, why);
+  log_database_close(log, log->clean || log->tidy_on_close);
   free_log(log);
 }
 

@@ -54,7 +54,11 @@ struct vow_log_config {
 enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* Writes what is queued, joins the thread, checkpoints. Queries that wait are answered: all that
- * have not run by then with VOW_E_DRAINING, done() being called from here. NULL is fine. */
+ * have not run by then with VOW_E_DRAINING, done() being called from here. Only vow_log_close may
+ * follow. Blocks: on disk. An error, of now or before, says that the process must not end as if all
+ * were well; the next start finds what is in the log. VOW_E_LOG_*, VOW_E_NO_MEMORY. */
+enum vow_error vow_log_finish(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]);
+/* Does that if it is not done, and frees everything. NULL is fine. */
 void vow_log_close(struct vow_log *log);
 
 struct vow_log_info {

@@ -179,6 +179,8 @@ struct vow_log {
   bool read_only;
   int lock_fd;        /* read-only file: holds off daemons; else -1 */
   bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
+  bool ended;         /* vow_log_finish was here; */
+  bool clean;         /* all is written back, no WAL is needed */
   struct vow_log_info info;
   char *advertise_url; /* owned; what the head's points to */
   bool started;

@@ -377,8 +377,8 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
   int error_number = errno;
   if (fd >= 0) close(fd);
   if (ok) return VOW_OK;
-  log_explain(why, "cannot sync the folder %s: %s", folder,
-              strerror_r(error_number, text, sizeof text));
+  log_explain(why, "cannot sync the folder %s: %s; look at the disk and the kernel's messages",
+              folder, strerror_r(error_number, text, sizeof text));
   return VOW_E_LOG_IO;
 }
 
