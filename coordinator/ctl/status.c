@@ -119,12 +119,16 @@ static void open_fact(struct vow_buf *out, const struct ctl_terminal *terminal,
   ctl_fact(out, terminal, "heuristic", CTL_BAD, text);
 }
 
+/* In quarantine what is undecided is held back, and after a start what is decided is not pushed
+ * either: that does not go by itself. What was being pushed when quarantine began goes on. */
 static void recovery_fact(struct vow_buf *out, const struct ctl_terminal *terminal,
                           const struct ctl_status *status) {
   char text[128];
   uint64_t all = status->recovering + status->recovered;
-  snprintf(text, sizeof text, "%" PRIu64 " of %" PRIu64 " ended, %" PRIu64 " to go",
-           status->recovered, all, status->recovering);
+  snprintf(
+      text, sizeof text, "%" PRIu64 " of %" PRIu64 " ended, %" PRIu64 " %s", status->recovered, all,
+      status->recovering,
+      status->quarantine == NULL ? "to go" : "left, which may wait until the log is reconciled");
   if (all > 0) {
     ctl_fact(out, terminal, "recovery", status->recovering > 0 ? CTL_WARN : CTL_PLAIN, text);
   }

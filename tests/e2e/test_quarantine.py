@@ -185,6 +185,27 @@ def test_a_witness_that_makes_it_up_does_not_last(world):
     assert "quarantine" not in story.vowd.status(), "it was judged"
 
 
+def test_a_recovery_is_held_until_the_log_is_reconciled(world):
+    """Not "to go": a daemon that starts in quarantine drives nothing on, and an operator who waits
+    for it waits in vain."""
+    story = Story(world).decide_and_die()
+    story.vowd.start()
+    shown = ctl.run("status", "--url", story.vowd.url).fine().out
+    assert "0 of 1 ended, 1 to go" in shown, shown
+    highest = 2**53 - 1
+    story.vowd.client.get(f"/v1/transactions/{story.first}/outcome?seen={highest}.{highest}")
+    wait_until(lambda: "quarantine" in story.vowd.status(), "it is believed")
+    story.vowd.restart(ready=False)
+    wait_until(lambda: not story.vowd.status()["loading"], "the log is read")
+    told = story.b.count("commit", story.id)
+    shown = ctl.run("status", "--url", story.vowd.url).out
+    assert "0 of 1 ended, 1 left, which may wait until the log is reconciled" in shown, shown
+    assert "to go" not in shown and story.b.count("commit", story.id) == told, shown
+    story.vowd.stop()
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    story.everybody_committed()
+
+
 def test_a_backup_that_was_restored(world):
     story = Story(world)
     backup = story.vowd.folder / "backup.log"
