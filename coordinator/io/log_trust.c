@@ -251,13 +251,11 @@ enum vow_error log_trust_gap(struct vow_log *log, struct vow_id_gap *out,
 void log_trust_gap_add(struct vow_log *log, const struct vow_id_gap *gap) {
   log->id_from = gap->below;
   bool room = log->gaps != NULL; /* log_trust_gap has made it */
-  if (!room || vow_id_compare(gap->from, gap->below) == 0) return;
+  if (!room) return;
   struct vow_id_gap *last = log->gap_count == 0 ? NULL : &log->gaps[log->gap_count - 1];
-  if (last != NULL && vow_id_compare(last->from, gap->from) == 0) {
-    last->below = gap->below; /* that start has issued none */
-  } else {
-    log->gaps[log->gap_count++] = *gap;
-  }
+  bool same = last != NULL && vow_id_compare(last->from, gap->from) == 0;
+  if (same) log->gap_count--; /* that start has issued none: this one says where ids go on */
+  if (vow_id_compare(gap->from, gap->below) != 0) log->gaps[log->gap_count++] = *gap;
 }
 
 /* ---- writing, within the transaction of a batch ---- */
@@ -291,16 +289,21 @@ static int put_start(struct vow_log *log, uint64_t number, uint64_t ended_at) {
   return rc == SQLITE_OK ? put_incarnation(log->db, number, STILL_RUNNING) : rc;
 }
 
-/* The oldest go where the oldest starts go: what is so old is presumed. */
+/* The oldest go where the oldest starts go: what is so old is presumed. An empty one takes away
+ * what a start has left that issued none: with a clock that was put back, ids go on in there. */
 static int put_gap(struct vow_log *log, const struct vow_id_gap *gap) {
   sqlite3_stmt *put = NULL;
   char sql[160];
-  if (vow_id_compare(gap->from, gap->below) == 0) return SQLITE_OK;
-  int rc = sqlite3_prepare_v2(log->db, "REPLACE INTO id_gap VALUES(?1, ?2, ?3)", -1, &put, NULL);
+  bool empty = vow_id_compare(gap->from, gap->below) == 0;
+  const char *change =
+      empty ? "DELETE FROM id_gap WHERE from_id = ?1" : "REPLACE INTO id_gap VALUES(?1, ?2, ?3)";
+  int rc = sqlite3_prepare_v2(log->db, change, -1, &put, NULL);
   if (rc != SQLITE_OK) return rc;
   sqlite3_bind_blob(put, 1, gap->from.bytes, 16, SQLITE_STATIC);
-  sqlite3_bind_blob(put, 2, gap->below.bytes, 16, SQLITE_STATIC);
-  sqlite3_bind_int64(put, 3, gap_checksum(gap));
+  if (!empty) {
+    sqlite3_bind_blob(put, 2, gap->below.bytes, 16, SQLITE_STATIC);
+    sqlite3_bind_int64(put, 3, gap_checksum(gap));
+  }
   (void)sqlite3_step(put);
   rc = sqlite3_finalize(put);
   if (rc != SQLITE_OK || log->gap_count < LOG_INCARNATIONS_MAX) return rc;

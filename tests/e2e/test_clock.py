@@ -9,6 +9,7 @@ from vowtest import (
     Town,
     assert_aborted,
     assert_committed,
+    ctl,
     everything_ends,
     toy,
     transaction_of,
@@ -61,6 +62,22 @@ def test_ids_grow_whatever_the_clock_says(watched, hours):
         vowd.start()
         ids += [vowd.client.begin() for _ in range(5)]
     assert ids == sorted(set(ids)), "an id is not above all before it"
+
+
+def test_a_reconciliation_with_the_clock_ahead_takes_no_ids_away(watched):
+    """It is a start that issues no ids: those of its time are the next one's, whose clock is right
+    again, and whoever is in doubt of one that has no record is told "aborted"."""
+    vowd, clock = watched()
+    vowd.client.begin()
+    vowd.kill()
+    clock.clock(1)
+    done = ctl.run("reconcile", "--log", vowd.log, "--apply", "--yes", **clock.environment)
+    assert done.code == ctl.OK, done
+    clock.clock(0)
+    vowd.start()
+    begun = vowd.client.begin()
+    unrecorded = begun[:-4] + ("0000" if begun[-4:] != "0000" else "1111")
+    assert vowd.client.outcome(unrecorded) == "aborted"
 
 
 @JUMPS

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/hash.h"
 #include "log_fixture.h"
 
 static int setup(void **state) {
@@ -402,6 +403,33 @@ static void ids_between_two_starts_are_nobodys(void **state) {
   assert_non_null(strstr(why, "id_gap"));
 }
 
+/* A start that never came to issue ids, with a clock far ahead, leaves a gap that begins where the
+ * next goes on. With the clock put back ids are issued in there, and they are this log's. */
+static void a_gap_ends_where_ids_go_on(void **state) {
+  struct fixture *f = *state;
+  uint64_t now_ms = (uint64_t)time(NULL) * 1000;
+  struct vow_id ahead = vow_id_floor(now_ms + HOUR_MS, 0);
+  struct vow_id further = vow_id_floor(now_ms + 2 * HOUR_MS, 0);
+  uint8_t row[32];
+  char from[33] = "", below[33] = "", sql[200];
+  set_ceiling(f, ahead);
+  memcpy(row, ahead.bytes, 16);
+  memcpy(row + 16, further.bytes, 16);
+  for (size_t i = 0; i < 16; i++) {
+    (void)snprintf(from + 2 * i, 3, "%02x", ahead.bytes[i]);
+    (void)snprintf(below + 2 * i, 3, "%02x", further.bytes[i]);
+  }
+  (void)snprintf(sql, sizeof sql, "INSERT INTO id_gap VALUES(x'%s', x'%s', %lld)", from, below,
+                 (long long)vow_hash64(row, sizeof row, 0));
+  change(f, sql);
+  for (int i = 0; i < 2; i++) {
+    expect_trust(f);
+    assert_int_equal(vow_id_compare(info(f).id_from, ahead), 0);
+    assert_false(vow_id_in_gap(info(f).gaps, info(f).gap_count, ahead));
+    fixture_close(f);
+  }
+}
+
 /* A stray hand is noticed here as it is in rows. */
 static void rows_are_checked(void **state) {
   struct fixture *f = *state;
@@ -433,6 +461,7 @@ int main(void) {
       TEST(an_older_log_is_upgraded),
       TEST(a_log_without_gaps_is_upgraded),
       TEST(ids_between_two_starts_are_nobodys),
+      TEST(a_gap_ends_where_ids_go_on),
       TEST(rows_are_checked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
