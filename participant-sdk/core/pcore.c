@@ -421,7 +421,7 @@ static enum vow_error on_load_coordinator(struct vow_pcore *core, const struct v
   struct vow_pcoordinator *c = NULL;
   enum vow_error error = load_coordinator(core, event->u.coordinator.url, &c);
   if (error) return error;
-  c->finished_below = c->over_below = event->u.coordinator.finished_below;
+  c->finished_below = event->u.coordinator.finished_below; /* what is over it has to tell anew */
   return VOW_OK;
 }
 

@@ -451,11 +451,10 @@ static void what_is_loaded_goes_on_where_it_was(void **state) {
   struct world *w = *state;
   struct vow_pevent watermark = {.type = VOW_PEVENT_LOAD_COORDINATOR};
   watermark.u.coordinator.url = HERE;
-  watermark.u.coordinator.finished_below = id_of(10);
+  watermark.u.coordinator.finished_below = id_of(200);
   must_step(w, watermark);
-  for (uint32_t kind = VOW_PRECORD_INTENT; kind <= VOW_PRECORD_FORGOTTEN; kind++) {
+  for (uint32_t kind = VOW_PRECORD_INTENT; kind <= VOW_PRECORD_FORGOTTEN; kind++)
     load(w, 100 + kind, (enum vow_precord_kind)kind);
-  }
   struct vow_pcounts c = counts(w);
   assert_int_equal(c.unfinished, 3);
   assert_int_equal(c.in_doubt, 1);
@@ -464,6 +463,11 @@ static void what_is_loaded_goes_on_where_it_was(void **state) {
   assert_int_equal(c.committed + c.aborted + c.heuristic, 0); /* of this run */
   assert_int_equal(tick(w, w->now_ms), 1);
   assert_int_equal(w->actions.count, 3); /* one question, a commit and an abort */
+  must_step(w, (struct vow_pevent){.type = VOW_PEVENT_FINISHED,
+                                   .transaction = id_of(100 + VOW_PRECORD_DECIDED),
+                                   .branch = 1});
+  assert_null(find_action(w, VOW_PACTION_PURGE)); /* the coordinator may have gone below it since */
+  log_it(w);
   send(w, VOW_MESSAGE_PREPARE, 9, HERE, 0);
   assert_int_equal(find_action(w, VOW_PACTION_REPLY)->u.reply.reply.vote, VOW_VOTE_ABORT);
   send(w, VOW_MESSAGE_PREPARE, 100 + VOW_PRECORD_ABORTED, HERE, 0);
