@@ -45,10 +45,12 @@ static enum vow_error copy_branches(struct vow_participant *p, const struct vow_
     if (!ids && !vow_pbranch_in_doubt(b)) continue;
     if (ids && !is_one_of(b, ids, id_count)) continue;
     if (ids && vow_pbranch_may_commit(b)) error = VOW_E_OVERLOADED;
-    if (n == capacity && (more = grow(branches, &capacity)) == NULL) error = VOW_E_NO_MEMORY;
+    if (!error && n == capacity) {
+      more = grow(branches, &capacity);
+      if (!more) error = VOW_E_NO_MEMORY;
+      if (more) branches = more;
+    }
     if (error) break;
-    if (more) branches = more;
-    more = NULL;
     branches[n++] = (struct vow_known_branch){b->transaction, b->number, vow_pbranch_known(b),
                                               vow_pbranch_coordinator(b)};
   }

@@ -170,12 +170,13 @@ static void who_aborted_is_told(void **state) {
 
 struct committer {
   struct fixture *f;
+  unsigned n;
   struct answer got;
 };
 
-static void *commit_first(void *context) {
+static void *commit_one(void *context) {
   struct committer *c = context;
-  c->got = send_message(c->f, "commit", 1, "");
+  c->got = send_message(c->f, "commit", c->n, "");
   return NULL;
 }
 
@@ -183,13 +184,13 @@ static void *commit_first(void *context) {
  * on that. Of others it is told as ever. */
 static void a_commit_under_way_is_not_told_as_a_promise(void **state) {
   struct fixture *f = *state;
-  struct committer committer = {.f = f};
+  struct committer committer = {.f = f, .n = 1};
   pthread_t thread;
   fixture_open(f);
   expect_part(send_message(f, "prepare", 1, ""), 200, "commit");
   expect_part(send_message(f, "prepare", 2, ""), 200, "commit");
   app_hold(f->app, true);
-  assert_int_equal(pthread_create(&thread, NULL, commit_first, &committer), 0);
+  assert_int_equal(pthread_create(&thread, NULL, commit_one, &committer), 0);
   app_await_waiting(f->app, 1);
   expect_part(ask_known(f, 1), 503, "ask again");
   expect_part(ask_known(f, 2), 200, "\"prepared\"");
@@ -197,6 +198,33 @@ static void a_commit_under_way_is_not_told_as_a_promise(void **state) {
   assert_int_equal(pthread_join(thread, NULL), 0);
   expect_part(committer.got, 200, "committed");
   expect_part(ask_known(f, 1), 200, "\"committed\"");
+}
+
+#define MANY 65 /* one more than there is room for at first */
+
+/* Nor where many are asked for, whichever of them it is. */
+static void a_commit_under_way_among_many(void **state) {
+  struct fixture *f = *state;
+  char ids[MANY * 40] = "", body[sizeof ids + 200];
+  size_t at = 0;
+  fixture_open(f);
+  for (unsigned n = 1; n <= MANY; n++) {
+    expect_part(send_message(f, "prepare", n, ""), 200, "commit");
+    at += (size_t)snprintf(ids + at, sizeof ids - at, "%s\"%s\"", n > 1 ? "," : "", id_of(n));
+  }
+  (void)snprintf(body, sizeof body, "{\"coordinator\":\"" COORDINATOR "\",\"transactions\":[%s]}",
+                 ids);
+  for (unsigned n = 1; n <= MANY; n++) {
+    struct committer committer = {.f = f, .n = n};
+    pthread_t thread;
+    app_hold(f->app, true);
+    assert_int_equal(pthread_create(&thread, NULL, commit_one, &committer), 0);
+    app_await_waiting(f->app, 1);
+    expect_part(send_raw(f, "POST", "/known", "application/json", body), 503, "ask again");
+    app_hold(f->app, false);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    expect_part(committer.got, 200, "committed");
+  }
 }
 
 static void vote_read_only_and_die(struct fixture *f) {
@@ -228,6 +256,7 @@ int main(void) {
       TEST(what_is_on_disk_is_told),
       TEST(who_aborted_is_told),
       TEST(a_commit_under_way_is_not_told_as_a_promise),
+      TEST(a_commit_under_way_among_many),
       TEST(a_read_only_vote_that_was_lost_is_no_abort),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
