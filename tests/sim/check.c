@@ -64,8 +64,8 @@ static void check_b1_coordinator(struct sim *s, const struct sim_coordinator *c)
   uint64_t open = 0;
   vow_core_counts(c->core, &counts);
   for (int state = 1; state < 7; state++) open += counts.open[state];
-  sim_check(s, open <= c->config.transactions_max, SIM_B1, "c%u has %llu open transactions",
-            c->number, (unsigned long long)open);
+  sim_check(s, open <= c->config.transactions_max + c->reconciled, SIM_B1,
+            "c%u has %llu open transactions", c->number, (unsigned long long)open);
   for (uint32_t i = 0; i < counts.endpoints; i++) {
     if (!vow_core_endpoint_at(c->core, i, 0, &view)) break;
     sim_check(s, view.inflight <= c->config.inflight_per_endpoint_max, SIM_B1,
@@ -104,7 +104,7 @@ static void check_waiters(struct sim *s, uint32_t index) {
 /* No operator, no heuristic outcome: none may appear by itself. */
 static void check_peace(struct sim *s, const struct sim_coordinator *c) {
   struct vow_core_counts counts;
-  if (sim_has_operators(s) || c->unwitnessed) return;
+  if (sim_has_operators(s) || c->unwitnessed || c->unheard) return;
   vow_core_counts(c->core, &counts);
   sim_check(s, counts.open_heuristic == 0, SIM_PEACE,
             "c%u reports a heuristic outcome, but nobody broke a promise", c->number);
@@ -136,22 +136,9 @@ void sim_check_step(struct sim *s, int node) {
 
 /* ---- AC5 ---- */
 
-/* A branch that has not ended, of a coordinator whose log has lost nothing. */
-static bool has_unfinished(const struct sim *s, const struct sim_participant *p) {
-  for (uint32_t t = 0; t < s->txn_count; t++) {
-    if (s->c[s->txns[t].coordinator].lost) continue;
-    for (uint32_t b = 0; b < s->txns[t].branch_count; b++) {
-      const struct vow_pbranch *branch = vow_pcore_find(p->core, s->txns[t].id, b + 1);
-      if (branch != NULL && !vow_pbranch_is_ended(branch)) return true;
-    }
-  }
-  return false;
-}
-
-static bool participant_rests(const struct sim *s, const struct sim_participant *p) {
+static bool participant_rests(const struct sim_participant *p) {
   struct vow_pcounts counts;
   if (p->core == NULL || p->broken) return false;
-  if (sim_some_log_is_lost(s)) return !has_unfinished(s, p);
   if (p->syncing || p->queue.count > 0) return false;
   vow_pcore_counts(p->core, &counts);
   return counts.unfinished == 0;
@@ -160,11 +147,8 @@ static bool participant_rests(const struct sim *s, const struct sim_participant 
 static bool coordinator_rests(const struct sim_coordinator *c) {
   const struct vow_id nil = {{0}};
   if (c->core == NULL || c->loading || c->syncing || c->queue.position != 0) return false;
+  if (vow_core_quarantined(c->core)) return false;
   return vow_core_next(c->core, nil) == NULL;
-}
-
-static uint64_t trouble_ms(const struct sim *s) {
-  return s->set.trouble_ms != 0 ? s->set.trouble_ms : SIM_TROUBLE_MS;
 }
 
 static bool plan_rests(const struct sim_plan *plan) {
@@ -173,22 +157,19 @@ static bool plan_rests(const struct sim_plan *plan) {
   return plan->rechecks == 0 || plan->told == VOW_OUTCOME_NONE;
 }
 
-/* Everything has ended, and everybody who asked was answered. With a log that has lost records not
- * all will end before it is reconciled: there the world gets time for whatever else may happen. */
+/* Everything has ended, and everybody who asked was answered. */
 bool sim_at_rest(struct sim *s) {
-  bool lost = sim_some_log_is_lost(s);
-  if (lost && s->now_ms < trouble_ms(s) + SIM_QUARANTINE_MS) return false;
+  if (s->tool.stage != SIM_TOOL_IDLE) return false;
   for (uint32_t i = 0; i < s->coordinator_count; i++) {
-    if (!s->c[i].lost && !coordinator_rests(&s->c[i])) return false;
+    if (!coordinator_rests(&s->c[i])) return false;
   }
   for (uint32_t i = 0; i < s->participant_count; i++) {
-    if (!participant_rests(s, &s->p[i])) return false;
+    if (!participant_rests(&s->p[i])) return false;
   }
   for (uint32_t i = 0; i < s->plan_count; i++) {
-    if (!s->c[s->plans[i].coordinator].lost && !plan_rests(&s->plans[i])) return false;
+    if (!plan_rests(&s->plans[i])) return false;
   }
   for (uint32_t i = 0; i < SIM_CALLS_MAX && i <= s->call_serial; i++) {
-    if (s->c[s->calls[i].to].lost) continue;
     if (s->calls[i].in_core && s->calls[i].life == s->c[s->calls[i].to].life) return false;
   }
   return true;
@@ -198,15 +179,17 @@ void sim_complain(struct sim *s) {
   const struct vow_id nil = {{0}};
   for (uint32_t i = 0; i < s->coordinator_count; i++) {
     const struct vow_txn *open = s->c[i].core == NULL ? NULL : vow_core_next(s->c[i].core, nil);
-    if (open == NULL || s->c[i].lost) continue;
+    bool quarantined = s->c[i].core != NULL && vow_core_quarantined(s->c[i].core);
+    if (quarantined) sim_fail(s, SIM_AC5, "c%u is still in quarantine", i);
+    if (open == NULL) continue;
     sim_fail(s, SIM_AC5, "t%u is still %s", sim_txn_of(s, open->id),
              vow_txn_state_name(open->state));
   }
   for (uint32_t i = 0; i < s->participant_count; i++) {
-    if (!participant_rests(s, &s->p[i])) sim_fail(s, SIM_AC5, "p%u has unfinished branches", i);
+    if (!participant_rests(&s->p[i])) sim_fail(s, SIM_AC5, "p%u has unfinished branches", i);
   }
   for (uint32_t i = 0; i < s->plan_count; i++) {
-    if (plan_rests(&s->plans[i]) || s->c[s->plans[i].coordinator].lost) continue;
+    if (plan_rests(&s->plans[i])) continue;
     sim_fail(s, SIM_AC5, "client %u never learns how its transaction ended", i);
   }
   sim_fail(s, SIM_AC5, "a request was never answered");
@@ -217,7 +200,6 @@ void sim_complain(struct sim *s) {
 /* O1: nothing prepared is left in any database, but what an operator settled by hand. */
 static void check_o1(struct sim *s, uint32_t index) {
   const struct sim_txn *txn = &s->txns[index];
-  if (s->c[txn->coordinator].lost) return;
   for (uint32_t b = 0; b < txn->branch_count; b++) {
     const struct sim_participant *p = &s->p[txn->branches[b].participant];
     bool left = p->work[index][b] == SIM_WORK_PREPARED && !txn->branches[b].heuristic;
@@ -236,7 +218,6 @@ static void check_done(struct sim *s, uint32_t index) {
   }
   sim_check(s, txn->told != VOW_OUTCOME_ABORTED || done == 0, SIM_AC2,
             "t%u was told aborted, and it was done", index);
-  if (s->c[txn->coordinator].lost) return;
   sim_check(s, done == 0 || done == writing, SIM_AC1, "t%u is in %u of %u databases", index, done,
             writing);
   bool committed = txn->told == VOW_OUTCOME_COMMITTED;

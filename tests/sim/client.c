@@ -34,7 +34,7 @@ static void spread(struct sim *s, struct sim_plan *plan) {
   for (uint32_t b = 0; b < plan->branch_count; b++) {
     struct sim_plan_branch *branch = &plan->branches[b];
     if (all) branch->participant = b;
-    (void)snprintf(branch->url, sizeof branch->url, "http://p%u", branch->participant);
+    (void)snprintf(branch->url, sizeof branch->url, "%s", sim_p_url(branch->participant));
   }
 }
 
@@ -147,12 +147,6 @@ static void vanish(struct sim *s, struct sim_plan *plan) {
 }
 
 void sim_client_acts(struct sim *s, struct sim_plan *plan) {
-  bool hopeless = s->healed && s->c[plan->coordinator].lost; /* until that log is reconciled */
-  if (hopeless && plan->state != SIM_PLAN_DONE) {
-    plan->call = plan->rechecks = 0;
-    done(s, plan);
-    return;
-  }
   if (plan->call != 0) return;
   if (plan->vanishes && plan->has_id && plan->state != SIM_PLAN_DONE && sim_chance(s, 400)) {
     vanish(s, plan);
@@ -243,8 +237,7 @@ void sim_client_answered(struct sim *s, struct sim_call *call) {
     return;
   }
   if (answer->error == VOW_E_QUARANTINED) { /* until somebody reconciles the log */
-    plan->rechecks = 0;
-    done(s, plan);
+    act_in(s, plan, 500 + sim_draw(s, 2000));
     return;
   }
   if (plan->told != VOW_OUTCOME_NONE && answer->outcome != VOW_OUTCOME_NONE) {

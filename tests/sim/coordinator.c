@@ -92,6 +92,10 @@ static void send_all(struct sim *s, struct sim_coordinator *c, const struct vow_
   struct vow_action action = *from;
 
   if (s->mistake == SIM_MISTAKE_WATERMARK) action.u.send.finished_below = c->newest_id;
+  if (s->mistake == SIM_MISTAKE_HIGH_WATERMARK && !vow_core_quarantined(c->core) &&
+      vow_id_compare(c->disk.presume_from, action.u.send.finished_below) > 0) {
+    action.u.send.finished_below = c->disk.presume_from;
+  }
   sim_check(s, action.u.send.count >= 1 && action.u.send.count <= SIM_BATCH_MAX, SIM_CONTRACT,
             "a SEND has %u messages, which nobody offered to take", action.u.send.count);
   exchange->open = true;
@@ -215,8 +219,10 @@ static struct sim_reply read_reply(struct sim *s, const struct sim_exchange *exc
 
   misread(s, message->type, &reply);
   if (message->type == VOW_MESSAGE_COMMIT && reply.kind == VOW_REPLY_UNKNOWN_BRANCH) {
-    sim_check(s, s->txns[txn].meddled, SIM_FOUND, "commit of t%u/%u finds no branch at p%u", txn,
-              message->branch, exchange->participant);
+    const struct sim_coordinator *c = &s->c[exchange->coordinator];
+    sim_check(s, s->txns[txn].meddled || c->unheard, SIM_FOUND,
+              "commit of t%u/%u finds no branch at p%u", txn, message->branch,
+              exchange->participant);
   }
   probe_delegate(s, txn, message->type, &reply);
   sim_say(s, SIM_COORDINATOR + (int)exchange->coordinator, "hears of %s t%u/%u: %s",
@@ -339,7 +345,10 @@ void sim_c_crash(struct sim *s, struct sim_coordinator *c, enum sim_death death)
 
 void sim_c_start(struct sim *s, struct sim_coordinator *c) {
   struct vow_event event = {.type = VOW_EVENT_LOAD_BEGIN};
-  if (!sim_c_settle(s, c)) return;
+  if (!sim_c_settle(s, c)) {
+    sim_at(s, 1 + sim_draw(s, 1000), SIM_C_START, node_of(c))->life = c->life;
+    return;
+  }
   sim_c_begin_incarnation(s, c);
   enum vow_error error = vow_core_new(&c->core, &c->config);
   sim_check(s, error == VOW_OK, SIM_CONTRACT, "no core: %s", vow_error_text(error));
@@ -360,6 +369,7 @@ void sim_c_start(struct sim *s, struct sim_coordinator *c) {
   event.u.load_begin.known = c->disk.known;
   event.u.load_begin.known_count = c->disk.known_count;
   event.u.load_begin.quarantined = c->disk.quarantined;
+  event.u.load_begin.presume_from = c->disk.presume_from;
   if (s->mistake == SIM_MISTAKE_NO_QUARANTINE) {
     event.u.load_begin.incarnation = 0;
     event.u.load_begin.quarantined = false;

@@ -59,8 +59,18 @@ static void drop_batch(const struct sim *s, struct sim_batch *batch) {
   }
   batch->count = batch->decisions = 0;
   batch->position = 0;
-  batch->forced = batch->quarantine = false;
+  batch->forced = batch->quarantine = batch->reconciles = batch->leaves = false;
+  batch->seen = (struct vow_log_position){0};
+  batch->judged_count = 0;
   batch->ceiling = (struct vow_id){{0}};
+}
+
+static void take_reconciliation(struct sim_batch *into, const struct sim_batch *from) {
+  into->reconciles = true;
+  into->leaves = from->leaves;
+  into->presume_from = from->presume_from;
+  into->judged_count = from->judged_count;
+  memcpy(into->judged, from->judged, sizeof into->judged);
 }
 
 /* The newer one goes into the older one, and is empty then. */
@@ -76,6 +86,8 @@ static void merge(const struct sim *s, struct sim_batch *into, struct sim_batch 
   if (vow_id_compare(from->ceiling, into->ceiling) > 0) into->ceiling = from->ceiling;
   into->forced |= from->forced;
   into->quarantine |= from->quarantine;
+  if (from->quarantine) into->seen = from->seen;
+  if (from->reconciles) take_reconciliation(into, from);
   drop_batch(s, from);
 }
 
@@ -128,12 +140,15 @@ static void write_batch(struct sim *s, struct sim_coordinator *c, struct sim_bat
     enum vow_txn_state state = batch->rows[i].image.state;
     set_row(&c->disk.table[i], &batch->rows[i].image);
     batch->rows[i].used = false;
+    if (batch->reconciles) s->txns[i].committed = false; /* that decision was lost for good */
     s->txns[i].committed |= state == VOW_TXN_COMMITTING || state == VOW_TXN_COMMITTED;
     s->txns[i].dirty = true;
   }
   if (batch->position > c->disk.position) c->disk.position = batch->position;
   if (vow_id_compare(batch->ceiling, c->disk.ceiling) > 0) c->disk.ceiling = batch->ceiling;
   c->disk.quarantined |= batch->quarantine;
+  if (batch->quarantine) c->disk.seen = batch->seen;
+  if (batch->leaves) sim_c_leave_quarantine(s, c, batch);
   drop_batch(s, batch);
   purge(s, c);
 }
@@ -222,10 +237,11 @@ void sim_c_append(struct sim *s, struct sim_coordinator *c, const struct vow_act
     sim_say(s, node_of(c), "---- quarantine: %s has seen its log at %llu.%llu ----",
             action->u.log.by, (unsigned long long)action->u.log.seen.incarnation,
             (unsigned long long)action->u.log.seen.position);
-    sim_check(s, c->lost, SIM_PEACE, "c%u goes into quarantine, and its log has lost nothing",
-              c->number);
+    sim_check(s, c->restores > 0, SIM_PEACE,
+              "c%u goes into quarantine, and its log has lost nothing", c->number);
     sim_probe(s, SIM_PROBE_WITNESSED);
     c->queue.quarantine = true;
+    c->queue.seen = action->u.log.seen;
   } else {
     append_image(s, c, action);
   }
@@ -245,12 +261,7 @@ void sim_c_sync(struct sim *s, struct sim_coordinator *c) {
   sim_at(s, sync_ms, SIM_C_SYNCED, node_of(c))->life = c->life;
 }
 
-void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
-  if (sim_fault(s, SIM_FAULT_SYNC_C, 30)) {
-    sim_c_crash(s, c, SIM_FAILED_SYNC);
-    return;
-  }
-  struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = c->writing.position};
+static void end_sync(struct sim *s, struct sim_coordinator *c) {
   c->syncing = false;
   if (c->cached.position != 0) {
     /* A mistake's log: nothing is safe behind what is not. */
@@ -260,6 +271,15 @@ void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
     write_batch(s, c, &c->writing);
   }
   c->witness = (struct vow_log_position){c->disk.incarnation, c->disk.position};
+}
+
+void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
+  if (sim_fault(s, SIM_FAULT_SYNC_C, 30)) {
+    sim_c_crash(s, c, SIM_FAILED_SYNC);
+    return;
+  }
+  struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = c->writing.position};
+  end_sync(s, c);
   if (event.u.position > c->told_durable) {
     c->told_durable = event.u.position;
     uint32_t life = c->life;
@@ -267,6 +287,36 @@ void sim_c_synced(struct sim *s, struct sim_coordinator *c) {
     if (c->life != life) return;
   }
   if (c->queue.position != 0) sync_in(s, c, c->queue.forced ? sim_draw(s, 3) : c->lazy_ms);
+}
+
+/* ---- a reconciliation ---- */
+
+/* What coordinator/io/log_reconcile.c writes, in one transaction. */
+void sim_c_reconcile(struct sim *s, struct sim_coordinator *c,
+                     const struct vow_log_reconciled *written) {
+  struct sim_batch *batch = &c->writing;
+  batch->position = c->disk.position + written->count;
+  batch->count = written->count;
+  batch->reconciles = true;
+  c->reconciled += written->count;
+  for (uint32_t i = 0; i < written->count; i++) {
+    if (s->mistake == SIM_MISTAKE_HALF && i % 2 == 0) continue;
+    struct vow_txn copy = sim_image_copy(&written->txns[i]);
+    set_row(&batch->rows[sim_txn_of(s, copy.id)], &copy);
+  }
+  if (written->leave) {
+    sim_c_plan_leaving(s, c, written);
+  } else if (written->suspected != NULL) {
+    batch->quarantine = true;
+    batch->seen = written->seen;
+  }
+  c->syncing = true;
+}
+
+void sim_c_reconciled(struct sim *s, struct sim_coordinator *c) {
+  if (c->writing.leaves) sim_probe(s, SIM_PROBE_RECONCILED);
+  if (!c->writing.leaves && !c->writing.quarantine) sim_probe(s, SIM_PROBE_AGAIN);
+  end_sync(s, c);
 }
 
 /* ---- dying, and coming back ---- */
@@ -317,7 +367,6 @@ bool sim_c_settle(struct sim *s, struct sim_coordinator *c) {
   if (sim_fault(s, SIM_FAULT_SYNC_C, 200)) {
     sim_say(s, node_of(c), "---- it cannot sync its log, and ends ----");
     sim_probe(s, SIM_PROBE_SETTLE_FAILED);
-    sim_at(s, 1 + sim_draw(s, 1000), SIM_C_START, node_of(c))->life = c->life;
     return false;
   }
   write_batch(s, c, &c->cached);

@@ -8,6 +8,9 @@
 
 #include "attempt.h"
 
+/* A mistake that anybody may notice is played no longer than until it was, and so may take long. */
+#define PATIENCE 20
+
 static void note_caught(uint32_t failed) {
   for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
     if ((failed >> i & 1) == 0 || sim_report->caught[i] != 0) continue;
@@ -28,6 +31,7 @@ static void play_mistake(const void *context) {
 
 /* Every seed, also after one that stopped the program. */
 static void play_all(struct sim_arguments a) {
+  if (!sim_mistake_rules[a.set.mistake].only) a.seeds *= PATIENCE;
   uint64_t end = a.start + a.seeds;
   memset(sim_report->caught, 0, sizeof sim_report->caught);
   while (!sim_apart(play_mistake, &a)) {

@@ -10,20 +10,22 @@
 #define MESSAGE_TIMEOUT_MS 800
 #define CALL_TIMEOUT_MS    1500
 
-static uint64_t delay_ms(struct sim *s) {
+uint64_t sim_delay_ms(struct sim *s) {
   if (sim_fault(s, SIM_FAULT_LATE, 60)) return sim_draw(s, 6000);
   return sim_draw(s, sim_chance(s, 100) ? 60 : 8);
 }
 
-static bool is_cut(const struct sim *s, int from, int to) {
+bool sim_is_cut(const struct sim *s, int from, int to) {
   return s->cut_until_ms[from][to] > s->now_ms;
 }
 
 static int some_node(struct sim *s) {
-  uint32_t n = (uint32_t)sim_draw(s, s->coordinator_count + s->participant_count + 1);
+  bool with_tool = (s->faults >> SIM_FAULT_RESTORE & 1) != 0;
+  uint32_t n = (uint32_t)sim_draw(s, s->coordinator_count + s->participant_count + 1 + with_tool);
   if (n < s->coordinator_count) return SIM_COORDINATOR + (int)n;
   n -= s->coordinator_count;
-  return n < s->participant_count ? SIM_PARTICIPANT + (int)n : SIM_CLIENTS;
+  if (n < s->participant_count) return SIM_PARTICIPANT + (int)n;
+  return n == s->participant_count ? SIM_CLIENTS : SIM_OPERATOR;
 }
 
 void sim_cut(struct sim *s) {
@@ -64,17 +66,18 @@ void sim_send_message(struct sim *s, uint32_t index) {
     fail_soon(s, index, true);
     return;
   }
-  if (is_cut(s, home, node) || sim_fault(s, SIM_FAULT_LOSE, 80)) {
+  if (sim_is_cut(s, home, node) || sim_fault(s, SIM_FAULT_LOSE, 80)) {
     sim_say(s, home, "  (lost)");
     return;
   }
-  (void)towards(s, index, SIM_MESSAGE_ARRIVES, node, delay_ms(s));
+  (void)towards(s, index, SIM_MESSAGE_ARRIVES, node, sim_delay_ms(s));
 }
 
 void sim_message_arrives(struct sim *s, const struct sim_event *event) {
   struct sim_participant *p = &s->p[event->node - SIM_PARTICIPANT];
   struct sim_exchange *exchange = &s->exchanges[event->index];
   if (exchange->generation != event->a) return; /* so late that nobody remembers what it said */
+  if (exchange->life < p->fence[exchange->coordinator]) return;
   if (p->core == NULL) {
     if (exchange->open && !exchange->delivered) fail_soon(s, event->index, true);
     return;
@@ -135,11 +138,11 @@ void sim_send_reply(struct sim *s, const struct sim_request *request,
   bool batch = exchange->count > 1;
   if (batch && !complete_batch(exchange, request, reply)) return;
   int from = SIM_PARTICIPANT + (int)exchange->participant, home = home_of(s, request->exchange);
-  if (is_cut(s, from, home) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
+  if (sim_is_cut(s, from, home) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 100)) {
     sim_say(s, from, "  (reply lost)");
     return;
   }
-  struct sim_event *event = towards(s, request->exchange, SIM_REPLY_ARRIVES, home, delay_ms(s));
+  struct sim_event *event = towards(s, request->exchange, SIM_REPLY_ARRIVES, home, sim_delay_ms(s));
   event->reply = batch ? (struct sim_reply){.seen = highest_seen(exchange)} : *reply;
   if (sim_fault(s, SIM_FAULT_GARBAGE, 60)) {
     if (batch) {
@@ -175,8 +178,8 @@ struct sim_call *sim_call_find(struct sim *s, uint32_t serial) {
 /* The answer is in the call; it travels, or is lost. */
 static void travel_back(struct sim *s, struct sim_call *call) {
   int home = SIM_COORDINATOR + (int)call->to;
-  if (is_cut(s, home, call->from) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 60)) return;
-  sim_at(s, delay_ms(s), SIM_ANSWER_ARRIVES, call->from)->index = call->serial;
+  if (sim_is_cut(s, home, call->from) || sim_fault(s, SIM_FAULT_LOSE_REPLY, 60)) return;
+  sim_at(s, sim_delay_ms(s), SIM_ANSWER_ARRIVES, call->from)->index = call->serial;
 }
 
 void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answer *answer) {
@@ -187,6 +190,6 @@ void sim_answer_call(struct sim *s, struct sim_call *call, const struct sim_answ
 void sim_call(struct sim *s, struct sim_call *call) {
   sim_at(s, CALL_TIMEOUT_MS, SIM_CALL_TIMES_OUT, call->from)->index = call->serial;
   int home = SIM_COORDINATOR + (int)call->to;
-  if (is_cut(s, call->from, home) || sim_fault(s, SIM_FAULT_LOSE, 60)) return;
-  sim_at(s, delay_ms(s), SIM_CALL_ARRIVES, home)->index = call->serial;
+  if (sim_is_cut(s, call->from, home) || sim_fault(s, SIM_FAULT_LOSE, 60)) return;
+  sim_at(s, sim_delay_ms(s), SIM_CALL_ARRIVES, home)->index = call->serial;
 }

@@ -10,6 +10,12 @@ static int node_of(const struct sim_participant *p) {
   return SIM_PARTICIPANT + (int)p->number;
 }
 
+const char *sim_p_url(uint32_t participant) {
+  static const char *const urls[SIM_PARTICIPANTS_MAX] = {"http://p0", "http://p1", "http://p2",
+                                                         "http://p3", "http://p4", "http://p5"};
+  return urls[participant];
+}
+
 static void own(struct sim *s, struct sim_participant *p, uint64_t delay_ms,
                 enum sim_event_kind kind) {
   sim_at(s, delay_ms, kind, node_of(p))->life = p->life;

@@ -102,7 +102,7 @@ struct sim_event *sim_at(struct sim *s, uint64_t delay_ms, enum sim_event_kind k
 static uint32_t life_of(const struct sim *s, int node) {
   if (node < SIM_PARTICIPANT) return s->c[node - SIM_COORDINATOR].life;
   if (node < SIM_CLIENTS) return s->p[node - SIM_PARTICIPANT].life;
-  return 0;
+  return node == SIM_OPERATOR ? s->tool.life : 0;
 }
 
 /* What belongs to a paused node waits for it, in order. */
@@ -138,8 +138,8 @@ void sim_mix(struct sim *s, uint64_t bits) {
 
 /* Line by line, so that what was said is there when a core stops itself. */
 void sim_say(struct sim *s, int node, const char *format, ...) {
-  static const char *const names[SIM_NODES] = {"c0", "c1", "c2", "p0", "p1",
-                                               "p2", "p3", "p4", "p5", "--"};
+  static const char *const names[SIM_NODES] = {"c0", "c1", "c2", "p0", "p1", "p2",
+                                               "p3", "p4", "p5", "--", "op"};
   char line[512];
   va_list arguments;
   if (!s->telling) return;

@@ -17,7 +17,12 @@ static void kill_somebody(struct sim *s) {
     if (c->core != NULL && sim_fault(s, SIM_FAULT_CRASH_C, c->loading ? 300 : 30)) {
       sim_c_crash(s, c, SIM_KILLED);
     } else if (c->core == NULL && sim_fault(s, SIM_FAULT_POWER, 100)) {
-      sim_c_lose_log(s, c, SIM_POWER_CUT, sim_chance(s, 500));
+      bool keep = sim_chance(s, 500);
+      if (sim_tool_works_on(s, c)) {
+        sim_tool_kill(s, SIM_POWER_CUT, keep);
+      } else {
+        sim_c_lose_log(s, c, SIM_POWER_CUT, keep);
+      }
     }
   }
   for (uint32_t i = 0; i < s->participant_count; i++) {
@@ -64,12 +69,20 @@ static void trouble(struct sim *s) {
 static void heal(struct sim *s) {
   sim_say(s, SIM_CLIENTS, "==== from here on nothing goes wrong ====");
   s->healed = true;
-  if (sim_some_log_is_lost(s)) sim_at(s, SIM_QUARANTINE_MS, SIM_TROUBLE, SIM_CLIENTS);
+  bool restores = (s->faults >> SIM_FAULT_RESTORE & 1) != 0;
+  if (restores && !sim_has_operators(s)) sim_at(s, 1000, SIM_OPERATOR_ACTS, SIM_CLIENTS);
   memset(s->cut_until_ms, 0, sizeof s->cut_until_ms);
   for (uint32_t i = 0; i < s->coordinator_count; i++) set_space(s, &s->c[i], false);
 }
 
 /* ---- events ---- */
+
+/* The answer of a life that was over when an operator asked this participant. */
+static bool is_of_the_past(const struct sim *s, const struct sim_event *event,
+                           const struct sim_call *call) {
+  if (event->kind != SIM_ANSWER_ARRIVES || call->from == SIM_CLIENTS) return false;
+  return call->life < s->p[call->from - SIM_PARTICIPANT].fence[call->to];
+}
 
 static void call_event(struct sim *s, const struct sim_event *event) {
   struct sim_call *call = sim_call_find(s, event->index);
@@ -78,7 +91,7 @@ static void call_event(struct sim *s, const struct sim_event *event) {
     sim_c_call_arrives(s, call);
     return;
   }
-  if (!call->waits) return;
+  if (!call->waits || is_of_the_past(s, event, call)) return;
   call->waits = false;
   if (event->kind == SIM_CALL_TIMES_OUT) call->answer = (struct sim_answer){.lost = true};
   if (call->from != SIM_CLIENTS) {
@@ -159,6 +172,19 @@ static void dispatch(struct sim *s, const struct sim_event *event) {
     case SIM_TROUBLE:
       trouble(s);
       break;
+    case SIM_TOOL_ACTS:
+      sim_tool_acts(s, event->a != 0);
+      break;
+    case SIM_TOOL_ASKS:
+      sim_tool_asks(s, event);
+      break;
+    case SIM_TOOL_TOLD:
+    case SIM_TOOL_TIMES_OUT:
+      sim_tool_told(s, event);
+      break;
+    case SIM_TOOL_WRITTEN:
+      sim_tool_written(s);
+      break;
     default:
       if (event->node < SIM_PARTICIPANT) {
         coordinator_event(s, event);
@@ -193,6 +219,7 @@ static void end_world(struct sim *s) {
     sim_c_drop_log(s, &s->c[i]);
   }
   for (uint32_t i = 0; i < s->participant_count; i++) sim_p_stop(&s->p[i]);
+  sim_tool_stop(s);
   vow_json_free(s->document);
 }
 
@@ -213,5 +240,6 @@ void sim_run(struct sim *s, const struct sim_case *set, struct sim_result *out) 
     out->actions[SIM_COORDINATOR + i] = s->c[i].actions;
   for (int i = 0; i < SIM_PARTICIPANTS_MAX; i++)
     out->actions[SIM_PARTICIPANT + i] = s->p[i].actions;
+  out->actions[SIM_OPERATOR] = s->tool.actions;
   memcpy(out->why, s->why, sizeof out->why);
 }

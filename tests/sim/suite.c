@@ -85,7 +85,7 @@ static void play_sweep(const void *context) {
   for (set.seed = a->start; set.seed < a->start + a->seeds; set.seed++) {
     struct sim_result whole = sim_play(&set, SIM_QUIETLY);
     if (whole.verdict != SIM_OK) return;
-    for (int node = 0; node < SIM_CLIENTS; node++) {
+    for (int node = 0; node < SIM_NODES; node++) {
       if (!sweep_node(set, node, whole.actions[node], a->twice)) return;
     }
   }

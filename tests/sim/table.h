@@ -46,7 +46,9 @@ enum {
   X(TINY,        "tiny",        "ids and keys come from tiny spaces: the clock stands, keys clash") \
   X(PURGE,       "purge",       "ended transactions are soon purged from the history") \
   X(RESTORE,     "restore",     "a coordinator's log is replaced by an older backup") \
-  X(OPERATOR,    "operator",    "operators settle branches by hand and forget them")
+  X(OPERATOR,    "operator",    "operators settle branches by hand and forget them") \
+  X(CRASH_O,     "crash-o",     "vowctl reconcile is killed between any two steps") \
+  X(AWAY,        "away",        "it goes on without participants that did not answer")
 
 /* X(NAME, name, goes_on, what). `goes_on`: a run can be continued after it was seen to fail, which
  * shows who else catches a mistake. */
@@ -64,6 +66,7 @@ enum {
   X(C5,        "C5",        true,  "finished_below passes only what is over for good") \
   X(C6,        "C6",        true,  "ids grow, and are below a durable ceiling") \
   X(C8,        "C8",        true,  "the answer to a key never changes") \
+  X(C12,       "C12",       true,  "a reconciliation decides nothing against what was told or done") \
   X(P2,        "P2",        true,  "an outcome is acknowledged only when it is on the disk") \
   X(P4,        "P4",        true,  "a finished branch is not begun again") \
   X(P6,        "P6",        true,  "a participant tells the truth about what it did") \
@@ -122,6 +125,17 @@ enum {
   X(QUARANTINE,       "quarantine",          "a log that was restored from a backup went into quarantine") \
   X(WITNESSED,        "witnessed",           "a participant had seen a log further than it was") \
   X(QUARANTINE_ASKED, "quarantine-asked",    "of what a log in quarantine does not know nothing was presumed") \
+  X(RECONCILED,       "reconciled",          "a log left quarantine") \
+  X(AGAIN,            "reconciled-again",    "a log was reconciled that was not in quarantine any more") \
+  X(RESTORED_TWICE,   "restored-twice",      "a log was replaced by a backup for the second time") \
+  X(ONLY_THERE,       "only-there",          "a commit that only a participant knew was reconciled") \
+  X(SAID_COMMIT,      "said-commit",         "an operator decided a commit, as a client had been told") \
+  X(SAID_ABORT,       "said-abort",          "an operator decided an abort, as nobody had been told") \
+  X(TOOL_KILLED,      "tool-killed",         "a reconciliation was killed") \
+  X(TOOL_KILLED_WRITING, "tool-killed-writing", "a reconciliation was killed while it wrote") \
+  X(TOOL_SILENT,      "tool-unanswered",     "a participant did not answer a reconciliation") \
+  X(TOOL_PARTLY,      "tool-partly",         "only what was decided so far was written") \
+  X(TOOL_WITHOUT,     "tool-without",        "a reconciliation went on without a participant") \
   X(HELD_BACK,        "held-back",           "an undecided transaction was held back in quarantine") \
   X(HEURISTIC,        "heuristic",           "a heuristic outcome was recorded") \
   X(FORGOTTEN,        "forgotten",           "a heuristic outcome was forgotten")
@@ -146,8 +160,17 @@ enum {
   X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
   X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \
   X(NO_HISTORY,       "no-history",          AC2, false, 1, ANY, "abort is presumed without a look at the log") \
-  X(PURGE_BLIND,      "purge-blind",         AC2, true,  0, PURGE, "what was purged is presumed aborted") \
+  X(PURGE_BLIND,      "purge-blind",         AC2, true,  1, PURGE, "what was purged is presumed aborted") \
   X(NO_QUARANTINE,    "no-quarantine",       AC2, false, 0, RESTORE, "a log that was restored from a backup is believed") \
+  X(ABORTS_KNOWN,     "reconcile-aborts",    C12, false, 0, RESTORE, "a reconciliation aborts what a participant has committed") \
+  X(KNOWN_FORGETS,    "known-forgets",       C12, false, 0, RESTORE, "a participant leaves out what it has committed") \
+  X(KNOWN_EARLY,      "known-early",         PEACE, false, 0, RESTORE, "a branch that is just being committed is told as a promise") \
+  X(DEAF_TOOL,        "reconcile-deaf",      C12, false, 0, RESTORE, "who does not answer a reconciliation counts as one that knows nothing") \
+  X(LOW_IDS,          "reconcile-low-ids",   C12, false, 0, RESTORE, "ids of the lost log are presumed, or issued again, after a reconciliation") \
+  X(HALF,             "reconcile-half",      AC2, false, 0, RESTORE, "half of what a reconciliation decided is on the disk, and the quarantine over") \
+  X(HIGH_WATERMARK,   "reconcile-watermark", C5,  false, 0, RESTORE, "after a reconciliation finished_below passes what it left open") \
+  X(STAYS_BEHIND,     "reconcile-behind",    AC5, true,  0, RESTORE, "a reconciled log stays behind what participants have seen") \
+  X(LOG_ONLY,         "reconcile-log-only",  AC5, false,  0, RESTORE, "a reconciliation is about what the log has, and not what is in doubt") \
   X(ID_AGAIN,         "ids-from-clock",      C6,  false, 0, CRASH_C, "a restarted coordinator trusts the clock for ids") \
   X(NO_FLOOR,         "log-without-floor",   AC5, false, 0, CLOCK, "a new log's first ids may be older than the log") \
   X(WATERMARK,        "watermark-ahead",     C5,  false, 0, ANY, "finished_below passes what is open") \

@@ -92,6 +92,8 @@ void sim_make_world(struct sim *s) {
   uint32_t trouble_ms = s->set.trouble_ms != 0 ? s->set.trouble_ms : SIM_TROUBLE_MS;
   sim_at(s, s->faults != 0 ? 0 : trouble_ms, SIM_TROUBLE, SIM_CLIENTS);
   if (sim_has_operators(s)) sim_at(s, sim_draw(s, 2000), SIM_OPERATOR_ACTS, SIM_CLIENTS);
+  s->tool.life = 1;
+  if (is_on(s, SIM_FAULT_RESTORE)) sim_at(s, 1000, SIM_TOOL_ACTS, SIM_OPERATOR);
   for (uint32_t i = 0; i < s->coordinator_count; i++) {
     sim_c_create_log(s, &s->c[i]);
     sim_c_start(s, &s->c[i]);
