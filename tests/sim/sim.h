@@ -176,7 +176,7 @@ void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
                                  const struct vow_message_reply *reply);
 /* What a reconciliation is about to write of a transaction. */
 void sim_check_reconciled(struct sim *s, const struct vow_txn *image);
-void sim_effect(struct sim *s, uint32_t txn, uint32_t branch, bool commit);
+void sim_effect(struct sim *s, uint32_t index, uint32_t number, bool commit);
 
 /* ---- check.c ---- */
 
