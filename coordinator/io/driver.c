@@ -21,6 +21,7 @@
 
 #define LOAD_PAGE    256
 #define PENDING_NONE UINT32_MAX
+#define DEFERRED_MS  10 /* until a core that lacked memory tries again */
 #define PENDING_MAX  (1u << 20)
 #define BODY_BYTES_MAX \
   (80u * 1024 * 1024) /* the largest payload a request may bring, and a frame */
@@ -169,13 +170,16 @@ static void carry_out(struct vow_driver *driver, const struct vow_actions *actio
 
 static void on_tick(uv_timer_t *timer);
 
-/* A timer that is early finds nothing to do and is armed anew; so it is only moved to the front. */
+/* A timer that is early finds nothing to do and is armed anew; so it is only moved to the front.
+ * A core that lacks memory is due at 0, and again at once: the loop has to turn in between, for a
+ * timer that is always due keeps libuv from everything else. */
 static void arm_tick(struct vow_driver *driver, uint64_t now_ms) {
   uint64_t due_ms = vow_core_next_deadline(driver->core);
   if (due_ms >= driver->tick_ms) return;
   driver->tick_ms = due_ms;
   uv_update_time(driver->loop);
-  uv_timer_start(&driver->tick, on_tick, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+  uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+  uv_timer_start(&driver->tick, on_tick, due_ms == 0 ? DEFERRED_MS : wait_ms, 0);
 }
 
 static enum vow_error step(struct vow_driver *driver, struct vow_event *event) {

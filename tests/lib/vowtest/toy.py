@@ -240,6 +240,7 @@ class Toy:
         self.honour_one_phase = False
         self.seen = None  # what it returns of the coordinator's log, which it does not keep itself
         self.left_out = False  # of a reconciliation: what it was in doubt of may be told late
+        self.heard = True  # False: who asks for a vote may lack the memory to read it
         self.tells = True  # it answers /known; False: it lacks the route; or a problem
         self.released = threading.Event()
         self.server = None
@@ -417,11 +418,12 @@ class Toy:
         return 200, {"outcome": branch.outcome}
 
     def note_vote(self, message, body):
-        """A vote leaves. A late one may find nobody who waits for it: that one proves nothing."""
+        """A vote leaves. A late one may find nobody who waits for it, and who has no memory does
+        not read it: those prove nothing."""
         with self.lock:
             branch = self.branches.get((message.transaction, message.branch))
             prompt = time.monotonic() - message.at < 0.3
-            if branch and message.type == "prepare" and prompt:
+            if branch and message.type == "prepare" and prompt and self.heard:
                 branch.told_vote = body.get("vote")
 
     def coordinator_died(self):
