@@ -18,6 +18,8 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define START_OR_NAME      "Start vowd, or give its address with --url or VOW_URL."
 
+static void on_sender_failed(void *context, const char *why);
+
 enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *args) {
   char why[256];
   const char *url = args->text[CTL_OPT_URL];
@@ -29,6 +31,7 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
     return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",
                     "\"%s\" cannot be used: %s.", url, why);
   }
+  client->args = args;
   client->timeout_ms = (uint32_t)args->number[CTL_OPT_WAIT];
   struct vow_sender_config config = {
       .connections_max = 1,
@@ -38,6 +41,8 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
       .connect_timeout_ms =
           client->timeout_ms < CONNECT_TIMEOUT_MS ? client->timeout_ms : CONNECT_TIMEOUT_MS,
       .user_agent = "vowctl/" VOW_VERSION,
+      .failed = on_sender_failed,
+      .context = client,
   };
   if (uv_loop_init(&client->loop) != 0) {
     return ctl_fail(CTL_EXIT_FAILED, "Free memory or file handles, then try again.",
@@ -239,6 +244,16 @@ static enum ctl_exit fail_unknown(const struct ctl_client *client, const struct 
                                                : "the answer was lost";
   return ctl_fail(CTL_EXIT_ATTENTION, todo, "it is not known whether %s has done it; %s: %s.",
                   client->base, how, detail);
+}
+
+/* Nobody would ever be called back about the request under way. Reconciling gives no command: what
+ * it posts are questions. */
+static void on_sender_failed(void *context, const char *why) {
+  const struct ctl_client *client = context;
+  bool changes = client->waiting != NULL && client->waiting->post && client->args->command != NULL;
+  if (changes) exit((int)fail_unknown(client, client->args, VOW_E_NO_MEMORY, why));
+  exit((int)ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.",
+                     "nothing more can be asked of %s: %s.", client->base, why));
 }
 
 enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struct ctl_args *args,

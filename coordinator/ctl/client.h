@@ -16,6 +16,7 @@ struct vow_sender;
 struct ctl_client {
   uv_loop_t loop;
   struct vow_sender *sender;
+  const struct ctl_args *args;      /* of the command, or of a part of it */
   char base[VOW_URL_BYTES_MAX + 1]; /* normal form, no slash at the end */
   uint32_t timeout_ms;
   bool open;

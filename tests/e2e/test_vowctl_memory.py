@@ -18,11 +18,11 @@ class Where:
         return f"allocation {nth}: {result}\n{memory.stack()}"
 
 
-def strikes(world, *arguments, step=1):
+def strikes(world, *arguments, step=1, origin="vowctl"):
     """The command with its first, second, ... allocation failing, until none is left."""
     memory = world.memory()
     for nth in range(1, 5000, step):
-        memory.fail(nth, origin="vowctl")
+        memory.fail(nth, origin=origin)
         result = ctl.run(*arguments, **memory.environment)
         if not memory.refused:
             assert nth > 5, f"it makes {nth - 1} allocations"
@@ -67,6 +67,15 @@ def test_what_the_daemon_says_is_told_whole_or_not_for_true(world, vowd, command
         codes = (ctl.FAILED, ctl.UNREACHABLE, ctl.ATTENTION)
         assert result.code in codes and result.err.startswith("vowctl: "), where
         assert result.code != ctl.ATTENTION or "it is not known" in result.err, where
+
+
+@pytest.mark.parametrize("command", ["show", "commit"])
+def test_a_command_whose_curl_has_no_memory_ends(world, vowd, command):
+    line = [vowd.id if word == "ID" else word for word in COMMANDS[command].split()]
+    for where, result in strikes(world, *line, "--url", vowd.url, origin="libcurl"):
+        codes = (ctl.OK, ctl.FAILED, ctl.UNREACHABLE, ctl.ATTENTION)
+        assert result.code in codes, where
+        assert result.code == ctl.OK or result.err.startswith("vowctl: "), where
 
 
 def test_a_restore_without_memory_leaves_nothing_or_the_backup_in_quarantine(world, vowd):
