@@ -171,7 +171,8 @@ static bool is_one_statement(const struct vow_log_job *job) {
   return job->type == VOW_LOG_RECORD && !job->purge_coordinator;
 }
 
-/* False: the transaction is gone, and with it all that was written in it. */
+/* False: the transaction is gone, or it has to go, and with it all that was written in it: what is
+ * left of a job that failed must not be committed with the others. */
 static bool run_job(struct batch *batch, struct vow_log_job *job) {
   struct vow_log *log = batch->log;
   bool saved = !is_one_statement(job);
@@ -183,7 +184,7 @@ static bool run_job(struct batch *batch, struct vow_log_job *job) {
     job->error = shown(code);
     if (!is_passing(code)) break_log(batch, code);
     if (sqlite3_get_autocommit(log->db)) return false;
-    if (saved) (void)vow_log_run(log, VOW_LOG_JOB_UNDO);
+    if (saved && vow_log_run(log, VOW_LOG_JOB_UNDO) != SQLITE_OK) return false;
   }
   job->written = !code && job->type == VOW_LOG_RECORD;
   return !saved || vow_log_run(log, VOW_LOG_JOB_KEEP) == SQLITE_OK;
@@ -286,16 +287,23 @@ static bool write_seen(struct batch *batch) {
   return true;
 }
 
+/* Without memory even this may fail. It then comes first when the next batch begins. */
+static int roll_back(struct vow_log *log) {
+  return sqlite3_get_autocommit(log->db) ? SQLITE_OK : vow_log_run(log, VOW_LOG_ROLLBACK);
+}
+
 /* The transaction is gone, or has to go: none of the jobs that were tried is done. */
 static void give_up(struct batch *batch) {
   undo_all(batch, SQLITE_FULL);
-  if (!sqlite3_get_autocommit(batch->log->db)) (void)vow_log_run(batch->log, VOW_LOG_ROLLBACK);
+  int code = roll_back(batch->log);
+  if (code && !is_passing(code)) break_log(batch, code);
 }
 
 /* Returns the jobs that were not reached because the transaction was lost underway. */
 static struct vow_log_job *run_batch(struct batch *batch) {
   struct vow_log *log = batch->log;
-  int code = vow_log_run(log, VOW_LOG_BEGIN);
+  int code = roll_back(log);
+  if (!code) code = vow_log_run(log, VOW_LOG_BEGIN);
   if (code) {
     refuse_all(batch, code);
     return NULL;
@@ -337,7 +345,7 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
     if (!log->broken) log->hooks.done(log->hooks.context, batch.jobs, batch.why);
     free_jobs(batch.jobs);
   }
-  if (log->broken || log->wal_pages < CHECKPOINT_PAGES) return;
+  if (log->broken || log->wal_pages < CHECKPOINT_PAGES || roll_back(log)) return;
   struct batch checkpoint = {.log = log};
   enum vow_error error =
       vow_log_checkpoint(log, SQLITE_CHECKPOINT_PASSIVE, checkpoint.why, sizeof checkpoint.why);

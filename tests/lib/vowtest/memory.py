@@ -21,9 +21,9 @@ FROM, FROM_BYTES, BYTES = 32, 64, 96
 FRAME = re.compile(r"(?P<object>[^(\s]+)\((?P<symbol>\w*)(\+(?P<offset>0x[0-9a-f]+))?\)")
 
 
-def sweep(count):
+def sweep(count, denser=1):
     """The n of a sweep over so many allocations."""
-    step = max(1, count // POINTS) if POINTS else 1
+    step = max(1, count // (denser * POINTS)) if POINTS else 1
     return range(1 + DAY % step, count + 1, step)
 
 
