@@ -32,7 +32,8 @@ enum ctl_exit ctl_log_fail(enum vow_error error, const char *why) {
       return ctl_fail(CTL_EXIT_LOG_DAMAGED, "Use the vowctl that came with the daemon.", "%s.",
                       why);
     default:
-      return ctl_fail(CTL_EXIT_FAILED, "Nothing was changed.", "%s.", why);
+      return ctl_fail(CTL_EXIT_FAILED, "What the log says holds; run it again when that is mended.",
+                      "%s.", why);
   }
 }
 
