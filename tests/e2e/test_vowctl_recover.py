@@ -12,7 +12,8 @@ from vowtest.process import LAUNCHER, program
 def killed(world, count=4):
     """A daemon killed with transactions that are decided and that the second toy has not heard
     of."""
-    vowd, (a, b) = world.vowd(), world.two_toys()
+    # What is dropped makes prepares wait for the next probe, on a slow machine for seconds.
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=30000), world.two_toys()
     b.script("commit", toy.drop)
     ids = parallel(
         lambda _: assert_committed(vowd.client.one_shot([a.url, b.url]))["id"], range(count), 4

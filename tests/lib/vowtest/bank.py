@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 
+from .port import Port
 from .process import Process, program
 from .waiting import wait_until
 
@@ -14,7 +15,8 @@ class Bank:
         self.database = folder / f"{name}.db"
         self.process = Process(folder / f"{name}.out")
         self.accounts, self.balance = accounts, balance
-        self.address = "127.0.0.1:0"
+        self.port = Port()
+        self.address = self.port.address
         self.environment = {}  # of each start
 
     def start(self, failpoint=None, wait=True, environment=None):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 from .client import Client
+from .port import Port
 from .process import LAUNCHER, Process, ended_by_kill, plain_environment, program
 from .waiting import wait_until
 
@@ -43,7 +44,8 @@ class Vowd:
         self.log = folder / "vow.log"
         self.options = {**QUICK, **options}
         self.process = Process(folder / "vowd.out")
-        self.address = "127.0.0.1:0"
+        self.port = Port()
+        self.address = self.port.address
         self.client = None
         self.environment = {}  # of each start
         self.on_death = []  # called when it is killed: what it knew by heart is gone
@@ -54,8 +56,8 @@ class Vowd:
         return [str(part) for pair in pairs if pair[1] is not None for part in pair]
 
     def start(self, failpoint=None, ready=True, environment=None):
-        """Starts it and waits until it listens, and until it is ready. The first start finds a free
-        port; later ones keep it, since participants were told where to ask."""
+        """Starts it and waits until it listens, and until it is ready. Its port stays the same,
+        since participants were told where to ask."""
         self.launch(failpoint, environment)
         self.wait_listening()
         if ready:
