@@ -55,6 +55,7 @@ struct ctl_case {
   size_t count;
   enum ctl_verdict verdict;
   bool by_operator; /* the verdict is the operator's word */
+  bool over;        /* it is open, but had ended everywhere, and participants have forgotten how */
   char why[CTL_WHY_BYTES];
 };
 

@@ -46,11 +46,44 @@ static const struct ctl_report_item *find_state(const struct ctl_case *item,
   return NULL;
 }
 
+/* Who says that it is over: a watermark passes only what every branch has acknowledged (C5). */
+static const struct ctl_place *find_over(const struct ctl_case *item,
+                                         const struct ctl_places *places) {
+  for (size_t i = 0; i < places->count; i++) {
+    const struct ctl_place *place = &places->items[i];
+    if (place->tells && vow_id_compare(item->id, place->known.finished_below) < 0) return place;
+  }
+  return NULL;
+}
+
+/* What nobody's disk decides: what a person has to find out. */
+static void judge_open(struct ctl_case *item, const struct ctl_places *places) {
+  const struct ctl_place *forgetful = find_over(item, places);
+  const struct ctl_report_item *refusal = find_state(item, VOW_KNOWN_REFUSED);
+  item->verdict = CTL_VERDICT_OPEN;
+  item->over = forgetful != NULL;
+  if (forgetful != NULL) {
+    snprintf(
+        item->why, sizeof item->why,
+        "%.120s knows that it has ended, and has forgotten how: look whether its data are there",
+        forgetful->url);
+  } else if (refusal != NULL) {
+    snprintf(
+        item->why, sizeof item->why,
+        "%.120s has refused branch %u: that is an abort, unless it had voted read-only and lost "
+        "that in a crash: was a client told that it committed?",
+        places->items[refusal->place].url, refusal->branch);
+  } else {
+    snprintf(item->why, sizeof item->why,
+             "nobody who was asked has committed or aborted it: was a client told?");
+  }
+}
+
 void ctl_judge(struct ctl_case *item, const struct ctl_places *places) {
   const struct ctl_report_item *committed = find_state(item, VOW_KNOWN_COMMITTED);
   const struct ctl_report_item *aborted = find_state(item, VOW_KNOWN_ABORTED);
   const struct ctl_report_item *proof = committed != NULL ? committed : aborted;
-  item->by_operator = false;
+  item->by_operator = item->over = false;
   if (item->txn.state == VOW_TXN_ABORTING && committed != NULL) {
     item->verdict = CTL_VERDICT_CONFLICT;
     snprintf(item->why, sizeof item->why,
@@ -69,17 +102,8 @@ void ctl_judge(struct ctl_case *item, const struct ctl_places *places) {
     snprintf(item->why, sizeof item->why, "%.200s has %s branch %u",
              places->items[proof->place].url,
              committed != NULL ? "committed" : "been told to abort", proof->branch);
-  } else if ((proof = find_state(item, VOW_KNOWN_REFUSED)) != NULL) {
-    item->verdict = CTL_VERDICT_OPEN;
-    snprintf(
-        item->why, sizeof item->why,
-        "%.120s has refused branch %u: that is an abort, unless it had voted read-only and lost "
-        "that in a crash: was a client told that it committed?",
-        places->items[proof->place].url, proof->branch);
   } else {
-    item->verdict = CTL_VERDICT_OPEN;
-    snprintf(item->why, sizeof item->why,
-             "nobody who was asked has committed or aborted it: was a client told?");
+    judge_open(item, places);
   }
 }
 

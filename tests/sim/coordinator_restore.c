@@ -38,6 +38,7 @@ void sim_c_begin_incarnation(struct sim *s, struct sim_coordinator *c) {
   if (disk->quarantined) sim_probe(s, SIM_PROBE_QUARANTINE);
   c->incarnations += 1 + sim_draw(s, 1000);
   disk->incarnation = c->incarnations;
+  c->witness = (struct vow_log_position){disk->incarnation, disk->position};
 }
 
 void sim_c_witness(struct sim *s, struct sim_coordinator *c, struct vow_log_position seen) {

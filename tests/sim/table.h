@@ -131,6 +131,7 @@ enum {
   X(ONLY_THERE,       "only-there",          "a commit that only a participant knew was reconciled") \
   X(SAID_COMMIT,      "said-commit",         "an operator decided a commit, as a client had been told") \
   X(SAID_ABORT,       "said-abort",          "an operator decided an abort, as nobody had been told") \
+  X(SAID_OVER,        "said-over",           "an operator looked how one had ended that participants had forgotten") \
   X(TOOL_KILLED,      "tool-killed",         "a reconciliation was killed") \
   X(TOOL_KILLED_WRITING, "tool-killed-writing", "a reconciliation was killed while it wrote") \
   X(TOOL_SILENT,      "tool-unanswered",     "a participant did not answer a reconciliation") \

@@ -258,23 +258,15 @@ static bool add_reports(struct ctl_reconciliation *r) {
   return ok;
 }
 
-/* A participant has forgotten this one, as its coordinator had called it over for good. */
-static bool is_over_somewhere(const struct sim *s, struct vow_id id) {
-  const struct ctl_places *places = &s->tool.r.places;
-  for (size_t i = 0; i < places->count; i++) {
-    if (vow_id_compare(id, places->items[i].known.finished_below) < 0) return true;
-  }
-  return false;
-}
-
-/* As the runbook says: as a client was told, and else it is aborted; but of one that may be over
- * for good the data are looked at. */
-static bool has_committed(const struct sim *s, uint32_t index) {
+/* As the runbook says: as a client was told, and else it is aborted. But the data are looked at of
+ * one that is said to have ended, and of a participant that keeps its log apart from them: a crash
+ * may have taken the note that they are committed. */
+static bool has_committed(const struct sim *s, uint32_t index, bool over) {
   const struct sim_txn *txn = &s->txns[index];
   if (txn->told != VOW_OUTCOME_NONE) return txn->told == VOW_OUTCOME_COMMITTED;
-  if (!is_over_somewhere(s, txn->id)) return false;
   for (uint32_t b = 0; b < txn->branch_count; b++) {
-    if (txn->branches[b].applied > 0) return true;
+    bool looks = over || !s->p[txn->branches[b].participant].config.atomic;
+    if (looks && txn->branches[b].applied > 0) return true;
   }
   return false;
 }
@@ -296,7 +288,7 @@ static void speak(struct sim *s) {
     if (!conflict && item->verdict != CTL_VERDICT_OPEN) continue;
     sim_check(s, !conflict || s->txns[txn].meddled, SIM_C12, "t%u is in conflict: %s", txn,
               item->why);
-    bool commit = conflict || has_committed(s, txn);
+    bool commit = conflict || has_committed(s, txn, item->over);
     enum ctl_word word =
         ctl_reconcile_say(r, item->id, commit ? CTL_VERDICT_COMMIT : CTL_VERDICT_ABORT);
     sim_check(s, word == CTL_WORD_TAKEN || r->silent > 0, SIM_CONTRACT,
@@ -305,6 +297,7 @@ static void speak(struct sim *s) {
     if (word == CTL_WORD_TAKEN && goes_on_without_somebody(r)) {
       s->txns[txn].meddled = s->txns[txn].overruled = true;
     }
+    if (word == CTL_WORD_TAKEN && item->over) sim_probe(s, SIM_PROBE_SAID_OVER);
     if (word == CTL_WORD_TAKEN) sim_probe(s, commit ? SIM_PROBE_SAID_COMMIT : SIM_PROBE_SAID_ABORT);
   }
 }

@@ -307,6 +307,22 @@ static void what_is_written_goes_beyond_all_that_was_heard(void **state) {
   ctl_reconcile_fini(&r);
 }
 
+/* What is below a watermark has ended, and its participants have forgotten how: that no client was
+ * told is no reason to abort it, and it is said so. */
+static void what_has_ended_and_was_forgotten_is_for_the_data_to_tell(void **state) {
+  struct ctl_place asked = {.url = (char[]){"http://a"}, .tells = true};
+  struct ctl_places one = {.items = &asked, .count = 1};
+  struct ctl_case item = {.id = vow_id_make(5000, 1, 2)};
+  (void)state;
+  for (uint64_t ms = 5000; ms <= 5001; ms++) {
+    asked.known.finished_below = vow_id_floor(ms, 0);
+    ctl_judge(&item, &one);
+    assert_int_equal(item.verdict, CTL_VERDICT_OPEN);
+    assert_int_equal(item.over, ms == 5001);
+    assert_int_equal(strstr(item.why, "forgotten how") != NULL, item.over);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(only_an_end_that_somebody_was_told_decides),
@@ -316,6 +332,7 @@ int main(void) {
       cmocka_unit_test(an_abort_in_the_log_is_no_match_for_a_commit),
       cmocka_unit_test(lists_hold_each_once),
       cmocka_unit_test(who_refused_a_commit_had_only_read),
+      cmocka_unit_test(what_has_ended_and_was_forgotten_is_for_the_data_to_tell),
       cmocka_unit_test(who_refuses_what_it_had_promised_is_told),
       cmocka_unit_test(an_id_between_two_starts_is_a_witness),
       cmocka_unit_test(a_word_that_is_written_may_be_said_again),
