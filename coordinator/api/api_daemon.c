@@ -242,7 +242,7 @@ void vow_api_status(struct vow_api_call *call) {
   vow_jsonw_bool(w, "loading", vow_core_loading(core));
   vow_jsonw_bool(w, "draining", api->draining);
   vow_jsonw_bool(w, "log_space_low", status.space_low);
-  write_quarantine(w, &status.log, call->api->config->log, counts.held_back);
+  write_quarantine(w, &status.log, api->config->log, counts.held_back);
   vow_jsonw_uint(w, "recovering", counts.recovering);
   vow_jsonw_uint(w, "recovered", counts.recovered);
   write_transactions(w, &counts);

@@ -142,7 +142,7 @@ static enum ctl_exit set_value(struct ctl_args *args, enum ctl_option_id id, con
     case CTL_URL:
       error = vow_url_normalize(value, url, why, sizeof why);
       if (error == VOW_E_NO_MEMORY) {
-        return ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.", "out of memory.");
+        return ctl_no_memory();
       }
       if (error != VOW_OK) {
         return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",

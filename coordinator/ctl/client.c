@@ -25,8 +25,7 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
   const char *url = args->text[CTL_OPT_URL];
   memset(client, 0, sizeof *client);
   enum vow_error error = vow_url_normalize(url, client->base, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY)
-    return ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.", "out of memory.");
+  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
   if (error != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",
                     "\"%s\" cannot be used: %s.", url, why);

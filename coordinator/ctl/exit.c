@@ -82,3 +82,7 @@ enum ctl_exit ctl_fail(enum ctl_exit code, const char *todo, const char *what, .
   if (todo != NULL) put_safe("", todo);
   return code;
 }
+
+enum ctl_exit ctl_no_memory(void) {
+  return ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.", "out of memory.");
+}

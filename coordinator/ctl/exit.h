@@ -31,5 +31,7 @@ const char *ctl_exit_text(int code);
  * are made safe for a terminal. Returns `code`, so that a command can end with it. */
 enum ctl_exit ctl_fail(enum ctl_exit code, const char *todo, const char *what, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, for want of memory before anything was done. */
+enum ctl_exit ctl_no_memory(void);
 
 #endif

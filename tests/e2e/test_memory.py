@@ -7,7 +7,7 @@ import time
 
 import pytest
 from vowtest import LOST, Town, everything_ends, toy, transaction_of, wait_until
-from vowtest.memory import REFUSED, sweep
+from vowtest.memory import REFUSED, STAYS, sweep
 from vowtest.waiting import SLOWNESS
 
 # Whatever is lost is noticed soon.
@@ -366,7 +366,7 @@ def test_a_bank_at_work_answers_and_keeps_its_word(town, amount, stays):
 
 def needs_memory(town):
     """It cannot go on before there is some."""
-    return town.memory.get(16) or any("restart this" in str(one) for one in town.open())
+    return town.memory.get(STAYS) or any("restart this" in str(one) for one in town.open())
 
 
 @KINDS

@@ -30,13 +30,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "control.h"
 
 #define BLOCK 4096
 
@@ -63,12 +64,7 @@ static struct control *control;
 __attribute__((constructor)) static void begin(void) {
   const char *path = getenv("FAULTS_CONTROL");
   if (!path) return;
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) abort();
-  void *map = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (map == MAP_FAILED) abort();
-  close(fd);
-  control = map;
+  control = control_map(path, sizeof *control);
 }
 
 static int refuse(int error) {

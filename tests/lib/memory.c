@@ -29,8 +29,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
+
+#include "control.h"
 
 #define FRAMES_MAX 24
 #define STACKS_MAX 16
@@ -182,11 +183,7 @@ static void open_stacks(const char *control_path) {
 static void begin(void) {
   const char *path = getenv("MEMORY_CONTROL");
   if (!path) return;
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) abort();
-  void *map = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (map == MAP_FAILED) abort();
-  close(fd);
+  struct control *map = control_map(path, sizeof *map);
   ssize_t bytes = readlink("/proc/self/exe", program, sizeof program - 1);
   if (bytes < 0) abort();
   open_stacks(path);
