@@ -130,8 +130,8 @@ enum vow_error vow_problem_decode(const char *text, size_t bytes, char *detail,
 /* The same of a value of a document. *detail is borrowed from it, or untouched. */
 enum vow_error vow_problem_read(const struct vow_json_node *node, const char **detail);
 
-/* The error of an answer that cannot be read: whatever is wrong with it, it is not of the protocol.
- */
+/* The error of an answer that cannot be read: whatever is wrong with it, it is not of the protocol,
+ * unless there was no memory or no room for it. */
 enum vow_error vow_error_of_answer(enum vow_error error);
 
 #endif

@@ -10,7 +10,9 @@
 
 #define TEXT_BYTES_MAX ((size_t)1 << 20)
 
+/* An answer has no limit but one: who asks for outcomes has room for as many as it asked for. */
 static bool is_refusal(const struct codec_kind *kind, enum vow_error error) {
+  if (error == VOW_E_LIMIT_EXCEEDED && strcmp(kind->name, "inquiry-reply") == 0) return true;
   if (kind->is_answer) return error == VOW_E_PROTOCOL;
   return error == VOW_E_INVALID_JSON || error == VOW_E_INVALID_REQUEST ||
          error == VOW_E_LIMIT_EXCEEDED;
