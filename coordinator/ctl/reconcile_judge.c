@@ -174,13 +174,14 @@ static bool has_ended(const struct ctl_case *item, const struct ctl_places *plac
   return false;
 }
 
-/* A commit was decided, so whoever refused its branch had voted read-only and forgotten it: there
- * is nothing to commit, and nothing to report. But of one that had voted commit, as the log knows,
- * the promise is lost: it is told, answers that it has aborted, and that is seen. */
+/* A commit was decided, so whoever refused its branch, or has no vote for it on the disk, had voted
+ * read-only and forgotten it: there is nothing to commit, and nothing to report. But of one that
+ * had voted commit, as the log knows, the promise is lost: it is told, answers that it has aborted,
+ * and that is seen. */
 static bool has_only_read(const struct ctl_case *item, const struct vow_branch *branch) {
   const struct ctl_report_item *report = NULL;
-  return branch->vote != VOW_VOTE_COMMIT && reported(item, branch->number, &report) &&
-         report->state == VOW_KNOWN_REFUSED;
+  if (branch->vote == VOW_VOTE_COMMIT || !reported(item, branch->number, &report)) return false;
+  return report->state == VOW_KNOWN_REFUSED || report->state == VOW_KNOWN_PREPARING;
 }
 
 static void decide_branch(const struct ctl_case *item, const struct ctl_places *places,

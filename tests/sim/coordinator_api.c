@@ -56,7 +56,7 @@ static void note_answer(struct sim *s, struct sim_coordinator *c, const struct s
   sim_told(s, txn->id, outcome, "a client");
   if (call->type != VOW_EVENT_BEGIN) return;
   if (action->u.answer.error != VOW_E_KEY_CONFLICT) {
-    sim_told_key(s, &s->plans[call->plan], outcome);
+    sim_told_key(s, sim_txn_of(s, txn->id), &s->plans[call->plan], outcome);
   }
   if (!action->u.answer.created && !action->u.answer.error) sim_probe(s, SIM_PROBE_KEY_REPEATED);
 }
@@ -174,7 +174,9 @@ static void answer_ended(struct sim *s, struct sim_call *call, const struct vow_
   sim_say(s, SIM_COORDINATOR + (int)call->to, "answers #%u from the log: t%u is %s", call->serial,
           sim_txn_of(s, image.id), vow_outcome_name(answer.outcome));
   sim_told(s, image.id, answer.outcome, "a client, from the log");
-  if (call->type == VOW_EVENT_BEGIN) sim_told_key(s, &s->plans[call->plan], answer.outcome);
+  if (call->type == VOW_EVENT_BEGIN) {
+    sim_told_key(s, sim_txn_of(s, image.id), &s->plans[call->plan], answer.outcome);
+  }
   sim_answer_call(s, call, &answer);
 }
 

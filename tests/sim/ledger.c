@@ -90,9 +90,11 @@ void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const c
             "%s is told that t%u committed, which is on no disk", whom, index);
 }
 
-/* C8: a begin that is repeated with its key gets the answer it got. */
-void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome) {
+/* C8: a begin that is repeated with its key gets the answer it got, but for what an operator has
+ * said untruly of a delegate: once that word is lost, the truth is told. */
+void sim_told_key(struct sim *s, uint32_t txn, struct sim_plan *plan, enum vow_outcome outcome) {
   if (plan->key[0] == '\0' || plan->key_purged || outcome == VOW_OUTCOME_NONE) return;
+  if (s->txns[txn].overruled) return;
   if (s->c[plan->coordinator].unwitnessed) return;
   sim_check(s, plan->key_told == VOW_OUTCOME_NONE || plan->key_told == outcome, SIM_C8,
             "key %s was answered %s, now %s", plan->key, vow_outcome_name(plan->key_told),

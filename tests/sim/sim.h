@@ -166,7 +166,7 @@ const struct sim_record *sim_record_of(const struct sim *s, uint32_t txn, uint32
 /* Nothing depends on the decision of one whose branches all read (C3): it needs no record. */
 bool sim_only_read(const struct sim *s, const struct sim_txn *txn);
 void sim_told(struct sim *s, struct vow_id id, enum vow_outcome outcome, const char *whom);
-void sim_told_key(struct sim *s, struct sim_plan *plan, enum vow_outcome outcome);
+void sim_told_key(struct sim *s, uint32_t txn, struct sim_plan *plan, enum vow_outcome outcome);
 void sim_purged(struct sim *s, uint32_t txn); /* from the history */
 /* The message at `part` of a SEND, before it counts as under way. */
 void sim_check_send(struct sim *s, struct sim_coordinator *c, const struct vow_action *action,

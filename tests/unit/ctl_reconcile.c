@@ -175,17 +175,23 @@ static void lists_hold_each_once(void **state) {
   ctl_places_fini(&some);
 }
 
-/* Where a commit was decided everybody had voted for it: whoever refused had only read. */
+/* Where a commit was decided everybody had voted for it: whoever refused had only read, and so had
+ * whoever a crash left with no more than that it had begun to prepare, and whose abort goes on. */
 static void who_refused_a_commit_had_only_read(void **state) {
-  struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, VOW_KNOWN_REFUSED}};
-  struct ctl_case item = {
-      .id = vow_id_make(5000, 1, 2), .items = items, .count = 2, .why = "because"};
   (void)state;
-  struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
-  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
-  assert_int_equal(txn.branches[1].state, VOW_BRANCH_READ_ONLY);
-  assert_int_equal(txn.branches[1].vote, VOW_VOTE_READ_ONLY);
-  vow_txn_fini(&txn);
+  for (int i = 0; i < 3; i++) {
+    static const enum vow_known_state states[] = {VOW_KNOWN_REFUSED, VOW_KNOWN_PREPARING,
+                                                  VOW_KNOWN_PREPARED};
+    struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, states[i]}};
+    struct ctl_case item = {
+        .id = vow_id_make(5000, 1, 2), .items = items, .count = 2, .why = "because"};
+    bool only_read = states[i] != VOW_KNOWN_PREPARED;
+    struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
+    assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
+    assert_int_equal(txn.branches[1].state, only_read ? VOW_BRANCH_READ_ONLY : VOW_BRANCH_PREPARED);
+    assert_int_equal(txn.branches[1].vote, only_read ? VOW_VOTE_READ_ONLY : VOW_VOTE_COMMIT);
+    vow_txn_fini(&txn);
+  }
 }
 
 /* But where the log knows that it had promised, the promise is lost: it is told, and what it
