@@ -495,6 +495,11 @@ const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
   return vow_ptable_next(core, last);
 }
 
+const struct vow_pbranch *vow_pcore_next_of(const struct vow_pcore *core, struct vow_id transaction,
+                                            const struct vow_pbranch *last) {
+  return vow_ptable_next_of(core, transaction, last);
+}
+
 struct vow_log_position vow_pcore_seen(const struct vow_pcore *core, const char *coordinator) {
   const struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, coordinator);
   return c ? c->seen : (struct vow_log_position){0};
@@ -513,6 +518,11 @@ bool vow_pcore_coordinator_at(const struct vow_pcore *core, uint32_t index, cons
 struct vow_id vow_pcore_finished_below(const struct vow_pcore *core, const char *coordinator) {
   const struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, coordinator);
   return c ? c->finished_below : (struct vow_id){{0}};
+}
+
+struct vow_id vow_pcore_newest(const struct vow_pcore *core, const char *coordinator) {
+  const struct vow_pcoordinator *c = vow_ptable_find_coordinator(core, coordinator);
+  return c ? c->newest : (struct vow_id){{0}};
 }
 
 const char *vow_pbranch_coordinator(const struct vow_pbranch *branch) {

@@ -114,8 +114,13 @@ const struct vow_pbranch *vow_pcore_find(const struct vow_pcore *core, struct vo
 /* Iterates over the branches; NULL begins, and ends. The order means nothing. */
 const struct vow_pbranch *vow_pcore_next(const struct vow_pcore *core,
                                          const struct vow_pbranch *last);
+/* The same over the branches of one transaction, of whichever coordinator. */
+const struct vow_pbranch *vow_pcore_next_of(const struct vow_pcore *core, struct vow_id transaction,
+                                            const struct vow_pbranch *last);
 /* All zero for a coordinator that was never heard of. */
 struct vow_id vow_pcore_finished_below(const struct vow_pcore *core, const char *coordinator);
+/* The highest id of its transactions that was here since the start, or in what was loaded. */
+struct vow_id vow_pcore_newest(const struct vow_pcore *core, const char *coordinator);
 /* The highest position of its log that it has told, and not only asked about. */
 struct vow_log_position vow_pcore_seen(const struct vow_pcore *core, const char *coordinator);
 /* The coordinators heard of, for who wants all of that: false when index is past the last. */

@@ -14,6 +14,7 @@ enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
 struct vow_pcoordinator {
   char *url;                           /* owned */
   struct vow_id finished_below;        /* the highest that it has told: no prepare below it */
+  struct vow_id newest;                /* the highest of its transactions that was ever here */
   struct vow_id over_below;            /* the newest: what it has opened again since is kept */
   struct vow_log_position seen;        /* the highest it has told of its log */
   struct vow_log_position seen_logged; /* of it, what went to our own log */
@@ -48,6 +49,9 @@ enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *c
 /* The branch after `last` (NULL: the first); NULL: none is left. */
 const struct vow_pbranch *vow_ptable_next(const struct vow_pcore *core,
                                           const struct vow_pbranch *last);
+/* The same over the branches of one transaction. */
+const struct vow_pbranch *vow_ptable_next_of(const struct vow_pcore *core, struct vow_id id,
+                                             const struct vow_pbranch *last);
 void vow_ptable_drop(struct vow_pcore *core, struct vow_pbranch *b);
 void vow_ptable_free(struct vow_pcore *core);
 

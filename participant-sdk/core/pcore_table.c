@@ -8,20 +8,22 @@
 
 #include "pcore_internal.h"
 
-static uint32_t hash(struct vow_id id, uint32_t number) {
-  uint64_t bits = number;
+/* The branches of one transaction are in one bucket: there are few, and they are asked for
+ * together.
+ */
+static uint32_t hash(struct vow_id id) {
+  uint64_t bits = 0;
   for (int i = 0; i < 16; i++) bits = (bits ^ id.bytes[i]) * 0x100000001B3U;
   return (uint32_t)(bits ^ bits >> 32);
 }
 
-static struct vow_pbranch **bucket_of(const struct vow_pcore *core, struct vow_id id,
-                                      uint32_t number) {
-  return &core->buckets[hash(id, number) & (core->bucket_count - 1)];
+static struct vow_pbranch **bucket_of(const struct vow_pcore *core, struct vow_id id) {
+  return &core->buckets[hash(id) & (core->bucket_count - 1)];
 }
 
 struct vow_pbranch *vow_ptable_find(const struct vow_pcore *core, struct vow_id id,
                                     uint32_t number) {
-  struct vow_pbranch *b = *bucket_of(core, id, number);
+  struct vow_pbranch *b = *bucket_of(core, id);
   while (b && (b->number != number || vow_id_compare(b->transaction, id) != 0)) b = b->next;
   return b;
 }
@@ -31,10 +33,17 @@ const struct vow_pbranch *vow_ptable_next(const struct vow_pcore *core,
   uint32_t bucket = 0;
   const struct vow_pbranch *b = NULL;
   if (last) {
-    bucket = (hash(last->transaction, last->number) & (core->bucket_count - 1)) + 1;
+    bucket = (hash(last->transaction) & (core->bucket_count - 1)) + 1;
     b = last->next;
   }
   while (!b && bucket < core->bucket_count) b = core->buckets[bucket++];
+  return b;
+}
+
+const struct vow_pbranch *vow_ptable_next_of(const struct vow_pcore *core, struct vow_id id,
+                                             const struct vow_pbranch *last) {
+  const struct vow_pbranch *b = last ? last->next : *bucket_of(core, id);
+  while (b && vow_id_compare(b->transaction, id) != 0) b = b->next;
   return b;
 }
 
@@ -50,7 +59,7 @@ static void grow(struct vow_pcore *core) {
     while (old[i]) {
       struct vow_pbranch *b = old[i];
       old[i] = b->next;
-      struct vow_pbranch **bucket = bucket_of(core, b->transaction, b->number);
+      struct vow_pbranch **bucket = bucket_of(core, b->transaction);
       b->next = *bucket;
       *bucket = b;
     }
@@ -71,7 +80,7 @@ static void free_branch(struct vow_pbranch *b) {
 }
 
 void vow_ptable_drop(struct vow_pcore *core, struct vow_pbranch *b) {
-  struct vow_pbranch **link = bucket_of(core, b->transaction, b->number);
+  struct vow_pbranch **link = bucket_of(core, b->transaction);
   while (*link != b) link = &(*link)->next;
   *link = b->next;
   core->branch_count--;
@@ -97,6 +106,11 @@ enum vow_error vow_ptable_make_live(struct vow_pbranch *b, const char *payload,
   return VOW_OK;
 }
 
+static void count_for(struct vow_pcoordinator *coordinator, const struct vow_pbranch *b) {
+  coordinator->branch_count++;
+  if (vow_id_compare(b->transaction, coordinator->newest) > 0) coordinator->newest = b->transaction;
+}
+
 enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *coordinator,
                               const struct vow_precord *record, struct vow_pbranch **out) {
   uint32_t count = core->branch_count + 1;
@@ -115,11 +129,11 @@ enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *c
   }
   if (record->reason) b->reason = strdup(record->reason);
   if (core->branch_count >= core->bucket_count) grow(core);
-  struct vow_pbranch **bucket = bucket_of(core, b->transaction, b->number);
+  struct vow_pbranch **bucket = bucket_of(core, b->transaction);
   b->next = *bucket;
   *bucket = b;
   core->branch_count = count;
-  coordinator->branch_count++;
+  count_for(coordinator, b);
   *out = b;
   return VOW_OK;
 }
@@ -128,7 +142,7 @@ void vow_ptable_adopt(struct vow_pbranch *b, struct vow_pcoordinator *coordinato
   if (b->coordinator == coordinator) return;
   if (vow_pheap_reserve(&coordinator->tombstones, coordinator->branch_count + 1)) return;
   b->coordinator->branch_count--;
-  coordinator->branch_count++;
+  count_for(coordinator, b);
   b->coordinator = coordinator;
 }
 

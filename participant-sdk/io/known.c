@@ -21,8 +21,28 @@ static int compare_ids(const void *a, const void *b) {
   return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
 }
 
-static bool is_one_of(const struct vow_pbranch *b, const struct vow_id *ids, size_t count) {
-  return bsearch(&b->transaction, ids, count, sizeof *ids, compare_ids) != NULL;
+/* What is asked about: these transactions, or, without `ids`, what is in doubt. */
+struct question {
+  const struct vow_id *ids; /* in order */
+  size_t count, at;
+};
+
+/* The branch after `last`; NULL begins, and ends. With the lock. */
+static const struct vow_pbranch *next_asked(const struct vow_participant *p, struct question *q,
+                                            const struct vow_pbranch *last) {
+  const struct vow_pbranch *b = last;
+  if (!q->ids) {
+    do b = vow_pcore_next(p->core, b);
+    while (b && !vow_pbranch_in_doubt(b));
+    return b;
+  }
+  while (q->at < q->count) {
+    b = vow_pcore_next_of(p->core, q->ids[q->at], b);
+    if (b) return b;
+    do q->at++;
+    while (q->at < q->count && vow_id_compare(q->ids[q->at], q->ids[q->at - 1]) == 0);
+  }
+  return NULL;
 }
 
 static struct vow_known_branch *grow(struct vow_known_branch *branches, size_t *capacity) {
@@ -31,20 +51,18 @@ static struct vow_known_branch *grow(struct vow_known_branch *branches, size_t *
   return more;
 }
 
-/* Those with one of these ids (in order), or, without ids, those in doubt. What the core calls a
- * coordinator stays as long as the core. VOW_E_NO_MEMORY; VOW_E_OVERLOADED: a commit of one of them
- * is under way, and would be told as a promise and taken for a reason to abort. */
-static enum vow_error copy_branches(struct vow_participant *p, const struct vow_id *ids,
-                                    size_t id_count, struct vow_known_reply *out) {
+/* What the core calls a coordinator stays as long as the core. VOW_E_NO_MEMORY; VOW_E_OVERLOADED: a
+ * commit of a transaction that is asked about is under way, and would be told as a promise and
+ * taken for a reason to abort. */
+static enum vow_error copy_branches(struct vow_participant *p, struct question question,
+                                    struct vow_known_reply *out) {
   size_t capacity = 64, n = 0;
   struct vow_known_branch *branches = calloc(capacity, sizeof *branches), *more = NULL;
   enum vow_error error = branches ? VOW_OK : VOW_E_NO_MEMORY;
   const struct vow_pbranch *b = NULL;
   pthread_mutex_lock(&p->lock);
-  while (error == VOW_OK && (b = vow_pcore_next(p->core, b)) != NULL) {
-    if (!ids && !vow_pbranch_in_doubt(b)) continue;
-    if (ids && !is_one_of(b, ids, id_count)) continue;
-    if (ids && vow_pbranch_may_commit(b)) error = VOW_E_OVERLOADED;
+  while (error == VOW_OK && (b = next_asked(p, &question, b)) != NULL) {
+    if (question.ids && vow_pbranch_may_commit(b)) error = VOW_E_OVERLOADED;
     if (!error && n == capacity) {
       more = grow(branches, &capacity);
       if (!more) error = VOW_E_NO_MEMORY;
@@ -63,17 +81,6 @@ static enum vow_error copy_branches(struct vow_participant *p, const struct vow_
   out->branches = branches;
   out->count = n;
   return VOW_OK;
-}
-
-/* The highest id of this coordinator. With the lock. */
-static struct vow_id newest_of(const struct vow_participant *p, const char *coordinator) {
-  const struct vow_pbranch *b = NULL;
-  struct vow_id newest = {{0}};
-  while ((b = vow_pcore_next(p->core, b)) != NULL) {
-    if (vow_id_compare(b->transaction, newest) <= 0) continue;
-    if (strcmp(vow_pbranch_coordinator(b), coordinator) == 0) newest = b->transaction;
-  }
-  return newest;
 }
 
 static void write_seen(struct vow_participant *p, struct vow_jsonw *w) {
@@ -98,7 +105,7 @@ static void write_seen(struct vow_participant *p, struct vow_jsonw *w) {
 enum vow_error vow_known_in_doubt(struct vow_participant *p, struct vow_buf *out) {
   struct vow_jsonw w;
   struct vow_known_reply known = {.count = 0};
-  enum vow_error error = copy_branches(p, NULL, 0, &known);
+  enum vow_error error = copy_branches(p, (struct question){0}, &known);
   if (error) return error;
   vow_jsonw_init(&w, out);
   vow_jsonw_object(&w, NULL);
@@ -131,14 +138,15 @@ enum vow_error vow_known_answer(struct vow_participant *p, const char *text, siz
   error = vow_url_normalize(request.coordinator, coordinator, why, VOW_JSON_WHY_BYTES);
   if (error) goto out;
   qsort(request.ids, request.count, sizeof *request.ids, compare_ids);
-  error = copy_branches(p, request.ids, request.count, &reply);
+  struct question question = {.ids = request.ids, .count = request.count};
+  error = copy_branches(p, question, &reply);
   if (error == VOW_E_OVERLOADED) {
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "a branch is just being committed: ask again");
   }
   if (error) goto out;
   pthread_mutex_lock(&p->lock);
   reply.finished_below = vow_pcore_finished_below(p->core, coordinator);
-  reply.newest = newest_of(p, coordinator);
+  reply.newest = vow_pcore_newest(p->core, coordinator);
   reply.seen = vow_pcore_seen(p->core, coordinator);
   pthread_mutex_unlock(&p->lock);
   vow_known_reply_encode(&reply, out);

@@ -144,16 +144,6 @@ static bool concerns(struct sim *s, const struct vow_pbranch *b) {
   return vow_pbranch_in_doubt(b) && strcmp(vow_pbranch_coordinator(b), url) == 0;
 }
 
-static struct vow_id newest_of(const struct sim_participant *p, const char *coordinator) {
-  const struct vow_pbranch *b = NULL;
-  struct vow_id newest = {{0}};
-  while ((b = vow_pcore_next(p->core, b)) != NULL) {
-    if (strcmp(vow_pbranch_coordinator(b), coordinator) != 0) continue;
-    if (vow_id_compare(b->transaction, newest) > 0) newest = b->transaction;
-  }
-  return newest;
-}
-
 /* What participant-sdk/io/known.c answers. False: that it does not know yet. */
 static bool tell(struct sim *s, struct sim_participant *p) {
   struct vow_known_reply *out = &s->tool.answer;
@@ -177,7 +167,7 @@ static bool tell(struct sim *s, struct sim_participant *p) {
   }
   if (s->tool.stage == SIM_TOOL_KNOWN) {
     out->finished_below = vow_pcore_finished_below(p->core, url);
-    out->newest = newest_of(p, url);
+    out->newest = vow_pcore_newest(p->core, url);
   }
   sim_say(s, SIM_PARTICIPANT + (int)p->number, "tells of %zu branches", out->count);
   return true;

@@ -126,7 +126,8 @@ static void what_is_on_disk_is_told(void **state) {
   (void)snprintf(body, sizeof body,
                  "{\"coordinator\":\"" COORDINATOR "/\",\"transactions\":[\"%s\",\"%s\",\"%s\",",
                  id_of(3), id_of(2), id_of(1));
-  (void)snprintf(body + strlen(body), sizeof body - strlen(body), "\"%s\"]}", id_of(4));
+  (void)snprintf(body + strlen(body), sizeof body - strlen(body), "\"%s\",", id_of(4));
+  (void)snprintf(body + strlen(body), sizeof body - strlen(body), "\"%s\"]}", id_of(2));
   int used = snprintf(expected, sizeof expected,
                       "{\"finished_below\":\"" NO_WATERMARK
                       "\",\"newest\":\"%s\"," SEEN(5, 10) ",\"branches\":[",

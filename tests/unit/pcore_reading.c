@@ -99,6 +99,48 @@ static void branches_are_told_one_by_one(void **state) {
   assert_int_equal(in_doubt, 20);
 }
 
+static void send_branch(uint8_t n, uint32_t branch, const char *coordinator) {
+  struct vow_message message = {.type = VOW_MESSAGE_PREPARE,
+                                .transaction = id_of(n),
+                                .branch = branch,
+                                .coordinator = coordinator};
+  struct vow_pevent event = event_of(VOW_PEVENT_MESSAGE, n);
+  event.branch = branch;
+  event.u.message.token = 100 * n + branch;
+  event.u.message.message = &message;
+  must_step(event);
+}
+
+/* The branches of one transaction are told without those of others, and the highest transaction of
+ * each coordinator is. */
+static void a_transaction_is_told_with_all_its_branches(void **state) {
+  (void)state;
+  for (uint8_t n = 1; n <= 20; n++) {
+    for (uint32_t branch = 1; branch <= n % 3; branch++) {
+      send_branch(n, branch, n % 2 != 0 ? "http://c" : "http://d");
+    }
+  }
+  for (uint8_t n = 1; n <= 20; n++) {
+    uint32_t found = 0, numbers = 0;
+    const struct vow_pbranch *b = NULL;
+    while ((b = vow_pcore_next_of(core, id_of(n), b)) != NULL) {
+      assert_int_equal(b->transaction.bytes[15], n);
+      numbers += b->number;
+      found++;
+    }
+    assert_int_equal(found, n % 3);
+    assert_int_equal(numbers, n % 3 == 2 ? 3 : n % 3);
+  }
+  for (uint32_t n = 0; n < 1000; n++) { /* some of them in the buckets of those */
+    struct vow_id other = id_of((uint8_t)n);
+    other.bytes[14] = (uint8_t)(1 + n / 256);
+    assert_null(vow_pcore_next_of(core, other, NULL));
+  }
+  assert_int_equal(vow_pcore_newest(core, "http://c").bytes[15], 19);
+  assert_int_equal(vow_pcore_newest(core, "http://d").bytes[15], 20);
+  assert_true(vow_id_is_nil(vow_pcore_newest(core, "http://e")));
+}
+
 static void prepared(uint8_t n) {
   send(VOW_MESSAGE_PREPARE, n, "http://c", NOWHERE);
   vote(n, VOW_VOTE_COMMIT, NULL);
@@ -227,6 +269,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(branches_are_told_one_by_one),
+      TEST(a_transaction_is_told_with_all_its_branches),
       TEST(positions_are_told_by_coordinator),
       TEST(an_abort_is_taken_from_a_log_that_has_judged_what_was_seen),
       TEST(empty_reasons_are_none),
