@@ -16,6 +16,7 @@
 #include "reconcile_report.h"
 #include "text.h"
 #include "url.h"
+#include "words.h"
 
 #define HISTORY_PAGES_MAX 500 /* of the history, the newest pages are looked through for URLs */
 #define PAGE_ROWS         200
@@ -26,21 +27,8 @@ static enum ctl_exit no_memory(void) {
 
 /* ---- the words of the command line ---- */
 
-/* Calls `take` for each item of a list with commas. */
-static enum ctl_exit each_word(const char *list, struct ctl_reconciliation *r,
-                               enum ctl_exit (*take)(struct ctl_reconciliation *, const char *)) {
-  enum ctl_exit code = CTL_EXIT_OK;
-  char *copy = list == NULL ? NULL : strdup(list), *rest = copy, *word;
-  if (list != NULL && copy == NULL) return no_memory();
-  while (code == CTL_EXIT_OK && (word = strsep(&rest, ",")) != NULL) {
-    word += strspn(word, " ");
-    if (*word != '\0') code = take(r, word);
-  }
-  free(copy);
-  return code;
-}
-
-static enum ctl_exit take_url(struct ctl_reconciliation *r, const char *word) {
+static enum ctl_exit take_url(void *context, const char *word) {
+  struct ctl_reconciliation *r = context;
   char url[VOW_URL_BYTES_MAX + 1], why[256];
   if (vow_url_normalize(word, url, why, sizeof why) != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "Addresses stand one after the other, with commas between.",
@@ -49,7 +37,8 @@ static enum ctl_exit take_url(struct ctl_reconciliation *r, const char *word) {
   return ctl_places_add(&r->places, url) ? CTL_EXIT_OK : no_memory();
 }
 
-static enum ctl_exit take_without(struct ctl_reconciliation *r, const char *word) {
+static enum ctl_exit take_without(void *context, const char *word) {
+  struct ctl_reconciliation *r = context;
   enum ctl_exit code = take_url(r, word);
   char url[VOW_URL_BYTES_MAX + 1], why[256];
   if (code != CTL_EXIT_OK) return code;
@@ -134,7 +123,7 @@ static enum ctl_exit look_up(struct ctl_reconciliation *r, struct vow_id id,
   return error == VOW_OK ? lookup->code : ctl_log_fail(error, vow_error_text(error));
 }
 
-static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r, struct vow_id id) {
+static enum ctl_exit add_one(struct ctl_reconciliation *r, struct vow_id id) {
   struct lookup lookup = {.state = 0};
   if (!ctl_reconcile_concerns(r, id, 0) || ctl_cases_find(&r->cases, id) != NULL)
     return CTL_EXIT_OK;
@@ -142,6 +131,27 @@ static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r, struct vow_id id
   if (code != CTL_EXIT_OK) return code;
   if (!ctl_reconcile_concerns(r, id, lookup.state)) return CTL_EXIT_OK;
   return ctl_cases_add(&r->cases, id, NULL) ? CTL_EXIT_OK : no_memory();
+}
+
+static int compare_ids(const void *a, const void *b) {
+  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
+}
+
+/* What somebody has in doubt; in order, so that each comes behind those before it. */
+static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r) {
+  enum ctl_exit code = CTL_EXIT_OK;
+  size_t count = 0, all = 0;
+  for (size_t i = 0; i < r->places.count; i++) all += r->places.items[i].in_doubt.count;
+  struct vow_id *ids = calloc(all + 1, sizeof *ids);
+  if (ids == NULL) return no_memory();
+  for (size_t i = 0; i < r->places.count; i++) {
+    const struct vow_known_reply *told = &r->places.items[i].in_doubt;
+    for (size_t j = 0; j < told->count; j++) ids[count++] = told->branches[j].transaction;
+  }
+  qsort(ids, count, sizeof *ids, compare_ids);
+  for (size_t i = 0; code == CTL_EXIT_OK && i < count; i++) code = add_one(r, ids[i]);
+  free(ids);
+  return code;
 }
 
 /* ---- deciding ---- */
@@ -190,18 +200,18 @@ static enum ctl_exit operator_says(struct ctl_reconciliation *r, const char *wor
   return CTL_EXIT_OK;
 }
 
-static enum ctl_exit says_commit(struct ctl_reconciliation *r, const char *word) {
-  return operator_says(r, word, CTL_VERDICT_COMMIT);
+static enum ctl_exit says_commit(void *context, const char *word) {
+  return operator_says(context, word, CTL_VERDICT_COMMIT);
 }
 
-static enum ctl_exit says_abort(struct ctl_reconciliation *r, const char *word) {
-  return operator_says(r, word, CTL_VERDICT_ABORT);
+static enum ctl_exit says_abort(void *context, const char *word) {
+  return operator_says(context, word, CTL_VERDICT_ABORT);
 }
 
 static enum ctl_exit decide(struct ctl_reconciliation *r) {
   ctl_reconcile_judge(r);
-  enum ctl_exit code = each_word(r->args->text[CTL_OPT_COMMIT_IDS], r, says_commit);
-  if (code == CTL_EXIT_OK) code = each_word(r->args->text[CTL_OPT_ABORT_IDS], r, says_abort);
+  enum ctl_exit code = ctl_each_word(r->args->text[CTL_OPT_COMMIT_IDS], r, says_commit);
+  if (code == CTL_EXIT_OK) code = ctl_each_word(r->args->text[CTL_OPT_ABORT_IDS], r, says_abort);
   ctl_reconcile_count(r);
   return code;
 }
@@ -225,19 +235,14 @@ static enum ctl_exit survey(struct ctl_reconciliation *r) {
   enum ctl_exit code = name_coordinator(r);
   if (code == CTL_EXIT_OK) code = ctl_read_open(r->log, &urls);
   if (code == CTL_EXIT_OK) code = read_history(r);
-  if (code == CTL_EXIT_OK) code = each_word(args->text[CTL_OPT_PARTICIPANTS], r, take_url);
-  if (code == CTL_EXIT_OK) code = each_word(args->text[CTL_OPT_WITHOUT], r, take_without);
+  if (code == CTL_EXIT_OK) code = ctl_each_word(args->text[CTL_OPT_PARTICIPANTS], r, take_url);
+  if (code == CTL_EXIT_OK) code = ctl_each_word(args->text[CTL_OPT_WITHOUT], r, take_without);
   if (code != CTL_EXIT_OK) return code;
   uint64_t timeout_ms = args->number[CTL_OPT_ANSWER];
   ctl_ask_in_doubt(&r->places, r->coordinator, timeout_ms);
   ctl_reconcile_listen(r, ctl_now_ms());
   code = ctl_read_open(r->log, &open);
-  for (size_t i = 0; i < r->places.count; i++) {
-    const struct vow_known_reply *told = &r->places.items[i].in_doubt;
-    for (size_t j = 0; code == CTL_EXIT_OK && j < told->count; j++) {
-      code = add_in_doubt(r, told->branches[j].transaction);
-    }
-  }
+  if (code == CTL_EXIT_OK) code = add_in_doubt(r);
   if (code == CTL_EXIT_OK) code = ctl_ask_known(&r->places, &r->cases, r->coordinator, timeout_ms);
   return code == CTL_EXIT_OK ? decide(r) : code;
 }

@@ -359,7 +359,7 @@ def test_an_abort_that_was_told_decides_too(world):
     story.everybody_aborted()
 
 
-def test_a_refusal_alone_decides_nothing(world):
+def test_a_refusal_alone_decides_nothing(world, tmp_path):
     """Whoever has refused may have voted read-only before, and have lost that in a crash."""
     story = Refusal(world)
     story.b.script("prepare", toy.vote("abort", "no money"))
@@ -369,7 +369,9 @@ def test_a_refusal_alone_decides_nothing(world):
     assert dry.code == ctl.ATTENTION and not dry.json["left_quarantine"], dry
     assert dry.json["transactions"][0]["verdict"] == "undecided", dry
     assert "has refused branch 2" in dry.json["transactions"][0]["why"], dry
-    done = story.reconcile("--abort", story.id, "--apply", "--yes")
+    listed = tmp_path / "ids"
+    listed.write_text("\n".join(one["transaction"] for one in dry.json["transactions"]) + "\n")
+    done = story.reconcile("--abort", f"@{listed}", "--apply", "--yes")
     assert done.code == ctl.OK, done
     story.everybody_aborted()
 
