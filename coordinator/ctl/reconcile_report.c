@@ -167,7 +167,7 @@ static enum ctl_exit say_open(const struct ctl_reconciliation *r) {
   if (first != NULL) vow_id_format(first->id, id);
   snprintf(todo, sizeof todo,
            "Find out what the client was told, then: vowctl reconcile --log %.200s --commit %s "
-           "--apply (or --abort %s); several ids stand with commas between.",
+           "--apply (or --abort %s); several ids stand with commas between, or in a file: @FILE.",
            r->args->text[CTL_OPT_LOG], id, id);
   return ctl_fail(CTL_EXIT_ATTENTION, todo, "%zu transactions need an operator's decision.",
                   r->open);
