@@ -6,8 +6,8 @@
  * anything, so nothing is presumed any more:
  *
  *   - what was read from the log as undecided is held back: neither aborted nor asked about
- *   - what was read as decided is told to whoever asks, and not pushed: it may have ended since,
- * and its participants may have forgotten it
+ *   - what was read as decided is told to whoever asks, and not pushed (any more): it may have
+ *     ended since, and its participants may have forgotten it
  *   - inquiries about what nobody knows are answered "unknown" (vow_core_may_presume)
  *   - no watermark is announced, since tombstones are what a reconciliation is built on
  *   - nothing new is begun
@@ -107,6 +107,11 @@ static bool is_presumption(const struct core_txn *txn) {
   return image->state == VOW_TXN_PREPARING || image->state == VOW_TXN_ABORTING;
 }
 
+/* Did the log say how it was decided, and has this run not ended it? */
+static bool was_read_as_decided(const struct core_txn *txn) {
+  return txn->loaded && !txn->presumed && !txn->parked;
+}
+
 static void enter(struct vow_core *core, struct vow_log_position seen, const char *by) {
   core->quarantined = true;
   core->quarantine_wanted = true;
@@ -114,6 +119,7 @@ static void enter(struct vow_core *core, struct vow_log_position seen, const cha
   (void)snprintf(core->seen_by, sizeof(core->seen_by), "%s", by);
   for (uint32_t i = 0; i < core_tree_count(&core->by_id); i++) {
     struct core_txn *txn = core_container(core_tree_at(&core->by_id, i), struct core_txn, by_id);
+    if (was_read_as_decided(txn)) core_park(core, txn);
     if (is_presumption(txn)) core_hold_back(core, txn);
   }
 }

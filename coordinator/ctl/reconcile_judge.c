@@ -175,13 +175,22 @@ static bool has_ended(const struct ctl_case *item, const struct ctl_places *plac
 }
 
 /* A commit was decided, so whoever refused its branch, or has no vote for it on the disk, had voted
- * read-only and forgotten it: there is nothing to commit, and nothing to report. But of one that
- * had voted commit, as the log knows, the promise is lost: it is told, answers that it has aborted,
- * and that is seen. */
+ * read-only and forgotten it, as whoever says so may do at any time: there is nothing to commit,
+ * and nothing to report. But of one that had voted commit, as the log knows, the promise is lost:
+ * it is told, answers that it has aborted, and that is seen. */
 static bool has_only_read(const struct ctl_case *item, const struct vow_branch *branch) {
   const struct ctl_report_item *report = NULL;
   if (branch->vote == VOW_VOTE_COMMIT || !reported(item, branch->number, &report)) return false;
-  return report->state == VOW_KNOWN_REFUSED || report->state == VOW_KNOWN_PREPARING;
+  return report->state == VOW_KNOWN_REFUSED || report->state == VOW_KNOWN_PREPARING ||
+         report->state == VOW_KNOWN_READ_ONLY;
+}
+
+/* Of whoever does not tell nothing is known: it may be heard by the next reconciliation, and have
+ * only read. */
+static bool has_promised(const struct ctl_case *item, const struct vow_branch *branch) {
+  const struct ctl_report_item *report = NULL;
+  if (!reported(item, branch->number, &report)) return false;
+  return report->state == VOW_KNOWN_PREPARED || report->state == VOW_KNOWN_COMMITTED;
 }
 
 static void decide_branch(const struct ctl_case *item, const struct ctl_places *places,
@@ -206,7 +215,7 @@ static void decide_branch(const struct ctl_case *item, const struct ctl_places *
     branch->state = VOW_BRANCH_READ_ONLY;
     return;
   }
-  if (commit) branch->vote = VOW_VOTE_COMMIT;
+  if (commit && has_promised(item, branch)) branch->vote = VOW_VOTE_COMMIT;
   branch->state = commit ? VOW_BRANCH_PREPARED : VOW_BRANCH_ABORTING;
   if (branch->resolved || has_ended(item, places, branch, commit)) end_branch(branch, commit);
 }

@@ -36,7 +36,8 @@ static void end_quarantine(const struct vow_log *log, const struct vow_log_recon
   go_beyond(batch, reconciled->position_above);
   go_beyond(batch, log->trust.seen.position);
   batch->position++;
-  if (vow_id_compare(above, log->head.ceiling) < 0) above = log->head.ceiling;
+  /* A clock that was put back meanwhile must not have ids go on in what lies before this start. */
+  if (vow_id_compare(above, log->id_from) < 0) above = log->id_from;
   batch->has_ceiling = true;
   batch->ceiling = above;
   batch->has_trust = true;

@@ -84,11 +84,14 @@ static void start(bool quarantined) {
   step(event);
 }
 
-/* The record of a transaction that was preparing; as many branches as `states` has. */
-static void load(uint8_t n, const char *key, bool delegated, uint32_t branches) {
+static void load_as(enum vow_txn_state state, uint8_t n, const char *key, bool delegated,
+                    uint32_t branches) {
   static const char *const names[] = {"a", "b"}, *const urls[] = {"http://a", "http://b"};
+  enum vow_branch_state branch_state = state == VOW_TXN_PREPARING    ? VOW_BRANCH_PREPARING
+                                       : state == VOW_TXN_COMMITTING ? VOW_BRANCH_PREPARED
+                                                                     : VOW_BRANCH_ABORTING;
   struct vow_txn image = {.id = id_of(n),
-                          .state = VOW_TXN_PREPARING,
+                          .state = state,
                           .delegated = delegated,
                           .branch_count = branches,
                           .created_ms = WALL - 1000,
@@ -97,13 +100,16 @@ static void load(uint8_t n, const char *key, bool delegated, uint32_t branches) 
   image.branches = calloc(branches, sizeof(*image.branches));
   assert_non_null(image.branches);
   for (uint32_t i = 0; i < branches; i++) {
-    image.branches[i] = (struct vow_branch){.number = i + 1,
-                                            .state = VOW_BRANCH_PREPARING,
-                                            .name = strdup(names[i]),
-                                            .url = strdup(urls[i])};
+    image.branches[i] = (struct vow_branch){
+        .number = i + 1, .state = branch_state, .name = strdup(names[i]), .url = strdup(urls[i])};
   }
   step((struct vow_event){.type = VOW_EVENT_LOAD, .u.load = &image});
   vow_txn_fini(&image);
+}
+
+/* The record of a transaction that was preparing. */
+static void load(uint8_t n, const char *key, bool delegated, uint32_t branches) {
+  load_as(VOW_TXN_PREPARING, n, key, delegated, branches);
 }
 
 static void loaded(void) {
@@ -184,6 +190,44 @@ static void what_is_written_stands(void **state) {
   sync();
   assert_int_equal(told(1), VOW_OUTCOME_NONE);
   assert_int_equal(told(2), VOW_OUTCOME_ABORTED);
+}
+
+static unsigned sent_of(enum vow_message_type type) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < sent_count; i++) count += sent[i].type == type;
+  return count;
+}
+
+/* What the log says is decided is told, and pushed no more: it may have ended in the time that is
+ * lost, and its participants may have forgotten it. What they answer to what is under way says as
+ * little. */
+static void what_was_decided_is_pushed_no_more(void **state) {
+  static const enum vow_txn_state states[] = {VOW_TXN_COMMITTING, VOW_TXN_ABORTING};
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    enum vow_message_type type = i == 0 ? VOW_MESSAGE_COMMIT : VOW_MESSAGE_ABORT;
+    enum vow_outcome outcome = i == 0 ? VOW_OUTCOME_COMMITTED : VOW_OUTCOME_ABORTED;
+    start(false);
+    load_as(states[i], 1, NULL, false, 2);
+    load_as(states[i], 2, NULL, false, 1);
+    loaded();
+    sync();
+    for (int k = 0; k < 2; k++) answer(1, type, outcome); /* of each */
+    assert_int_equal(sent_of(type), 3);
+    witness(60, 9);
+    sync();
+    struct vow_core_counts counts;
+    vow_core_counts(core, &counts);
+    assert_int_equal(counts.parked, 1); /* the other one has ended in this run */
+    answer(2, type, VOW_OUTCOME_HEURISTIC_HAZARD);
+    const struct vow_txn *txn = vow_core_find(core, id_of(1));
+    assert_int_equal(txn->state, states[i]);
+    assert_int_equal(txn->heuristic, VOW_HEURISTIC_NONE);
+    assert_int_equal(told(1), outcome);
+    assert_int_equal(sent_of(type), 3);
+    vow_core_free(core);
+    core = NULL;
+  }
 }
 
 /* An abort that a participant overruled waits for an operator, and ends when it is forgotten. */
@@ -317,6 +361,7 @@ int main(void) {
       TEST(presumptions_are_taken_back),
       TEST(what_is_written_stands),
       TEST(what_has_ended_stands),
+      TEST(what_was_decided_is_pushed_no_more),
       TEST(a_log_knows_its_own_past),
       TEST(only_ids_of_its_own_are_presumed),
       TEST(ids_that_no_start_has_issued_are_not_presumed),

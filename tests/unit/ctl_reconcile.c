@@ -179,9 +179,9 @@ static void lists_hold_each_once(void **state) {
  * whoever a crash left with no more than that it had begun to prepare, and whose abort goes on. */
 static void who_refused_a_commit_had_only_read(void **state) {
   (void)state;
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < 4; i++) {
     static const enum vow_known_state states[] = {VOW_KNOWN_REFUSED, VOW_KNOWN_PREPARING,
-                                                  VOW_KNOWN_PREPARED};
+                                                  VOW_KNOWN_READ_ONLY, VOW_KNOWN_PREPARED};
     struct ctl_report_item items[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, states[i]}};
     struct ctl_case item = {
         .id = vow_id_make(5000, 1, 2), .items = items, .count = 2, .why = "because"};
@@ -192,6 +192,32 @@ static void who_refused_a_commit_had_only_read(void **state) {
     assert_int_equal(txn.branches[1].vote, only_read ? VOW_VOTE_READ_ONLY : VOW_VOTE_COMMIT);
     vow_txn_fini(&txn);
   }
+}
+
+/* Nothing is known of the vote of whoever did not tell when the commit was written: the next
+ * reconciliation hears that it had only read. */
+static void who_did_not_tell_may_have_only_read(void **state) {
+  struct ctl_report_item before[] = {{0, 1, VOW_KNOWN_COMMITTED}};
+  struct ctl_report_item after[] = {{0, 1, VOW_KNOWN_COMMITTED}, {1, 2, VOW_KNOWN_REFUSED}};
+  struct ctl_case item = {.id = vow_id_make(7, 1, 1), .items = before, .count = 1, .why = "so"};
+  static const char *const urls[] = {"http://a", "http://b"};
+  (void)state;
+  item.txn = (struct vow_txn){.id = item.id,
+                              .state = VOW_TXN_PREPARING,
+                              .branches = calloc(2, sizeof(struct vow_branch)),
+                              .branch_count = 2};
+  for (uint32_t i = 0; i < 2; i++) {
+    item.txn.branches[i] =
+        (struct vow_branch){.number = i + 1, .state = VOW_BRANCH_PREPARING, .url = strdup(urls[i])};
+  }
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_COMMIT);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_PREPARED);
+  assert_int_equal(txn.branches[1].vote, VOW_VOTE_NONE);
+  item = (struct ctl_case){.id = txn.id, .txn = txn, .items = after, .count = 2};
+  txn = image_of(&item, CTL_VERDICT_KNOWN);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_READ_ONLY);
+  vow_txn_fini(&txn);
 }
 
 /* But where the log knows that it had promised, the promise is lost: it is told, and what it
@@ -340,6 +366,7 @@ int main(void) {
       cmocka_unit_test(who_refused_a_commit_had_only_read),
       cmocka_unit_test(what_has_ended_and_was_forgotten_is_for_the_data_to_tell),
       cmocka_unit_test(who_refuses_what_it_had_promised_is_told),
+      cmocka_unit_test(who_did_not_tell_may_have_only_read),
       cmocka_unit_test(an_id_between_two_starts_is_a_witness),
       cmocka_unit_test(a_word_that_is_written_may_be_said_again),
       cmocka_unit_test(an_id_that_was_never_issued_is_a_witness),

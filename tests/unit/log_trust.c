@@ -317,6 +317,23 @@ static void a_reconciliation_ends_it(void **state) {
   assert_false(vow_log_knows(info(f).known, info(f).known_count, seen));
 }
 
+/* With a clock that was put back while `vowctl reconcile` was at work ids go on behind the gap that
+ * its start has left: none of them is taken for one that was never issued. */
+static void ids_go_on_behind_the_start_that_reconciled(void **state) {
+  struct fixture *f = *state;
+  char why[VOW_LOG_WHY_BYTES];
+  run(f, 1, 2);
+  fixture_open_only(f);
+  struct vow_id from = info(f).id_from;
+  struct vow_log_reconciled decided = {.leave = true};
+  decided.ids_above = vow_id_floor(vow_id_unix_ms(from) - 1, 0);
+  assert_int_equal(vow_log_reconcile(f->log, &decided, why), VOW_OK);
+  fixture_close(f);
+  expect_trust(f);
+  assert_true(vow_id_compare(info(f).id_ceiling, from) >= 0);
+  assert_true(vow_id_compare(info(f).presume_from, from) >= 0);
+}
+
 static void change(struct fixture *f, const char *sql) {
   sqlite3 *db = NULL;
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
@@ -458,6 +475,7 @@ int main(void) {
       TEST(what_a_witness_says_is_durable),
       TEST(a_backup_is_in_quarantine_once_it_is_started_on),
       TEST(a_reconciliation_ends_it),
+      TEST(ids_go_on_behind_the_start_that_reconciled),
       TEST(an_older_log_is_upgraded),
       TEST(a_log_without_gaps_is_upgraded),
       TEST(ids_between_two_starts_are_nobodys),
