@@ -6,9 +6,14 @@
  * LOG_CHECK_BYTES_MAX it is given the head and the open transactions only. Ended rows are still
  * checked one by one whenever they are read.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/log_internal.h"
+
+static enum vow_error no_memory(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  return log_sqlite_error(log, SQLITE_NOMEM, "reading it", why);
+}
 
 static enum vow_error damaged(struct vow_log *log, const char *what, char why[VOW_LOG_WHY_BYTES]) {
   char copy[VOW_LOG_WHY_BYTES];
@@ -58,13 +63,30 @@ static enum vow_error read_head(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]
   bool whole =
       rc == SQLITE_ROW && read_id(row, 4, &head.ceiling) && read_id(row, 5, &head.purged_to);
   head.advertise_url = whole ? (const char *)sqlite3_column_text(row, 6) : NULL;
-  if (head.advertise_url == NULL || sqlite3_column_int64(row, 7) != log_head_checksum(&head))
+  if (whole && log_row_lacks_memory(row))
+    error = no_memory(log, why);
+  else if (head.advertise_url == NULL || sqlite3_column_int64(row, 7) != log_head_checksum(&head))
     error = damaged(log, "its head row does not match its checksum", why);
   else
     error = keep_head(log, &head, why);
 out:
   sqlite3_finalize(row);
   return error;
+}
+
+/* SQLite complains of a page that it could not look at, for want of memory or since the disk fails,
+ * as it does of one that is damaged; and it does not always say why. */
+static enum vow_error complaint(struct vow_log *log, const char *text,
+                                char why[VOW_LOG_WHY_BYTES]) {
+  static const char code[] = "unable to get the page. error code=";
+  const char *said = strstr(text, code);
+  if (said != NULL) return log_sqlite_error(log, atoi(said + strlen(code)), "checking it", why);
+  if (strstr(text, "failed to get page") == NULL) return damaged(log, text, why);
+  log_explain(why,
+              "the log %s: a page of it cannot be read; give this process more memory, or look at "
+              "the disk and the kernel's messages",
+              log->path);
+  return VOW_E_LOG_IO;
 }
 
 /* Runs quick_check or integrity_check; the first complaint names the page. */
@@ -78,11 +100,20 @@ static enum vow_error check_structure(struct vow_log *log, const char *pragma,
     error = log_sqlite_error(log, rc, "checking it", why);
   } else {
     const char *text = (const char *)sqlite3_column_text(row, 0);
-    if (text == NULL || strcmp(text, "ok") != 0)
-      error = damaged(log, text == NULL ? "out of memory" : text, why);
+    if (text == NULL)
+      error = no_memory(log, why);
+    else if (strcmp(text, "ok") != 0)
+      error = complaint(log, text, why);
   }
   sqlite3_finalize(row);
   return error;
+}
+
+/* Of a row that was read: want of memory is no damage. */
+static enum vow_error row_error(struct vow_log *log, enum vow_error error, const char *what,
+                                char why[VOW_LOG_WHY_BYTES]) {
+  if (error == VOW_E_NO_MEMORY) return no_memory(log, why);
+  return error == VOW_OK ? VOW_OK : damaged(log, what, why);
 }
 
 static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
@@ -95,10 +126,9 @@ static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_
   while (error == VOW_OK && (rc = sqlite3_step(row)) != SQLITE_DONE) {
     if (rc != SQLITE_ROW)
       error = log_sqlite_error(log, rc, "reading its open transactions", why);
-    else if (!log->read_only && !log_row_verify(row, what))
-      error = damaged(log, what, why);
-    else
-      log->info.open++;
+    else if (!log->read_only)
+      error = row_error(log, log_row_verify(row, what), what, why);
+    if (error == VOW_OK) log->info.open++;
   }
   sqlite3_reset(row);
   return error;
@@ -136,14 +166,13 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
   int rc = SQLITE_ROW;
   while (error != VOW_E_NO_MEMORY && (rc = sqlite3_step(row)) == SQLITE_ROW) {
     struct vow_txn txn = {0};
-    enum vow_error row_error = log_row_read(row, &txn, what);
+    enum vow_error read = log_row_read(row, &txn, what);
     vow_txn_fini(&txn);
     checked++;
     if (sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0) ended++;
-    if (row_error == VOW_OK) continue;
-    bad++;
-    if (error == VOW_OK) error = damaged(log, what, why);
-    if (row_error == VOW_E_NO_MEMORY) error = row_error;
+    if (read == VOW_OK) continue;
+    bad += read != VOW_E_NO_MEMORY;
+    if (error == VOW_OK || read == VOW_E_NO_MEMORY) error = row_error(log, read, what, why);
   }
   sqlite3_reset(row);
   if (error == VOW_OK && rc != SQLITE_DONE)

@@ -334,10 +334,13 @@ enum log_column {
   LOG_COLUMN_CHECKSUM
 };
 void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry);
-/* False when the row is not what was written. */
-bool log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]);
+/* VOW_E_LOG_CORRUPT when the row is not what was written. */
+enum vow_error log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,
                             char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* The text that was asked for last is NULL because SQLite had no memory to hand it out: it is not
+ * missing, and the row is not damaged. */
+bool log_row_lacks_memory(sqlite3_stmt *statement);
 int64_t log_head_checksum(const struct log_head *head);
 
 #endif

@@ -189,6 +189,7 @@ static enum vow_error set(struct vow_log *log, const char *pragma, const char *e
   int rc = sqlite3_prepare_v2(log->db, pragma, -1, &statement, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_step(statement);
   const char *answer = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "";
+  if (rc == SQLITE_ROW && log_row_lacks_memory(statement)) rc = SQLITE_NOMEM;
   bool same = answer != NULL && strcmp(answer, expected) == 0;
   enum vow_error error = VOW_OK;
   if ((rc & 0xff) == SQLITE_BUSY) {

@@ -82,7 +82,11 @@ static uint64_t column_u64(sqlite3_stmt *row, enum log_column column) {
   return (uint64_t)sqlite3_column_int64(row, (int)column);
 }
 
-bool log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]) {
+bool log_row_lacks_memory(sqlite3_stmt *statement) {
+  return (sqlite3_errcode(sqlite3_db_handle(statement)) & 0xff) == SQLITE_NOMEM;
+}
+
+enum vow_error log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]) {
   struct row row = {.id = sqlite3_column_blob(statement, LOG_COLUMN_ID),
                     .position = column_u64(statement, LOG_COLUMN_POSITION),
                     .state = column_u64(statement, LOG_COLUMN_STATE),
@@ -94,30 +98,35 @@ bool log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]) {
                     .record = sqlite3_column_text(statement, LOG_COLUMN_RECORD)};
   row.key_bytes = (size_t)sqlite3_column_bytes(statement, LOG_COLUMN_KEY);
   row.record_bytes = (size_t)sqlite3_column_bytes(statement, LOG_COLUMN_RECORD);
+  if (log_row_lacks_memory(statement)) {
+    log_explain(why, "out of memory");
+    return VOW_E_NO_MEMORY;
+  }
   if (row.id == NULL || sqlite3_column_bytes(statement, LOG_COLUMN_ID) != 16) {
     log_explain(why, "a row has no transaction id (log position %llu)",
                 (unsigned long long)row.position);
-    return false;
+    return VOW_E_LOG_CORRUPT;
   }
   if (row.record != NULL &&
       row_checksum(&row) == sqlite3_column_int64(statement, LOG_COLUMN_CHECKSUM))
-    return true;
+    return VOW_OK;
   struct vow_id id;
   char text[VOW_ID_TEXT_BYTES];
   memcpy(id.bytes, row.id, 16);
   vow_id_format(id, text);
   log_explain(why, "the row of transaction %s does not match its checksum", text);
-  return false;
+  return VOW_E_LOG_CORRUPT;
 }
 
 enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,
                             char why[VOW_LOG_WHY_BYTES]) {
   char why_record[VOW_JSON_WHY_BYTES];
-  if (!log_row_verify(statement, why)) return VOW_E_LOG_CORRUPT;
+  enum vow_error error = log_row_verify(statement, why);
+  if (error != VOW_OK) return error;
   const char *text = (const char *)sqlite3_column_text(statement, LOG_COLUMN_RECORD);
   size_t bytes = (size_t)sqlite3_column_bytes(statement, LOG_COLUMN_RECORD);
   struct vow_txn txn = {0};
-  enum vow_error error = vow_record_read(text, bytes, &txn, why_record);
+  error = vow_record_read(text, bytes, &txn, why_record);
   if (error == VOW_E_LOG_CORRUPT) {
     struct vow_id id;
     char name[VOW_ID_TEXT_BYTES];

@@ -98,6 +98,7 @@ static enum vow_error read_trust(struct vow_log *log, sqlite3_stmt *row, char *w
   const void *id = sqlite3_column_blob(row, 5);
   trust.seen.incarnation = (uint64_t)sqlite3_column_int64(row, 2);
   trust.seen.position = (uint64_t)sqlite3_column_int64(row, 3);
+  if (log_row_lacks_memory(row)) return log_sqlite_error(log, SQLITE_NOMEM, "reading it", why);
   if (text == NULL || id == NULL || sqlite3_column_bytes(row, 5) != 16)
     return damaged(log, "trust", why);
   snprintf(trust.why, sizeof trust.why, "%s", text);

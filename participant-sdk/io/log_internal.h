@@ -71,6 +71,9 @@ int vow_log_run(struct vow_log *log, enum vow_log_statement statement);
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);
 int vow_log_put_seen(struct vow_log *log, const char *coordinator, struct vow_log_position seen);
+/* The column of a row that was asked for last is NULL because SQLite had no memory to hand it out:
+ * it is not missing, and the row is not damaged. */
+bool vow_log_lacks_memory(sqlite3_stmt *row);
 /* Reads every row, checks it, and hands it to the loader. */
 enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;

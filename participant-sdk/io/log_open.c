@@ -83,17 +83,15 @@ static enum vow_error execute(const struct opening *o, const char *sql) {
 /* The first column of the first row; "" if there is none. */
 static enum vow_error ask(const struct opening *o, const char *sql, char *out, size_t out_bytes) {
   sqlite3_stmt *row = NULL;
+  const unsigned char *text = NULL;
   int code = sqlite3_prepare_v2(o->log->db, sql, -1, &row, NULL);
   if (!code) code = sqlite3_step(row);
-  enum vow_error error = VOW_OK;
   if (code == SQLITE_ROW) {
-    const unsigned char *text = sqlite3_column_text(row, 0);
-    (void)snprintf(out, out_bytes, "%s", text ? (const char *)text : "");
-  } else if (code == SQLITE_DONE) {
-    out[0] = '\0';
-  } else {
-    error = fail(o, code);
+    text = sqlite3_column_text(row, 0);
+    if (vow_log_lacks_memory(row)) code = SQLITE_NOMEM;
   }
+  enum vow_error error = code == SQLITE_ROW || code == SQLITE_DONE ? VOW_OK : fail(o, code);
+  if (!error) (void)snprintf(out, out_bytes, "%s", text ? (const char *)text : "");
   sqlite3_finalize(row);
   return error;
 }
@@ -298,6 +296,17 @@ static enum vow_error sync_folder(const struct opening *o) {
   return failed ? fail(o, SQLITE_IOERR_DIR_FSYNC) : VOW_OK;
 }
 
+/* SQLite complains of a page that it could not look at, for want of memory or since the disk fails,
+ * as it does of one that is damaged; and it does not always say why. */
+static enum vow_error complaint(const struct opening *o, const char *text) {
+  static const char code[] = "unable to get the page. error code=";
+  const char *said = strstr(text, code);
+  if (said) return fail(o, atoi(said + strlen(code)));
+  if (!strstr(text, "failed to get page")) return fail(o, SQLITE_CORRUPT);
+  return explain(o, VOW_E_LOG_IO,
+                 "a page cannot be read; give this process more memory, or mend the disk");
+}
+
 static enum vow_error verify(const struct opening *o) {
   const char *const own[] = {"PRAGMA quick_check(1)", NULL};
   /* The application's own tables are its own business, and may be large. */
@@ -308,7 +317,7 @@ static enum vow_error verify(const struct opening *o) {
     char result[160];
     enum vow_error error = ask(o, *check, result, sizeof result);
     if (error) return error;
-    if (strcmp(result, "ok") != 0) return fail(o, SQLITE_CORRUPT);
+    if (strcmp(result, "ok") != 0) return complaint(o, result);
   }
   return VOW_OK;
 }

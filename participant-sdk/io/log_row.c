@@ -170,6 +170,10 @@ static const char *column_text(sqlite3_stmt *row, int column) {
   return (const char *)sqlite3_column_text(row, column);
 }
 
+bool vow_log_lacks_memory(sqlite3_stmt *row) {
+  return (sqlite3_errcode(sqlite3_db_handle(row)) & 0xff) == SQLITE_NOMEM;
+}
+
 static bool read_record(sqlite3_stmt *row, struct vow_precord *out) {
   int64_t branch = sqlite3_column_int64(row, 1);
   int kind = sqlite3_column_int(row, 2), outcome = sqlite3_column_int(row, 3);
@@ -241,6 +245,10 @@ static enum vow_error read_table(struct vow_log *log, const char *sql,
     if (code != SQLITE_ROW) break;
     code = SQLITE_OK;
     error = on_row(row, loader, why, why_bytes);
+    if (error == VOW_E_LOG_CORRUPT && vow_log_lacks_memory(row)) {
+      error = VOW_E_NO_MEMORY;
+      (void)snprintf(why, why_bytes, "out of memory");
+    }
   }
   if (!error && code != SQLITE_DONE) {
     error = vow_log_error_of(code);
