@@ -13,10 +13,11 @@ import time
 
 
 def main(mutant, original, seconds, *arguments):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as found:
         began = time.monotonic()
         bounds = ["-seed=1", f"-max_total_time={seconds}", "-timeout=20", "-max_len=2048"]
-        command = [mutant, *bounds, f"-artifact_prefix={folder}/", *arguments]
+        # What is new goes into the first folder, and must not stay for the next run to begin with.
+        command = [mutant, *bounds, f"-artifact_prefix={folder}/", found, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         crashes = list(pathlib.Path(folder).iterdir())
         if done.returncode == 0 or len(crashes) != 1:

@@ -1,6 +1,7 @@
 /*
  * Runs the codec over every file of proto/vectors (see its README): the valid ones are decoded,
- * written and read back without a change, the invalid ones are refused with a sentence.
+ * written and read back without a change, another reader finds the same in both, and the invalid
+ * ones are refused with a sentence.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "codec_judge.h"
 #include "codec_kinds.h"
 
 static const struct codec_kind *kind_of(const char *file) {
@@ -40,7 +42,7 @@ static void read_vector(const char *folder, const char *file, struct vow_buf *ou
 static void check_valid(const struct codec_kind *kind, const char *file,
                         const struct vow_buf *text) {
   struct vow_buf once, twice;
-  char why[VOW_JSON_WHY_BYTES] = "";
+  char why[VOW_JSON_WHY_BYTES] = "", complaint[CODEC_JUDGE_COMPLAINT_BYTES] = "";
 
   vow_buf_init(&once, 1 << 20);
   vow_buf_init(&twice, 1 << 20);
@@ -48,6 +50,8 @@ static void check_valid(const struct codec_kind *kind, const char *file,
     fail_msg("%s: %s", file, why);
   if (kind->run(once.data, once.bytes, &twice, why) != VOW_OK)
     fail_msg("%s, written: %s", file, why);
+  if (!codec_judge(kind->name, vow_buf_text(text), text->bytes, vow_buf_text(&once), complaint))
+    fail_msg("%s: %s", file, complaint);
   assert_string_equal(once.data, twice.data);
   vow_buf_fini(&once);
   vow_buf_fini(&twice);
