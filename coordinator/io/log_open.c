@@ -286,13 +286,18 @@ static enum vow_error open_connection(struct vow_log *log, char why[VOW_LOG_WHY_
   return open_writable(log, why);
 }
 
-/* Through the write-ahead log: an upgrade may be in there that the header does not have yet. */
+/* Through the write-ahead log: an upgrade may be in there that the header does not have yet. Taken
+ * for an older one than it is, the log would lose what it knows of its starts and its quarantine.
+ */
 static enum vow_error read_format(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   sqlite3_stmt *row = NULL;
   int rc = sqlite3_prepare_v2(log->db, "PRAGMA user_version", -1, &row, NULL);
-  if (rc == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW) log->format = sqlite3_column_int(row, 0);
-  rc = sqlite3_finalize(row);
-  return rc == SQLITE_OK ? VOW_OK : log_sqlite_error(log, rc, "reading its format", why);
+  if (rc == SQLITE_OK) rc = sqlite3_step(row);
+  if (rc == SQLITE_ROW) log->format = sqlite3_column_int(row, 0);
+  enum vow_error error =
+      rc == SQLITE_ROW ? VOW_OK : log_sqlite_error(log, rc, "reading its format", why);
+  sqlite3_finalize(row);
+  return error;
 }
 
 /* Tables are added, and nothing that is there is touched. */

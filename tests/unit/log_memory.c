@@ -206,11 +206,50 @@ static void a_large_log_is_not_called_damaged_for_want_of_memory(void **state) {
   vow_txn_fini(&txn);
 }
 
+/* What a log knows of its starts and of its quarantine is not overlooked: a start without memory
+ * neither forgets a quarantine, which would be to presume aborts, nor comes into one. */
+static void start_with_failing_allocations(struct fixture *f, bool quarantined) {
+  bool failed = true;
+  char why[VOW_LOG_WHY_BYTES];
+  for (int n = 1; failed; n += 3) {
+    atomic_store(&fail_sqlite, n);
+    enum vow_error error = fixture_try(f, why);
+    failed = atomic_load(&fail_sqlite) <= 0;
+    heal();
+    if (error == VOW_OK) {
+      struct vow_log_info info;
+      vow_log_info(f->log, &info);
+      if ((info.quarantined_ms != 0) != quarantined) fail_msg("at %d: \"%s\"", n, info.why);
+    }
+    fixture_close(f);
+  }
+}
+
+static void a_quarantine_does_not_depend_on_memory(void **state) {
+  (void)state;
+  struct fixture f;
+  char witness[128];
+  fixture_setup(&f);
+  fixture_open(&f);
+  wait_durable(&f, append_nth(&f, 1, VOW_TXN_COMMITTING, 0, true));
+  fixture_close(&f);
+  start_with_failing_allocations(&f, false);
+  f.config.restored_from = "a backup";
+  fixture_open(&f);
+  fixture_close(&f);
+  f.config.restored_from = NULL;
+  (void)snprintf(witness, sizeof witness, "%s-witness", f.path);
+  assert_int_equal(unlink(witness), 0);
+  start_with_failing_allocations(&f, true);
+  fixture_teardown(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_allocation_of_ours_may_fail),
       cmocka_unit_test(any_allocation_of_sqlite_may_fail),
       cmocka_unit_test(a_large_log_is_not_called_damaged_for_want_of_memory),
+      cmocka_unit_test(a_quarantine_does_not_depend_on_memory),
   };
   configure_sqlite();
   return cmocka_run_group_tests(tests, NULL, NULL);
