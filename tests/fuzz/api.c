@@ -3,8 +3,10 @@
  * would have it ("POST /v1/transactions\nPrefer: respond-async\n\n{…}"), with a byte 0xFF between
  * them; "@" in a path is the transaction that was begun last. In front of a request "!" makes its
  * client hang up, "~" lets the next one come before it is answered, "-" has participants vote
- * abort, "?" keeps them silent, "+" says that the body is beyond the limit. Each request is
- * answered once, with JSON or a problem of ours, and leaves nothing behind.
+ * abort, "?" keeps them silent, "=" has the disk not sync before the next one, "+" says that the
+ * body is beyond the limit. Each request is answered once, with JSON or a problem of ours, and
+ * leaves nothing behind; nobody is told of a commit that is not durable, and of no other outcome
+ * later.
  */
 #include "api/api.h"
 
@@ -51,14 +53,15 @@ static struct vow_driver *new_driver(void) {
 /* One request with the marks in front of it. */
 static struct vow_server_request *play(struct vow_api *api, struct vow_driver *driver,
                                        const uint8_t *data, size_t bytes) {
-  bool hangs_up = false, waits = false, too_large = false;
+  bool hangs_up = false, waits = false, too_large = false, syncs = true;
   enum vow_vote vote = VOW_VOTE_COMMIT;
-  for (; bytes > 0 && strchr("!~-+?", *data) != NULL && *data != '\0'; data++, bytes--) {
+  for (; bytes > 0 && strchr("!~-+?=", *data) != NULL && *data != '\0'; data++, bytes--) {
     if (*data == '!') hangs_up = true;
     if (*data == '~') waits = true;
     if (*data == '-') vote = VOW_VOTE_ABORT;
     if (*data == '+') too_large = true;
     if (*data == '?') vote = VOW_VOTE_NONE;
+    if (*data == '=') syncs = false;
   }
   struct vow_server_request *request = stub_request(data, bytes, stub_latest(driver));
   if (request == NULL) return NULL;
@@ -68,7 +71,7 @@ static struct vow_server_request *play(struct vow_api *api, struct vow_driver *d
     vow_api_gone(api, request);
     request->gone = true;
   }
-  if (!waits) stub_settle(driver, vote);
+  if (!waits) stub_settle(driver, vote, syncs);
   return request;
 }
 
@@ -87,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     data += length + (end != NULL);
     bytes -= length + (end != NULL);
   }
-  stub_settle(driver, VOW_VOTE_COMMIT);
+  stub_settle(driver, VOW_VOTE_COMMIT, true);
   for (unsigned i = 0; i < REQUESTS_MAX; i++) {
     if (requests[i] == NULL) continue;
     must(requests[i]->answered != requests[i]->gone);

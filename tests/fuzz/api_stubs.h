@@ -36,10 +36,11 @@ void stub_request_free(struct vow_server_request *request);
 struct vow_driver *stub_driver_new(const struct vow_core_config *config);
 void stub_driver_free(struct vow_driver *driver);
 /* The log syncs and answers questions, participants answer `vote`, and where nothing else can
- * happen time passes; until nobody waits. VOW_VOTE_NONE: participants are silent. */
-void stub_settle(struct vow_driver *driver, enum vow_vote vote);
-/* What an answer says of a transaction. */
-void stub_told(const struct vow_json_node *told);
+ * happen time passes; until nobody waits. VOW_VOTE_NONE: participants are silent. Without `syncs`
+ * participants alone do anything. */
+void stub_settle(struct vow_driver *driver, enum vow_vote vote, bool syncs);
+/* What an answer says of transactions. */
+void stub_told(const struct vow_json_node *answer);
 struct vow_id stub_latest(const struct vow_driver *driver); /* transaction that was begun */
 
 #endif

@@ -92,6 +92,8 @@ def api():
     yield [post(all_of_them, same), get(all_of_them), "GET " + at + "/outcome?seen=9.9\n\n"]
     yield ["+" + post(all_of_them, shot), "-" + post(all_of_them, shot)]
     yield ["~" + post(all_of_them, shot), "!~" + post(at + "/commit", ""), get(all_of_them)]
+    later = post(all_of_them, shot, "Prefer: respond-async\n")
+    yield ["=" + later, get(at), get(at + "/outcome"), get(all_of_them), get(at)]
     yield [get("/v1/transactions?state=committed&limit=5&participant=bank&heuristic=true&cursor=x")]
     yield [post("/v1/outcomes", '{"transactions":["01935e2a-7c3b-7000-8a51-3f1f6c0d9b11"]}')]
     yield [
@@ -118,6 +120,7 @@ def config(source):
     yield one(["--participant=a=http://a"], variables, "")
     yield one(["--retry-min-ms", "5"], ["VOW_NO_SUCH=1"], "[section]\nretry_max_ms = 4\n")
     yield one(["--advertise-url=HTTP://Host:80/"], [], "limits_branches = 1001\n")
+    yield one(["--log=/srv/log of a bank"], ["VOW_LISTEN=127.0.0.1:1"], "log_level = warn\n")
 
 
 def command_lines():
