@@ -11,6 +11,8 @@
 
 #include "config_internal.h"
 
+#define INI_NO_MEMORY (-2) /* libinih's; its header has no name for it */
+
 struct file_reader {
   struct vow_config_reading *reading;
   FILE *file;
@@ -21,6 +23,7 @@ struct file_reader {
 };
 
 static enum vow_error cannot_read(struct vow_config_reading *reading, int error_number) {
+  if (error_number == ENOMEM) return VOW_E_NO_MEMORY; /* the file is not what is wrong */
   snprintf(reading->why, VOW_CONFIG_WHY_BYTES, "cannot read the configuration file %s: %s",
            reading->config.file, strerror(error_number));
   return VOW_E_CONFIG;
@@ -119,7 +122,9 @@ enum vow_error vow_config_read_file(struct vow_config_reading *reading) {
     goto out;
   }
   int bad_line = ini_parse_stream(next_line, &reader, on_pair, &reader);
-  if (reader.error == VOW_OK && bad_line != 0) {
+  if (bad_line == INI_NO_MEMORY) {
+    reader.error = VOW_E_NO_MEMORY;
+  } else if (reader.error == VOW_OK && bad_line != 0) {
     reader.line = bad_line < 0 ? reader.line : (unsigned)bad_line;
     fail(&reader, "not of the form \"key = value\"");
   }

@@ -28,7 +28,8 @@
 
 #define DRAIN_POLL_MS             20
 #define RECOVERY_MS               10000 /* between two lines about its progress */
-#define NO_MEMORY                 "out of memory; give this process more"
+#define GIVE_MORE                 "give this process more"
+#define NO_MEMORY                 "out of memory; " GIVE_MORE
 #define LAZY_FLUSH_MS             50
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
@@ -220,10 +221,16 @@ static void on_note(void *context, const struct vow_driver_note *note) {
   }
 }
 
+/* What there is to do about a lack of memory, where the reason does not say it. */
+static const char *advice(enum vow_error error, const char *why) {
+  return error == VOW_E_NO_MEMORY && strstr(why, GIVE_MORE) == NULL ? "; " GIVE_MORE : "";
+}
+
 static void on_failed(void *context, enum vow_error error, const char *why) {
   struct vow_daemon *daemon = context;
   vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "failed",
-                 "vowd ends at once, and nothing is lost: %s (%s)", why, vow_error_text(error));
+                 "vowd ends at once, and nothing is lost: %s (%s)%s", why, vow_error_text(error),
+                 advice(error, why));
   _exit(VOW_EXIT_FAILURE);
 }
 
@@ -401,6 +408,10 @@ static void on_reload(uv_signal_t *handle, int number) {
   vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "reloaded", "the configuration was read again");
   say_lines(daemon, VOW_LEVEL_INFO, "option-changed", "changed: ", &changed);
   say_lines(daemon, VOW_LEVEL_WARN, "option-ignored", "needs a restart: ", &ignored);
+  if (changed.error != VOW_OK || ignored.error != VOW_OK) {
+    vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "reloaded",
+                   "there are changes that are not listed here: " NO_MEMORY);
+  }
   vow_buf_fini(&changed);
   vow_buf_fini(&ignored);
 }
@@ -455,7 +466,8 @@ static int open_driver(struct vow_daemon *daemon) {
     vow_api_attach(daemon->api, daemon->driver, daemon->server);
     return VOW_EXIT_OK;
   }
-  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-open-log", "%s", why);
+  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-open-log", "%s%s", why,
+                 advice(error, why));
   return VOW_EXIT_FAILURE;
 }
 

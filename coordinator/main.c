@@ -1,7 +1,9 @@
 /*
  * vowd: reads the configuration and serves, or does what a flag asks for instead.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -10,8 +12,13 @@
 #define TEXT_BYTES_MAX (4u * 1024 * 1024)
 
 static int print(const struct vow_buf *text) {
-  bool ok = text->error == VOW_OK && fputs(vow_buf_text(text), stdout) >= 0 && fflush(stdout) == 0;
-  return ok ? VOW_EXIT_OK : VOW_EXIT_FAILURE;
+  if (text->error != VOW_OK) {
+    fputs("vowd: out of memory; give this process more\n", stderr);
+    return VOW_EXIT_FAILURE;
+  }
+  if (fputs(vow_buf_text(text), stdout) >= 0 && fflush(stdout) == 0) return VOW_EXIT_OK;
+  fprintf(stderr, "vowd: cannot write to standard output: %s\n", strerror(errno));
+  return VOW_EXIT_FAILURE;
 }
 
 static int act(const struct vow_config *config) {

@@ -69,6 +69,7 @@ static enum vow_error classify(int rc, int error_number, const char **advice) {
 enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
                                 char why[VOW_LOG_WHY_BYTES]) {
   if ((rc & 0xff) == SQLITE_BUSY) return log_locked(log->path, why);
+  if (rc == SQLITE_IOERR_NOMEM) rc = SQLITE_NOMEM;
   char text[128] = "";
   const char *advice;
   int error_number = log->db == NULL ? 0 : sqlite3_system_errno(log->db);

@@ -48,6 +48,8 @@ static const char *advice(int error_number) {
     case ENOSPC:
     case EDQUOT:
       return "; make room there, or name another disk";
+    case ENOMEM:
+      return "; give vowd more memory, then try again";
     default:
       return "";
   }
@@ -61,9 +63,13 @@ static enum vow_error explain_errno(struct log_backup *backup, const char *what,
 }
 
 static enum vow_error explain_sqlite(struct log_backup *backup, const char *what, int rc) {
-  bool full = (rc & 0xff) == SQLITE_FULL;
+  bool full = (rc & 0xff) == SQLITE_FULL, no_memory = (rc & 0xff) == SQLITE_NOMEM;
   log_explain(backup->why, "the backup %s: cannot %s: %s%s", backup->query->q.path, what,
-              sqlite3_errstr(rc), full ? advice(ENOSPC) : "");
+              sqlite3_errstr(rc),
+              full        ? advice(ENOSPC)
+              : no_memory ? advice(ENOMEM)
+                          : "");
+  if (no_memory) return VOW_E_NO_MEMORY;
   return (rc & 0xff) == SQLITE_CORRUPT ? VOW_E_LOG_CORRUPT : VOW_E_BACKUP_IO;
 }
 
@@ -107,7 +113,10 @@ static enum vow_error verify_copy(struct log_backup *backup) {
     log_query_free(query);
   }
   vow_log_close(copy);
-  if (error != VOW_OK)
+  if (error == VOW_E_NO_MEMORY)
+    log_explain(backup->why, "the backup %s: cannot check it: out of memory%s",
+                backup->query->q.path, advice(ENOMEM));
+  else if (error != VOW_OK)
     log_explain(backup->why, "the backup %s is not good: %.300s", backup->query->q.path, why);
   return error == VOW_E_LOG_IO || error == VOW_E_LOG_FULL ? VOW_E_BACKUP_IO : error;
 }
@@ -144,7 +153,7 @@ static void answer(struct vow_log *log, enum vow_error error) {
   sqlite3_backup_finish(backup->steps);
   sqlite3_close(backup->to);
   if (error != VOW_OK) {
-    if (backup->name[0] != '\0') unlink(backup->name);
+    if (backup->name[0] != '\0') log_remove_all(backup->name);
     log_query_fail(backup->query, error, backup->why);
   }
   log_query_finish(log, backup->query);

@@ -43,7 +43,7 @@ static int build(const char *path) {
   return rc == SQLITE_OK ? closed : rc;
 }
 
-static void remove_all(const char *path) {
+void log_remove_all(const char *path) {
   static const char *const suffixes[] = {"", "-journal", "-wal"};
   char name[PATH_BYTES_MAX];
   for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
@@ -117,6 +117,6 @@ enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) {
       failed = errno;
     if (failed != 0 && failed != EEXIST) error = creation_error(path, failed, why);
   }
-  remove_all(name); /* gone already, unless something failed or another process was faster */
+  log_remove_all(name); /* gone already, unless something failed or another process was faster */
   return error;
 }

@@ -291,6 +291,9 @@ enum vow_error log_rewrite_wal(const struct vow_log *log,
                                char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+
+/* Removes a log that nobody is to have, with what SQLite leaves beside it. */
+void log_remove_all(const char *path);
 /* Of a file that lies beside the log. */
 bool log_give_owner(const struct vow_log *log, int fd) VOW_MUST_CHECK;
 enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;

@@ -183,8 +183,8 @@ enum vow_error log_rewrite_wal(const struct vow_log *log, char why[VOW_LOG_WHY_B
   free(buffer);
   if (fd >= 0) close(fd);
   if (failed == 0) return VOW_OK;
-  log_explain(why, "%s cannot be written: %s; look at the disk and the kernel's messages", name,
-              strerror_r(failed, text, sizeof text));
+  log_explain(why, "%s cannot be written: %s%s", name, strerror_r(failed, text, sizeof text),
+              failed == ENOMEM ? "" : "; look at the disk and the kernel's messages");
   return failed == ENOMEM                       ? VOW_E_NO_MEMORY
          : failed == ENOSPC || failed == EDQUOT ? VOW_E_LOG_FULL
                                                 : VOW_E_LOG_IO;

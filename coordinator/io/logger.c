@@ -10,7 +10,8 @@
 
 #include "utf8.h"
 
-#define RATE_WINDOW_MS 10000
+#define RATE_WINDOW_MS  10000
+#define LINE_BYTES_KEPT 2048 /* from the beginning: who tells of a lack of memory needs none */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -19,6 +20,7 @@ void vow_logger_init(struct vow_logger *logger, int fd) {
   logger->level = VOW_LEVEL_INFO;
   logger->format = VOW_FORMAT_TEXT;
   vow_buf_init(&logger->line, VOW_LOGGER_LINE_BYTES);
+  vow_buf_reserve(&logger->line, LINE_BYTES_KEPT);
 }
 
 void vow_logger_fini(struct vow_logger *logger) {

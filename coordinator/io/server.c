@@ -424,7 +424,9 @@ enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
       on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
   if (server->daemon == NULL) close(fd);
   if (server->daemon == NULL || !attach(server, loop)) {
-    snprintf(why, why_bytes, "the HTTP server cannot start: out of memory or of descriptors");
+    snprintf(why, why_bytes,
+             "the HTTP server cannot start: out of memory or of descriptors; give this "
+             "process more");
     if (server->daemon != NULL) MHD_stop_daemon(server->daemon);
     free(server);
     return VOW_E_NO_MEMORY;

@@ -8,7 +8,8 @@ import sys
 
 # The words of a command or an environment that say how much.
 AMOUNT = re.compile(
-    r"(?:--(?:seeds|images|group) |-max_total_time=|VOW_ROUNDS=|VOW_BANK_CYCLES_DEFAULT=)\S+"
+    r"(?:--(?:seeds|images|group) |-max_total_time=|VOW_ROUNDS=|VOW_BANK_CYCLES_DEFAULT="
+    r"|VOW_MEMORY_POINTS_DEFAULT=)\S+"
 )
 
 

@@ -1,5 +1,6 @@
 """Allocations that fail, by tests/lib/memory.c, in one process: the nth from the start of main, or
-from a moment while it runs."""
+from a moment while it runs; and what the tests over whole processes (e2e/test_memory.py,
+test_vowd_memory.py) have in common."""
 
 import mmap
 import os
@@ -7,6 +8,11 @@ import re
 import struct
 import subprocess
 import time
+
+import pytest
+
+from .vowd import Vowd
+from .waiting import wait_until
 
 # How many allocations of each sweep fail in one run of the suite; 0: each of them. Which, changes
 # from day to day: VOW_MEMORY_DAY repeats a day.
@@ -97,3 +103,60 @@ def readable(line):
     command = ["addr2line", "-sfpe", match["object"], match["offset"]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return f"{os.path.basename(match['object'])}: {done.stdout.strip() or match['offset']}"
+
+
+# ---- sweeps over whole processes ----
+
+# Whatever is lost is noticed soon.
+QUICK = {
+    "transaction_timeout_ms": 1000,
+    "prepare_timeout_ms": 600,
+    "request_timeout_ms": 400,
+    "wait_timeout_ms": 600,
+    "retry_max_ms": 100,
+}
+KINDS = pytest.mark.parametrize("stays", [False, True], ids=["once", "for-ever"])
+ADVICE = "give this process more"
+# Advice that would harm, and what would mean that somebody took a lack of memory for something
+# else.
+WRONG_ADVICE = re.compile(
+    r"damaged|backup|has lost|look at the|permission|will not do|in use by"
+)
+
+
+def over(memory, count, run, denser=1):
+    """run(n) for each n of the sweep; tells all that went wrong, and who had asked for memory."""
+    wrong = []
+    for nth in sweep(count, denser):
+        try:
+            run(nth)
+        except AssertionError as error:
+            wrong.append(f"n = {nth}: {error}\n{memory.stack()}")
+            memory.stop()
+            if len(wrong) == 3:
+                break
+    assert not wrong, "\n".join(wrong)
+
+
+def reap(owner):
+    """A process that has ended: with status 1 and a sentence that helps."""
+    process = owner.process
+    code = process.exit_codes[-1] if process.child is None else process.wait()
+    text = process.text()
+    assert code == 1, f"it ended with {code}:\n{text}"
+    last = (text.splitlines() or [""])[-1]
+    assert "memory" in last, f"it does not say why:\n{text}"
+    assert ADVICE in last or not isinstance(owner, Vowd), f"it does not say what to do:\n{text}"
+    assert not WRONG_ADVICE.search(last), f"its advice does not help:\n{text}"
+    getattr(owner, "died", lambda: None)()
+
+
+def start_or_end(owner, listens):
+    """A start while an allocation fails."""
+    owner.launch()
+    process = owner.process
+    wait_until(lambda: not process.running() or re.search(listens, process.text()), "it decides")
+    if process.running():
+        owner.wait_listening()
+    else:
+        reap(owner)
