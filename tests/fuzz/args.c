@@ -230,13 +230,12 @@ static void must_be_same(const struct said *a, const struct said *b) {
   }
 }
 
-/* Each item of a list with commas is a participant that is asked, or left out. */
+/* Each word of a list is a participant that is asked, or left out. */
 static void check_list(const char *list, const char *shown, const char *signs) {
   char url[VOW_URL_BYTES_MAX + 1], why[256], entry[VOW_URL_BYTES_MAX + 4];
-  if (list == NULL) return;
+  if (list == NULL || *list == '@') return; /* the words of a file are unit.ctl_words' */
   char *copy = copy_text(list, strlen(list)), *rest = copy, *word;
-  while ((word = strsep(&rest, ",")) != NULL) {
-    word += strspn(word, " ");
+  while ((word = strsep(&rest, ", \t\r\n")) != NULL) {
     if (*word == '\0') continue;
     must(vow_url_normalize(word, url, why, sizeof why) == VOW_OK);
     bool there = false;
