@@ -58,8 +58,8 @@ void vow_config_help(struct vow_buf *out) {
   vow_buf_puts(out,
                "\nSignals: TERM and INT let open transactions end and exit, a second one exits at "
                "once;\nHUP reads the configuration again.\n\n"
-               "Exit status: 0 stopped as asked; 1 the address or the log cannot be used, or the "
-               "log failed;\n2 the configuration is not valid.\n\n"
+               "Exit status: 0 stopped as asked; 1 the address or the log cannot be used, the "
+               "log failed,\nor there was no memory; 2 the configuration is not valid.\n\n"
                "Example: vowd --listen 127.0.0.1:7800 --log /var/lib/vow/vow.log --participant "
                "bank=http://127.0.0.1:7001\n");
 }
