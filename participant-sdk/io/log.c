@@ -233,7 +233,10 @@ static void undo_all(struct batch *batch, int code) {
   }
 }
 
-/* While the transaction stands open after COMMIT has refused, it has surely not happened. */
+/* While the transaction stands open after COMMIT has refused, it has surely not happened. After any
+ * other error SQLite has ended it by itself, and what was written of it may survive, as where a
+ * full disk lacked room only for the padding behind its last frame. Only opening the log tells; to
+ * try it once more, as the coordinator does, would be to run the application's callbacks twice. */
 static bool certainly_not_committed(sqlite3 *db, int code) {
   int primary = code & 0xff;
   return !sqlite3_get_autocommit(db) && (primary == SQLITE_BUSY || primary == SQLITE_CONSTRAINT);

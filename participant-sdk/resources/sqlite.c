@@ -373,6 +373,27 @@ void vow_sqlite_options_init(struct vow_sqlite_options *options) {
   };
 }
 
+/* What to do about a database that cannot be used; it ends a sentence. */
+static const char *open_advice(int rc) {
+  switch (rc & 0xff) {
+    case SQLITE_CANTOPEN:
+      return "name a file, and let this user read and write it and make files in its folder";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return "let this user write it and its folder, or make the disk writable";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "end the process that holds it, or wait for it";
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+      return "name another file, or restore it from a backup";
+    case SQLITE_NOMEM:
+      return "give this process more";
+    default:
+      return "look at the disk and the kernel's messages";
+  }
+}
+
 /* A look at the file, so that a wrong path is told where it was given. */
 static enum vow_error check_database(struct vow_sqlite *sq) {
   sqlite3 *db = NULL;
@@ -387,8 +408,9 @@ static enum vow_error check_database(struct vow_sqlite *sq) {
   if (rc == SQLITE_OK && sqlite3_db_readonly(db, "main")) rc = SQLITE_READONLY;
   if (rc != SQLITE_OK) {
     error = vow_sqlite_failed(sq, rc, "opening");
-    (void)vow_sqlite_fail(sq, error, "cannot use database %s: %s", sq->path,
-                          db && rc != SQLITE_READONLY ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+    (void)vow_sqlite_fail(sq, error, "cannot use database %s: %s; %s", sq->path,
+                          db && rc != SQLITE_READONLY ? sqlite3_errmsg(db) : sqlite3_errstr(rc),
+                          open_advice(rc));
   }
   sqlite3_close(db);
   return error;
@@ -419,8 +441,9 @@ static enum vow_error open_resource(struct vow_sqlite *sq,
   sq->path = realpath(options->path, NULL);
   if (!sq->path) {
     return vow_sqlite_fail(sq, errno == ENOENT ? VOW_E_INVALID_ARGUMENT : VOW_E_DATABASE,
-                           "cannot use database %s: %s; make it, with its tables, first",
-                           options->path, strerror(errno));
+                           "cannot use database %s: %s; %s", options->path, strerror(errno),
+                           errno == ENOENT ? "make it, with its tables, first"
+                                           : "mend the path, or the permissions of its folders");
   }
   sq->options.path = sq->path;
   error = check_database(sq);

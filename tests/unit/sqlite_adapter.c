@@ -412,9 +412,16 @@ static void a_wrong_database_is_told_at_open(void **state) {
   options.path = "/nonexistent/app.db";
   assert_int_equal(vow_sqlite_open(&adapter, &options, why, sizeof why), VOW_E_INVALID_ARGUMENT);
   assert_non_null(strstr(why, "/nonexistent/app.db"));
+  assert_non_null(strstr(why, "make it, with its tables, first"));
+  options.path = "/proc/self/exe/app.db";
+  assert_int_equal(vow_sqlite_open(&adapter, &options, why, sizeof why), VOW_E_DATABASE);
+  assert_non_null(strstr(why, "mend the path"));
+  options.path = "/";
+  assert_int_equal(vow_sqlite_open(&adapter, &options, why, sizeof why), VOW_E_DATABASE);
+  assert_non_null(strstr(why, "unable to open database file; name a file"));
   options.path = "/proc/self/exe";
   assert_int_equal(vow_sqlite_open(&adapter, &options, why, sizeof why), VOW_E_LOG_CORRUPT);
-  assert_non_null(strstr(why, "not a database"));
+  assert_non_null(strstr(why, "not a database; name another file"));
   options = w->options;
   options.rows_max = 0;
   assert_int_equal(vow_sqlite_open(&adapter, &options, why, sizeof why), VOW_E_INVALID_ARGUMENT);
