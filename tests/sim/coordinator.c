@@ -308,14 +308,6 @@ void sim_c_stop(struct sim_coordinator *c) {
   c->core = NULL;
 }
 
-static uint32_t open_rows(const struct sim *s, const struct sim_coordinator *c) {
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < s->txn_count; i++) {
-    count += c->disk.table[i].used && c->disk.table[i].image.ended_ms == 0;
-  }
-  return count;
-}
-
 static void forget_exchanges(struct sim *s, const struct sim_coordinator *c) {
   for (uint32_t i = 0; i < SIM_EXCHANGES_MAX && i < s->exchange_next; i++) {
     if (s->exchanges[i].coordinator == c->number) s->exchanges[i].open = false;
@@ -336,7 +328,8 @@ void sim_c_crash(struct sim *s, struct sim_coordinator *c, enum sim_death death)
   if (death == SIM_KILLED && sim_fault(s, SIM_FAULT_POWER, 1000)) death = SIM_POWER_CUT;
   sim_say(s, node_of(c), "---- %s%s ----", words[death],
           keep ? ", what it was writing is kept" : "");
-  if (c->load_began && c->loading && open_rows(s, c) > 0) sim_probe(s, SIM_PROBE_CRASH_LOADING);
+  if (c->load_began && c->loading && sim_c_open_rows(s, c) > 0)
+    sim_probe(s, SIM_PROBE_CRASH_LOADING);
   if (death == SIM_FAILED_SYNC) sim_probe(s, keep ? SIM_PROBE_ROW_SURVIVED : SIM_PROBE_ROW_LOST);
   sim_c_stop(c);
   c->life++;
@@ -367,17 +360,21 @@ void sim_c_start(struct sim *s, struct sim_coordinator *c) {
   c->start_ceiling = c->disk.ceiling;
   c->newest_before = c->newest_id;
   event.u.load_begin.position = c->disk.position;
-  event.u.load_begin.open = open_rows(s, c);
+  c->open_before = c->to_load = sim_c_open_rows(s, c);
+  event.u.load_begin.open = c->to_load;
   event.u.load_begin.incarnation = c->disk.incarnation;
   event.u.load_begin.known = c->disk.known;
   event.u.load_begin.known_count = c->disk.known_count;
   event.u.load_begin.quarantined = c->disk.quarantined;
   event.u.load_begin.presume_from = c->disk.presume_from;
+  event.u.load_begin.gaps = c->disk.gaps;
+  event.u.load_begin.gap_count = c->disk.gap_count;
+  if (s->mistake == SIM_MISTAKE_GAP_PRESUMED) event.u.load_begin.gap_count = 0;
   if (s->mistake == SIM_MISTAKE_NO_QUARANTINE) {
     event.u.load_begin.incarnation = 0;
     event.u.load_begin.quarantined = false;
   }
-  if (s->mistake != SIM_MISTAKE_ID_AGAIN) event.u.load_begin.id_floor = c->disk.ceiling;
+  if (s->mistake != SIM_MISTAKE_ID_AGAIN) event.u.load_begin.id_floor = c->id_from;
   uint32_t life = c->life;
   sim_c_step(s, c, &event);
   if (c->life == life) {
@@ -405,6 +402,7 @@ void sim_c_load(struct sim *s, struct sim_coordinator *c) {
 
   if (row == NULL) {
     c->loading = false;
+    c->to_load = 0;
     sim_c_step(s, c, &event);
     return;
   }
@@ -416,6 +414,7 @@ void sim_c_load(struct sim *s, struct sim_coordinator *c) {
   if (image.state == VOW_TXN_PREPARING && vow_core_quarantined(c->core)) {
     sim_probe(s, SIM_PROBE_HELD_BACK);
   }
+  c->to_load -= c->to_load > 0;
   event.type = VOW_EVENT_LOAD;
   event.u.load = &image;
   sim_c_step(s, c, &event);

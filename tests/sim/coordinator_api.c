@@ -184,8 +184,16 @@ static bool is_of_this_log(const struct sim_coordinator *c, struct vow_id id) {
   return vow_id_unix_ms(id) >= c->created_ms && vow_core_may_presume(c->core, id);
 }
 
+/* Of what has committed nothing is presumed, and only since its id lies between two starts. */
+static void probe_gap(struct sim *s, const struct sim_coordinator *c, struct vow_id id) {
+  bool unknown = vow_core_quarantined(c->core) || vow_id_compare(id, c->disk.presume_from) < 0;
+  if (unknown || !vow_core_never_issued(c->core, id)) return;
+  if (s->txns[sim_txn_of(s, id)].committed) sim_probe(s, SIM_PROBE_GAP);
+}
+
 /* A client is not told "aborted" of what is so old that its end may have been purged. */
 static bool is_presumed(struct sim *s, const struct sim_coordinator *c, struct vow_id id) {
+  probe_gap(s, c, id);
   if (!is_of_this_log(c, id)) return false;
   if (s->mistake == SIM_MISTAKE_PURGE_BLIND || vow_id_compare(id, c->disk.purged_to) > 0)
     return true;
@@ -274,6 +282,7 @@ static enum vow_inquiry_answer inquire(struct sim *s, struct sim_coordinator *c,
     return say_outcome(vow_txn_outcome(&image));
   }
   if (vow_core_quarantined(c->core)) sim_probe(s, SIM_PROBE_QUARANTINE_ASKED);
+  if (!c->loading) probe_gap(s, c, id);
   if (c->loading || !is_of_this_log(c, id)) return VOW_INQUIRY_UNKNOWN;
   sim_probe(s, SIM_PROBE_PRESUMED);
   return VOW_INQUIRY_ABORTED;

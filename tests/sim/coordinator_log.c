@@ -132,9 +132,18 @@ static void purge(struct sim *s, struct sim_coordinator *c) {
   }
 }
 
+uint32_t sim_c_open_rows(const struct sim *s, const struct sim_coordinator *c) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    count += c->disk.table[i].used && c->disk.table[i].image.ended_ms == 0;
+  }
+  return count;
+}
+
 /* The batch is on the disk. */
 static void write_batch(struct sim *s, struct sim_coordinator *c, struct sim_batch *batch) {
   if (batch->position == 0) return;
+  uint32_t before = sim_c_open_rows(s, c);
   for (uint32_t i = 0; batch->count > 0 && i < s->txn_count; i++) {
     if (!batch->rows[i].used) continue;
     enum vow_txn_state state = batch->rows[i].image.state;
@@ -148,6 +157,7 @@ static void write_batch(struct sim *s, struct sim_coordinator *c, struct sim_bat
   if (vow_id_compare(batch->ceiling, c->disk.ceiling) > 0) c->disk.ceiling = batch->ceiling;
   c->disk.quarantined |= batch->quarantine;
   if (batch->quarantine) c->disk.seen = batch->seen;
+  if (!batch->reconciles) sim_check_open(s, c, before, sim_c_open_rows(s, c));
   if (batch->leaves) sim_c_leave_quarantine(s, c, batch);
   drop_batch(s, batch);
   purge(s, c);
@@ -298,7 +308,6 @@ void sim_c_reconcile(struct sim *s, struct sim_coordinator *c,
   batch->position = c->disk.position + written->count;
   batch->count = written->count;
   batch->reconciles = true;
-  c->reconciled += written->count;
   for (uint32_t i = 0; i < written->count; i++) {
     if (s->mistake == SIM_MISTAKE_HALF && i % 2 == 0) continue;
     struct vow_txn copy = sim_image_copy(&written->txns[i]);

@@ -1,7 +1,9 @@
 /*
  * Backups of a coordinator's log, and who notices that an older one is in its place: the tool that
- * restored it, the file beside the log, the participants, who have all seen the log further. With
- * none of them to tell nothing can be promised.
+ * restored it, the file beside the log, the participants that have seen the log further. Where the
+ * file is gone, or was put back together with the log, participants may be slow to speak, and some
+ * have nothing to say. Until then what has begun since the backup is safe all the same: its ids lie
+ * in a gap between those of two starts. Of the rest nothing can be promised.
  */
 #include <string.h>
 
@@ -23,6 +25,42 @@ static void remember_start(struct sim_disk *disk) {
       (struct vow_incarnation){.number = disk->incarnation, .until = disk->position};
 }
 
+/* What coordinator/io/log_trust.c keeps: the starts before have issued no ids at or above the
+ * ceiling, and this one issues them from its own time on. What a start has left that issued none
+ * ends where ids go on now. */
+static void keep_gap(struct sim *s, struct sim_coordinator *c) {
+  struct sim_disk *disk = &c->disk;
+  struct vow_id now = vow_id_floor(sim_wall_ms(s), 0);
+  struct vow_id_gap gap = {.from = disk->ceiling, .below = now}, *last = NULL;
+  if (vow_id_compare(now, gap.from) < 0 || s->mistake == SIM_MISTAKE_NO_FLOOR) gap.below = gap.from;
+  bool empty = vow_id_compare(gap.from, gap.below) == 0;
+  c->id_from = gap.below;
+  if (disk->gap_count > 0) last = &disk->gaps[disk->gap_count - 1];
+  bool same = last != NULL && vow_id_compare(last->from, gap.from) == 0;
+  if (same && !(empty && s->mistake == SIM_MISTAKE_GAP_STAYS)) disk->gap_count--;
+  if (empty) return;
+  if (disk->gap_count == SIM_GAPS_MAX) {
+    memmove(&disk->gaps[0], &disk->gaps[1], --disk->gap_count * sizeof gap);
+  }
+  disk->gaps[disk->gap_count++] = gap;
+}
+
+/* What this start would believe though it has changed since. Nothing shows that the log has lost
+ * it: no quarantine, and of what it lacks no gap in which the id lies, as it was issued below the
+ * ceiling that the backup has, or ahead of the clock. */
+static void give_up(struct sim *s, const struct sim_coordinator *c) {
+  const struct sim_disk *disk = &c->disk;
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    struct sim_txn *txn = &s->txns[i];
+    if (txn->coordinator != c->number || !txn->behind) continue;
+    bool unknown = vow_id_compare(txn->id, disk->presume_from) < 0 ||
+                   vow_id_in_gap(disk->gaps, disk->gap_count, txn->id);
+    if (!disk->table[i].used && unknown) continue;
+    txn->unpromised = txn->meddled = txn->overruled = true;
+    sim_purged(s, i);
+  }
+}
+
 void sim_c_begin_incarnation(struct sim *s, struct sim_coordinator *c) {
   struct sim_disk *disk = &c->disk;
   remember_start(disk);
@@ -35,7 +73,9 @@ void sim_c_begin_incarnation(struct sim *s, struct sim_coordinator *c) {
     disk->quarantined = true;
     disk->seen = c->witness;
   }
+  keep_gap(s, c);
   if (disk->quarantined) sim_probe(s, SIM_PROBE_QUARANTINE);
+  if (!disk->quarantined) give_up(s, c);
   c->incarnations += 1 + sim_draw(s, 1000);
   disk->incarnation = c->incarnations;
   c->witness = (struct vow_log_position){disk->incarnation, disk->position};
@@ -64,17 +104,29 @@ static void lose_keys(struct sim *s, const struct sim_coordinator *c) {
   }
 }
 
-/* What it said and did is not to be had again, nor judged: an operator must look at all of it. */
-static void give_up(struct sim *s, struct sim_coordinator *c) {
-  c->unwitnessed = true;
+static bool are_alike(const struct vow_txn *a, const struct vow_txn *b) {
+  bool alike = a->state == b->state && a->updated_ms == b->updated_ms &&
+               a->ended_ms == b->ended_ms && a->branch_count == b->branch_count;
+  for (uint32_t i = 0; alike && i < a->branch_count; i++) {
+    alike = a->branches[i].state == b->branches[i].state;
+  }
+  return alike;
+}
+
+/* What the backup has is not the last that became of it. */
+static void note_behind(struct sim *s, const struct sim_coordinator *c) {
   for (uint32_t i = 0; i < s->txn_count; i++) {
-    if (s->txns[i].coordinator != c->number) continue;
-    s->txns[i].meddled = s->txns[i].overruled = true;
+    const struct sim_row *then = &c->backup.table[i], *now = &c->disk.table[i];
+    struct sim_txn *txn = &s->txns[i];
+    if (txn->coordinator != c->number || (then->used && then->image.ended_ms != 0)) continue;
+    if (then->used && now->used && are_alike(&then->image, &now->image)) continue;
+    txn->behind |= then->used || now->used || txn->committed || txn->once_behind;
+    txn->once_behind |= txn->behind;
   }
 }
 
 static void bring_back(struct sim *s, struct sim_coordinator *c) {
-  bool by_tool = sim_chance(s, 400), file_stays = sim_chance(s, 700);
+  bool by_tool = sim_chance(s, 400), file_stays = sim_chance(s, 500);
   struct vow_log_position now = {c->disk.incarnation, c->disk.position};
 
   if (sim_tool_works_on(s, c)) sim_tool_kill(s, SIM_POWER_CUT, false);
@@ -83,16 +135,14 @@ static void bring_back(struct sim *s, struct sim_coordinator *c) {
   sim_say(s, node_of(c), "---- a backup takes the place of its log: %llu instead of %llu%s ----",
           (unsigned long long)c->backup.position, (unsigned long long)now.position,
           by_tool ? ", as vowctl does it" : "");
-  c->lost = true;
   if (++c->restores == 2) sim_probe(s, SIM_PROBE_RESTORED_TWICE);
   lose_keys(s, c);
+  note_behind(s, c);
   copy_disk(s, &c->disk, &c->backup);
   if (by_tool) c->disk.quarantined = true;
   if (by_tool && sim_chance(s, 700)) sim_at(s, sim_draw(s, 20), SIM_TOOL_ACTS, SIM_OPERATOR)->a = 1;
-  if (!by_tool && !file_stays) {
-    c->witness = (struct vow_log_position){0};
-    give_up(s, c);
-  }
+  if (by_tool || file_stays) return;
+  c->witness = sim_chance(s, 300) ? (struct vow_log_position){0} : c->backup_witness;
 }
 
 void sim_c_restore(struct sim *s, struct sim_coordinator *c) {
@@ -100,6 +150,7 @@ void sim_c_restore(struct sim *s, struct sim_coordinator *c) {
     bring_back(s, c);
   } else {
     copy_disk(s, &c->backup, &c->disk);
+    c->backup_witness = c->witness;
     c->has_backup = true;
   }
 }
@@ -127,8 +178,8 @@ void sim_c_plan_leaving(struct sim *s, struct sim_coordinator *c,
   batch->position++;
   batch->judged_count = written->judged_count;
   batch->presume_from = written->ids_above;
-  if (s->mistake == SIM_MISTAKE_LOW_IDS || vow_id_compare(batch->presume_from, c->disk.ceiling) < 0)
-    batch->presume_from = c->disk.ceiling;
+  if (s->mistake == SIM_MISTAKE_LOW_IDS || vow_id_compare(batch->presume_from, c->id_from) < 0)
+    batch->presume_from = c->id_from;
   batch->ceiling = batch->presume_from;
   batch->leaves = true;
 }
@@ -161,7 +212,7 @@ static void check_presumption(struct sim *s, const struct sim_coordinator *c) {
     struct sim_txn *txn = &s->txns[i];
     bool below = vow_id_compare(txn->id, c->disk.presume_from) < 0;
     if (txn->coordinator != c->number || below || c->disk.table[i].used) continue;
-    sim_check(s, c->unwitnessed || c->unheard || !has_left_traces(s, i), SIM_C12,
+    sim_check(s, txn->unpromised || c->unheard || !has_left_traces(s, i), SIM_C12,
               "t%u would be presumed to have aborted", i);
     if (c->unheard) txn->meddled = txn->overruled = true;
   }
@@ -173,7 +224,9 @@ void sim_c_leave_quarantine(struct sim *s, struct sim_coordinator *c,
   c->disk.quarantined = false;
   c->disk.seen = (struct vow_log_position){0};
   c->disk.presume_from = batch->presume_from;
-  c->lost = false;
   check_presumption(s, c);
+  for (uint32_t i = 0; i < s->txn_count; i++) {
+    if (s->txns[i].coordinator == c->number) s->txns[i].behind = false;
+  }
   sim_say(s, node_of(c), "---- its log leaves quarantine ----");
 }

@@ -38,8 +38,7 @@ void sim_db_commit(struct sim *s, struct sim_participant *p, uint32_t txn, uint3
 
 void sim_db_abort(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_t branch) {
   enum sim_work *work = &p->work[txn][branch - 1];
-  bool excused = s->c[s->txns[txn].coordinator].unwitnessed;
-  sim_check(s, *work != SIM_WORK_COMMITTED || excused, SIM_M1,
+  sim_check(s, *work != SIM_WORK_COMMITTED || s->txns[txn].unpromised, SIM_M1,
             "t%u/%u aborts at p%u after it committed", txn, branch, p->number);
   *work = SIM_WORK_NONE;
   p->work_is_volatile[txn][branch - 1] = false;

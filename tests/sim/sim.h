@@ -93,6 +93,7 @@ bool sim_c_settle(struct sim *s, struct sim_coordinator *c);
 void sim_c_drop_log(const struct sim *s, struct sim_coordinator *c);
 void sim_c_drop_rows(const struct sim *s, struct sim_row *rows);
 const struct vow_txn *sim_c_row(const struct sim *s, uint32_t txn); /* what is on the disk */
+uint32_t sim_c_open_rows(const struct sim *s, const struct sim_coordinator *c);
 struct vow_txn sim_image_copy(const struct vow_txn *from);
 
 /* A start of the log gets a number, and sees whether the file beside it knows more than it does. */
@@ -183,6 +184,8 @@ void sim_effect(struct sim *s, uint32_t index, uint32_t number, bool commit);
 /* At the moment that the decision is made. */
 void sim_check_decision(struct sim *s, const struct vow_txn *image);
 void sim_check_step(struct sim *s, int node);
+/* As many transactions were open in a coordinator or its log, and now are. */
+void sim_check_open(struct sim *s, const struct sim_coordinator *c, uint64_t before, uint64_t now);
 bool sim_at_rest(struct sim *s);
 void sim_check_end(struct sim *s);
 void sim_complain(struct sim *s) __attribute__((noreturn)); /* names what has not ended */

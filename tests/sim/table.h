@@ -125,6 +125,7 @@ enum {
   X(QUARANTINE,       "quarantine",          "a log that was restored from a backup went into quarantine") \
   X(WITNESSED,        "witnessed",           "a participant had seen a log further than it was") \
   X(QUARANTINE_ASKED, "quarantine-asked",    "of what a log in quarantine does not know nothing was presumed") \
+  X(GAP,              "gap",                 "of a commit that was lost nothing was presumed, as its id lies between two starts") \
   X(RECONCILED,       "reconciled",          "a log left quarantine") \
   X(AGAIN,            "reconciled-again",    "a log was reconciled that was not in quarantine any more") \
   X(RESTORED_TWICE,   "restored-twice",      "a log was replaced by a backup for the second time") \
@@ -163,6 +164,9 @@ enum {
   X(NO_HISTORY,       "no-history",          AC2, false, 1, ANY, "abort is presumed without a look at the log") \
   X(PURGE_BLIND,      "purge-blind",         AC2, true,  1, PURGE, "what was purged is presumed aborted") \
   X(NO_QUARANTINE,    "no-quarantine",       AC2, false, 0, RESTORE, "a log that was restored from a backup is believed") \
+  X(GAP_PRESUMED,     "gap-presumed",        AC2, false, 0, RESTORE, "ids between two starts are presumed aborted") \
+  X(GAP_UNHEARD,      "gap-unheard",         AC5, false, 0, RESTORE, "who is in doubt of such an id is no witness for a reconciliation") \
+  X(GAP_STAYS,        "gap-stays",           C6,  false, 0, CLOCK, "a start without ids leaves a gap in which those of the next lie") \
   X(ABORTS_KNOWN,     "reconcile-aborts",    C12, false, 0, RESTORE, "a reconciliation aborts what a participant has committed") \
   X(KNOWN_FORGETS,    "known-forgets",       C12, false, 0, RESTORE, "a participant leaves out what it has committed") \
   X(KNOWN_EARLY,      "known-early",         PEACE, false, 0, RESTORE, "a branch that is just being committed is told as a promise") \

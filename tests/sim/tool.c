@@ -89,6 +89,9 @@ static bool open_log(struct sim *s, struct sim_coordinator *c) {
   info->presume_from = c->disk.presume_from;
   info->created_ms = c->created_ms;
   info->id_ceiling = c->disk.ceiling;
+  info->id_from = c->id_from;
+  info->gaps = c->disk.gaps;
+  info->gap_count = s->mistake == SIM_MISTAKE_GAP_UNHEARD ? 0 : c->disk.gap_count;
   return true;
 }
 
@@ -407,7 +410,8 @@ static bool waits_in_vain(const struct sim *s, const struct sim_coordinator *c) 
       if (!vow_pbranch_in_doubt(b)) continue;
       if (strcmp(vow_pbranch_coordinator(b), sim_c_url(c->number)) != 0) continue;
       bool presumed = vow_id_compare(b->transaction, c->disk.presume_from) >= 0 &&
-                      vow_id_compare(b->transaction, c->disk.ceiling) < 0;
+                      vow_id_compare(b->transaction, c->disk.ceiling) < 0 &&
+                      !vow_id_in_gap(c->disk.gaps, c->disk.gap_count, b->transaction);
       if (presumed) continue;
       uint32_t t = 0;
       while (t < s->txn_count && vow_id_compare(s->txns[t].id, b->transaction) != 0) t++;

@@ -150,6 +150,9 @@ struct sim_txn {
   enum vow_outcome told; /* to anyone */
   bool meddled;          /* an operator of either side settled something: AC1 is off */
   bool overruled;        /* an operator said what a delegate did, true or not: so is AC2 */
+  bool behind;           /* a backup, in the place of its log, lacks some of what became of it */
+  bool once_behind;      /* also one that was reconciled since */
+  bool unpromised;       /* and nothing shows that: everything is off */
   bool one_phase;        /* prepare was sent with it */
   bool committed;        /* that was on the coordinator's disk, perhaps before it was purged */
   bool dirty;            /* something of it changed in this step */
@@ -162,7 +165,8 @@ struct sim_row {
   struct vow_txn image; /* owned */
 };
 
-#define SIM_KNOWN_MAX  8 /* starts that a log keeps; a reconciliation adds some */
+#define SIM_KNOWN_MAX  8  /* starts that a log keeps; a reconciliation adds some */
+#define SIM_GAPS_MAX   16 /* gaps between the ids of two of them */
 #define SIM_JUDGED_MAX (2 * SIM_PARTICIPANTS_MAX + 2)
 
 struct sim_batch {
@@ -229,6 +233,8 @@ struct sim_disk {
   uint64_t incarnation;                                         /* of the last start */
   struct vow_incarnation known[SIM_KNOWN_MAX + SIM_JUDGED_MAX]; /* by number */
   uint32_t known_count;
+  struct vow_id_gap gaps[SIM_GAPS_MAX]; /* ids that no start has issued; by `from` */
+  uint32_t gap_count;
   bool quarantined;
   struct vow_log_position seen; /* by who caused that */
   struct vow_id presume_from;
@@ -243,20 +249,20 @@ struct sim_coordinator {
   uint64_t told_durable; /* what the core was told */
   uint32_t lazy_ms, sync_ms;
   bool loading, load_began;
-  uint32_t loaded;
+  uint32_t loaded, to_load;
+  uint64_t open_before; /* transactions, before this step, with those to load */
   struct vow_id load_after, start_ceiling, newest_before; /* of the runs before */
+  struct vow_id id_from;                                  /* this start issues ids from here on */
   uint32_t actions;                                       /* carried out so far, over all lives */
   uint32_t retention_count;                               /* of ended transactions */
   struct sim_disk disk, backup;
   bool has_backup;
   uint64_t created_ms;
-  uint64_t incarnations;           /* used so far, also by logs that were lost */
-  struct vow_log_position witness; /* the file beside the log */
+  uint64_t incarnations; /* used so far, also by logs that were lost */
+  /* the file beside the log, now and when the backup was made */
+  struct vow_log_position witness, backup_witness;
   uint32_t restores;
-  uint32_t reconciled; /* records that reconciliations brought, on top of what the limit allows */
-  bool lost;           /* its log has lost records, and was not reconciled since */
-  bool unwitnessed;    /* once nobody could know that: nothing was promised then */
-  bool unheard;        /* it was reconciled without somebody, who may have seen more */
+  bool unheard;            /* it was reconciled without somebody, who may have seen more */
   struct sim_batch cached; /* what a failed or killed writer left in the page cache: a reader sees
                               it, a power cut takes it */
   /* in memory and on its way */
