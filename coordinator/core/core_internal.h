@@ -381,8 +381,9 @@ enum vow_error core_quarantine_load(struct vow_core *core,
                                     const struct vow_event *event) VOW_MUST_CHECK;
 /* Somebody has seen the log there: if it never came so far, it goes into quarantine. */
 void core_witness(struct vow_core *core, struct vow_log_position seen, const char *by);
-/* Nothing more is done for it until the log is reconciled; and it counts as undecided. */
-void core_park(struct vow_core *core, struct core_txn *txn);
+/* Nothing more is done for it until the log is reconciled. Held back it counts as undecided, too.
+ */
+void core_park_decided(struct vow_core *core, struct core_txn *txn);
 void core_hold_back(struct vow_core *core, struct core_txn *txn);
 bool core_is_held_back(const struct core_txn *txn);
 

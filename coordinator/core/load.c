@@ -116,7 +116,8 @@ static void enter(struct vow_core *core, struct core_txn *txn, struct vow_txn *i
 }
 
 /* Drives on what was decided, unless the log may not know that it has ended. */
-static void resume(struct vow_core *core, struct core_txn *txn) {
+static void resume(struct vow_core *core, struct core_txn *txn, const char *how) {
+  if (!core->quarantined) core_history(core, txn, 0, VOW_HISTORY_RECOVERED, how);
   for (uint32_t i = 0; i < txn->image.branch_count; i++) {
     struct core_task *task = &txn->tasks[i];
     if (core_branch_done(core_branch(task))) continue;
@@ -126,7 +127,7 @@ static void resume(struct vow_core *core, struct core_txn *txn) {
     txn->pending++;
     if (!core->quarantined) core_task_push(core, task);
   }
-  if (core->quarantined) core_park(core, txn);
+  if (core->quarantined) core_park_decided(core, txn);
 }
 
 static void recover(struct vow_core *core, struct core_txn *txn) {
@@ -149,12 +150,10 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
       break;
     case VOW_TXN_COMMITTING:
       core_history_decided_before(core, txn, txn->image.updated_ms);
-      core_history(core, txn, 0, VOW_HISTORY_RECOVERED, "committing: the commit is sent again");
-      resume(core, txn);
+      resume(core, txn, "committing: the commit is sent again");
       break;
     case VOW_TXN_ABORTING:
-      core_history(core, txn, 0, VOW_HISTORY_RECOVERED, "aborting: the abort is sent again");
-      resume(core, txn);
+      resume(core, txn, "aborting: the abort is sent again");
       break;
     case VOW_TXN_COMMITTED:
     case VOW_TXN_ABORTED:

@@ -80,7 +80,7 @@ enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_even
   return VOW_OK;
 }
 
-void core_park(struct vow_core *core, struct core_txn *txn) {
+static void park(struct vow_core *core, struct core_txn *txn) {
   txn->parked = true;
   core->counts.parked++;
   txn->record = CORE_RECORD_NONE;
@@ -90,8 +90,14 @@ void core_park(struct vow_core *core, struct core_txn *txn) {
   for (uint32_t i = 0; i < txn->image.branch_count; i++) core_task_stop(core, &txn->tasks[i]);
 }
 
+void core_park_decided(struct vow_core *core, struct core_txn *txn) {
+  park(core, txn);
+  core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
+               "decided: not sent again until the log is reconciled, as it may have lost the end");
+}
+
 void core_hold_back(struct vow_core *core, struct core_txn *txn) {
-  core_park(core, txn);
+  park(core, txn);
   txn->image.decision_durable = false; /* nobody is told that it aborted */
   core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
                "undecided: held back, as the log may have lost its decision");
@@ -119,7 +125,7 @@ static void enter(struct vow_core *core, struct vow_log_position seen, const cha
   (void)snprintf(core->seen_by, sizeof(core->seen_by), "%s", by);
   for (uint32_t i = 0; i < core_tree_count(&core->by_id); i++) {
     struct core_txn *txn = core_container(core_tree_at(&core->by_id, i), struct core_txn, by_id);
-    if (was_read_as_decided(txn)) core_park(core, txn);
+    if (was_read_as_decided(txn)) core_park_decided(core, txn);
     if (is_presumption(txn)) core_hold_back(core, txn);
   }
 }

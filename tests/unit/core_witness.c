@@ -223,6 +223,8 @@ static void what_was_decided_is_pushed_no_more(void **state) {
     const struct vow_txn *txn = vow_core_find(core, id_of(1));
     assert_int_equal(txn->state, states[i]);
     assert_int_equal(txn->heuristic, VOW_HEURISTIC_NONE);
+    const char *last = txn->history[txn->history_count - 1].detail;
+    assert_non_null(strstr(last, "not sent again until the log is reconciled"));
     assert_int_equal(told(1), outcome);
     assert_int_equal(sent_of(type), 3);
     vow_core_free(core);
