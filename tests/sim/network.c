@@ -161,10 +161,10 @@ struct sim_call *sim_call_new(struct sim *s, int from, uint32_t to, enum vow_eve
   struct sim_call *call;
   uint32_t tries = 0;
 
-  do { /* past those that the core still keeps waiting */
+  do { /* past those whose caller waits, perhaps standing still, or that the core keeps waiting */
     call = &s->calls[++s->call_serial % SIM_CALLS_MAX];
     if (++tries > SIM_CALLS_MAX) sim_fail(s, SIM_B1, "more calls than a run may have");
-  } while (call->in_core && call->life == s->c[call->to].life);
+  } while (call->waits || (call->in_core && call->life == s->c[call->to].life));
   *call = (struct sim_call){
       .serial = s->call_serial, .type = type, .from = from, .to = to, .waits = true};
   return call;
