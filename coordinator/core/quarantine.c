@@ -115,7 +115,7 @@ static bool is_presumption(const struct core_txn *txn) {
 
 /* Did the log say how it was decided, and has this run not ended it? */
 static bool was_read_as_decided(const struct core_txn *txn) {
-  return txn->loaded && !txn->presumed && !txn->parked;
+  return txn->loaded && !txn->presumed;
 }
 
 static void enter(struct vow_core *core, struct vow_log_position seen, const char *by) {
