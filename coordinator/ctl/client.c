@@ -222,6 +222,8 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
       return "Nothing is left of it, and the log itself goes on.";
     case VOW_E_LOG_FULL:
       return "Free space on the disk of the transaction log.";
+    case VOW_E_NO_MEMORY:
+      return "Free memory, then try again.";
     case VOW_E_ABORTED:
       return is_presumed(reply) ? "Nothing of it took effect; begin it anew if it still matters."
                                 : "Nothing of it took effect; `vowctl show ID` tells why.";
@@ -284,8 +286,8 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
       case VOW_E_PROTOCOL:
         return ctl_client_strange(client, detail);
       default:
-        return ctl_fail(CTL_EXIT_FAILED, "Nothing was sent.", "the request cannot be made: %s.",
-                        detail);
+        return ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.", "%s cannot be asked: %s.",
+                        client->base, detail);
     }
   }
   if (reply->error == VOW_E_PROTOCOL || reply->error == VOW_E_ROUTE_NOT_FOUND) {

@@ -61,12 +61,17 @@ const char *ctl_exit_text(int code) {
   return texts[code];
 }
 
-/* Prints one line of text that may come from elsewhere. */
+/* Prints one line of text that may come from elsewhere. Without memory what is no ASCII is left
+ * out: that there is none is what has to be said. */
 static void put_safe(const char *head, const char *text) {
   struct vow_buf safe;
   vow_buf_init(&safe, CTL_LINE_BYTES_MAX);
   ctl_safe_append(&safe, text);
-  fprintf(stderr, "%s%s\n", head, vow_buf_text(&safe));
+  fprintf(stderr, "%s%s", head, safe.error == VOW_OK ? vow_buf_text(&safe) : "");
+  for (const char *c = text; safe.error != VOW_OK && *c != '\0'; c++) {
+    if (*c >= ' ' && *c <= '~') fputc(*c, stderr);
+  }
+  fputc('\n', stderr);
   vow_buf_fini(&safe);
 }
 

@@ -137,11 +137,15 @@ static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_arg
   char why[VOW_JSON_WHY_BYTES];
   const struct vow_json_node *items = NULL;
   const char *next_cursor = NULL;
-  struct ctl_reply reply;
+  struct ctl_reply reply = {0};
   struct vow_buf path;
   enum ctl_exit code = CTL_EXIT_OK;
   vow_buf_init(&path, CTL_LINE_BYTES_MAX);
   page_path(&path, args, lister->left, cursor);
+  if (path.error != VOW_OK) {
+    code = ctl_no_memory();
+    goto out;
+  }
   ctl_client_call(client, "GET", vow_buf_text(&path), NULL, &reply);
   if (reply.error != VOW_OK) {
     code = ctl_client_fail(client, args, &reply);
@@ -154,7 +158,8 @@ static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_arg
   if (error == VOW_E_PROTOCOL) {
     code = ctl_client_strange(client, why);
   } else if (error != VOW_OK) {
-    code = ctl_fail(CTL_EXIT_FAILED, "Ask for fewer with --limit.", "the list is too large.");
+    code = ctl_fail(CTL_EXIT_FAILED, "Ask for fewer with --limit.", "the list is too large: %s.",
+                    vow_error_text(error));
   }
   *damaged += page_damaged(vow_json_root(reply.json));
   if (code == CTL_EXIT_OK && next_cursor != NULL && strcmp(cursor, next_cursor) == 0 &&
@@ -211,12 +216,18 @@ enum ctl_exit ctl_show_print(const struct ctl_args *args, const struct vow_json_
   struct ctl_terminal terminal;
   struct vow_buf out;
   enum ctl_exit code = CTL_EXIT_OK;
+  enum vow_error error = VOW_OK;
   ctl_terminal_of(stdout, &terminal);
   vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
   if (ctl_given(args, CTL_OPT_JSON)) {
     vow_json_dump(node, &out);
     vow_buf_puts(&out, "\n");
-  } else if (ctl_show_append(&out, &terminal, node, ctl_now_ms(), why) != VOW_OK) {
+  } else {
+    error = ctl_show_append(&out, &terminal, node, ctl_now_ms(), why);
+  }
+  if (error == VOW_E_NO_MEMORY) {
+    code = ctl_no_memory();
+  } else if (error != VOW_OK) {
     code = ctl_fail(CTL_EXIT_UNREACHABLE, "Check the version of vowd; --json shows it unchanged.",
                     "the transaction cannot be shown: %s.", why);
   }

@@ -168,6 +168,7 @@ static enum ctl_exit print_txn(struct source *source, const struct vow_txn *txn)
   if (error == VOW_OK) error = ctl_lister_add(&source->lister, vow_json_root(json), why);
   vow_json_free(json);
   vow_buf_fini(&text);
+  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
   return error == VOW_OK ? CTL_EXIT_OK : ctl_fail(CTL_EXIT_FAILED, NULL, "%s.", why);
 }
 
@@ -279,6 +280,8 @@ static enum ctl_exit show_txn(const struct ctl_args *args, const struct vow_txn 
   if (error == VOW_OK) error = vow_json_parse(&json, vow_buf_text(&text), text.bytes, why);
   if (error == VOW_OK) {
     code = ctl_show_print(args, vow_json_root(json));
+  } else if (error == VOW_E_NO_MEMORY) {
+    code = ctl_no_memory();
   } else {
     code = ctl_fail(CTL_EXIT_FAILED, NULL, "the transaction cannot be shown: %s.", why);
   }

@@ -360,8 +360,9 @@ static enum ctl_exit step(struct watch *watch) {
   if (watch->client.interrupted) goto out;
   const char *trouble = error == VOW_OK ? NULL : look.failed != NULL ? look.failed->detail : why;
   if (error != VOW_OK && watch->looks == 0) {
-    code = look.failed != NULL ? ctl_client_fail(&watch->client, watch->args, look.failed)
-                               : ctl_client_strange(&watch->client, why);
+    code = look.failed != NULL        ? ctl_client_fail(&watch->client, watch->args, look.failed)
+           : error == VOW_E_NO_MEMORY ? ctl_no_memory()
+                                      : ctl_client_strange(&watch->client, why);
     goto out;
   }
   if (trouble != NULL && trouble[0] == '\0') trouble = vow_error_text(error);

@@ -145,25 +145,37 @@ static void refuse_all(struct exchange *exchange) {
   fail_all(exchange, exchange->count > 1 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_REFUSED, false);
 }
 
+/* There is no memory to read the answer, which says nothing of the participant: as if it had
+ * failed this time. */
+static void fail_unread(struct exchange *exchange) {
+  snprintf(exchange->why, sizeof exchange->why, "no memory to read its answer");
+  fail_all(exchange, VOW_REPLY_BRANCH_FAILED, false);
+}
+
 static void read_single(struct exchange *exchange, const struct vow_sender_answer *answer) {
   char why[VOW_JSON_WHY_BYTES];
   reply_result *result = &exchange->results[0];
-  if (vow_message_reply_decode(exchange->sent[0].type, answer->body, answer->body_bytes,
-                               &result->reply, &exchange->document, why) == VOW_OK) {
+  enum vow_error error =
+      vow_message_reply_decode(exchange->sent[0].type, answer->body, answer->body_bytes,
+                               &result->reply, &exchange->document, why);
+  if (error == VOW_OK) {
     result->kind = VOW_REPLY_ANSWERED;
     exchange->seen = result->reply.seen;
-    return;
+  } else if (error == VOW_E_NO_MEMORY) {
+    fail_unread(exchange);
+  } else {
+    snprintf(exchange->why, sizeof exchange->why, "its answer is not valid: %.200s", why);
+    refuse_all(exchange);
   }
-  snprintf(exchange->why, sizeof exchange->why, "its answer is not valid: %.200s", why);
-  refuse_all(exchange);
 }
 
 static void read_of_batch(struct sent *sent, const struct vow_json_node *replies, uint32_t index,
                           reply_result *result) {
   char why[VOW_JSON_WHY_BYTES], text[VOW_SENDER_WHY_BYTES];
   struct vow_batch_reply reply;
-  if (vow_batch_reply_read(replies, index, sent->type, &reply, why) != VOW_OK) {
-    result->kind = VOW_REPLY_REFUSED;
+  enum vow_error error = vow_batch_reply_read(replies, index, sent->type, &reply, why);
+  if (error != VOW_OK) {
+    result->kind = error == VOW_E_NO_MEMORY ? VOW_REPLY_BRANCH_FAILED : VOW_REPLY_REFUSED;
     snprintf(text, sizeof text, "its answer is not valid: %.200s", why);
   } else if (reply.status == 200) {
     result->kind = VOW_REPLY_ANSWERED;
@@ -182,9 +194,14 @@ static void read_of_batch(struct sent *sent, const struct vow_json_node *replies
 static void read_batch(struct exchange *exchange, const struct vow_sender_answer *answer) {
   char why[VOW_JSON_WHY_BYTES];
   const struct vow_json_node *replies = NULL;
-  if (vow_batch_replies_decode(answer->body, answer->body_bytes, exchange->count,
-                               &exchange->document, &replies, why) != VOW_OK ||
-      vow_batch_seen_read(exchange->document, &exchange->seen, why) != VOW_OK) {
+  enum vow_error error = vow_batch_replies_decode(answer->body, answer->body_bytes, exchange->count,
+                                                  &exchange->document, &replies, why);
+  if (error == VOW_OK) error = vow_batch_seen_read(exchange->document, &exchange->seen, why);
+  if (error == VOW_E_NO_MEMORY) {
+    fail_unread(exchange);
+    return;
+  }
+  if (error != VOW_OK) {
     snprintf(exchange->why, sizeof exchange->why, "its answer to a batch is not valid: %.200s",
              why);
     refuse_all(exchange);
@@ -214,6 +231,8 @@ static void read_answer(struct exchange *exchange, const struct vow_sender_answe
     snprintf(exchange->why, sizeof exchange->why, "%s", answer->why);
     if (answer->error == VOW_E_PROTOCOL) {
       refuse_all(exchange);
+    } else if (answer->error == VOW_E_NO_MEMORY) {
+      fail_all(exchange, VOW_REPLY_BRANCH_FAILED, false);
     } else {
       fail_all(exchange, VOW_REPLY_ENDPOINT_DOWN, answer->not_sent);
     }

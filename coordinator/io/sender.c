@@ -67,6 +67,7 @@ struct vow_sender {
   struct transfer *active, *free;
   unsigned free_count;
   unsigned handles_open;
+  bool refused_socket; /* to curl, for want of memory: its next word of a failure is about that */
   struct vow_sender_counts counts;
 };
 
@@ -107,11 +108,7 @@ static void transfer_free(struct transfer *t) {
 
 static void transfer_unlink(struct transfer *t) {
   struct vow_sender *sender = t->sender;
-  if (t->prev != NULL) {
-    t->prev->next = t->next;
-  } else {
-    sender->active = t->next;
-  }
+  *(t->prev != NULL ? &t->prev->next : &sender->active) = t->next;
   if (t->next != NULL) t->next->prev = t->prev;
   t->prev = t->next = NULL;
 }
@@ -220,8 +217,8 @@ static bool set_request(struct transfer *t, const struct vow_sender_request *req
   if (request->body && !bytes_append(&t->body, request->body, request->body_bytes)) return false;
   t->timeout_ms = request->timeout_ms;
   t->ask_header = request->ask_header;
-  if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK) return false;
-  if (curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) != CURLE_OK ||
+  if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK ||
+      curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) != CURLE_OK ||
       curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, get || post ? NULL : request->method) !=
           CURLE_OK) {
     return false;
@@ -264,10 +261,7 @@ static void host_of(CURL *easy, char *out, size_t out_bytes) {
   char *url = NULL;
   curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
   const char *start = url == NULL ? NULL : strstr(url, "://");
-  if (start == NULL) {
-    snprintf(out, out_bytes, "the server");
-    return;
-  }
+  if (start == NULL) start = "://the server";
   start += 3;
   snprintf(out, out_bytes, "%.*s", (int)strcspn(start, "/?#"), start);
 }
@@ -296,6 +290,8 @@ static void say_timeout(struct transfer *t, const char *host, char *why) {
 static enum vow_error explain(struct transfer *t, CURLcode code, char why[VOW_SENDER_WHY_BYTES]) {
   char host[160];
   host_of(t->easy, host, sizeof host);
+  if (t->sender->refused_socket && code == CURLE_COULDNT_CONNECT) code = CURLE_OUT_OF_MEMORY;
+  t->sender->refused_socket = false;
   switch (code) {
     case CURLE_COULDNT_CONNECT:
       say_no_connection(t->easy, host, why);
@@ -321,11 +317,14 @@ static enum vow_error explain(struct transfer *t, CURLcode code, char why[VOW_SE
       snprintf(why, VOW_SENDER_WHY_BYTES, "the answer of %s is not HTTP", host);
       return VOW_E_PROTOCOL;
     case CURLE_WRITE_ERROR:
-      snprintf(why, VOW_SENDER_WHY_BYTES,
-               t->answer_too_large ? "the answer of %s is larger than %zu bytes"
-                                   : "no memory for the answer of %s (%zu bytes allowed)",
-               host, t->sender->config.answer_bytes_max);
-      return VOW_E_PROTOCOL;
+      if (t->answer_too_large) {
+        snprintf(why, VOW_SENDER_WHY_BYTES, "the answer of %s is larger than %zu bytes", host,
+                 t->sender->config.answer_bytes_max);
+        return VOW_E_PROTOCOL;
+      } /* fall through */
+    case CURLE_OUT_OF_MEMORY:
+      snprintf(why, VOW_SENDER_WHY_BYTES, "no memory to speak with %s", host);
+      return VOW_E_NO_MEMORY;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
       snprintf(why, VOW_SENDER_WHY_BYTES, "no secure connection to %s: %s", host,
@@ -497,6 +496,7 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
   if (fd < 0) return CURL_SOCKET_BAD;
   if (watch_new(sender, fd, true) != NULL) return fd;
   close(fd);
+  sender->refused_socket = true;
   return CURL_SOCKET_BAD;
 }
 

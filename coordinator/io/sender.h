@@ -50,7 +50,7 @@ struct vow_sender_request {
 
 struct vow_sender_answer {
   /* VOW_OK: there is a status. Else UNREACHABLE (no connection, or lost before the whole answer
-   * came), TIMEOUT, PROTOCOL (not HTTP, too large). */
+   * came), TIMEOUT, PROTOCOL (not HTTP, too large), NO_MEMORY (here: the answer is lost). */
   enum vow_error error;
   bool not_sent;   /* the request certainly never reached the other side: no byte of it left */
   const char *why; /* a sentence when error, else "" */

@@ -4,31 +4,20 @@ it."""
 
 import errno
 import os
-import re
 import shutil
 
 import pytest
-from vowtest import assert_committed, ctl, toy, wait_until
+from dead_log import Place, ageless, decided_and_killed, files_of
+from vowtest import assert_committed, ctl
 from vowtest.faults import KILL
 
 
-class Place:
-    """A folder in which one command is struck again and again, each time from the beginning."""
+class Struck(Place):
+    """A place in which one command is struck again and again, each time from the beginning."""
 
     def __init__(self, world, files):
-        self.world, self.files = world, files
-        self.folder = world.folder / "place"
-        self.log = self.folder / "vow.log"
+        super().__init__(world, files)
         self.disk = world.faults()
-
-    def reset(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        for name, file in self.files.items():
-            shutil.copy(file, self.folder / name)
-
-    def run(self, *arguments, **variables):
-        return ctl.run(*arguments, "--log", self.log, timeout=30, **variables)
 
     def strikes(self, *arguments):
         """For n = 1 until none is left: what came of the command whose nth call was struck. Those
@@ -66,7 +55,7 @@ def backup(world):
 
 
 def test_a_restore_leaves_nothing_or_the_backup_in_quarantine(world, backup):
-    place = Place(world, {})
+    place = Struck(world, {})
     for where, result in place.strikes("restore", backup):
         again = None
         if place.log.exists():
@@ -84,35 +73,11 @@ def test_a_restore_leaves_nothing_or_the_backup_in_quarantine(world, backup):
             assert not leftovers(place.folder), f"what was killed is tidied up: {where}"
 
 
-def decided_and_killed(world):
-    """A daemon that was killed when only the first of two participants had heard of a commit, how
-    long its write-ahead log was before that, and the transaction."""
-    vowd, (a, b) = world.vowd(), world.two_toys()
-    first = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
-    vowd.wait_state(first, "committed")
-    wait_until(lambda: vowd.status()["log"]["queued"] == 0, "the end is in the log")
-    before = vowd.log.with_name("vow.log-wal").stat().st_size
-    b.script("commit", toy.drop)
-    id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
-    wait_until(lambda: a.outcome(id) == "committed", "the first has committed")
-    vowd.kill()
-    b.unscript()
-    return vowd, id, before, b
-
-
-def files_of(world, vowd):
-    """Copies of the log and of what lies beside it."""
-    kept = world.folder / "kept"
-    kept.mkdir()
-    names = [entry.name for entry in vowd.folder.iterdir() if entry.name.startswith("vow.log")]
-    return {name: shutil.copy(vowd.folder / name, kept / name) for name in names}
-
-
 def test_a_reconciliation_is_written_whole_or_the_log_stays_in_quarantine(world):
     vowd, id, before, b = decided_and_killed(world)
     with vowd.log.with_name("vow.log-wal").open("r+b") as file:
         file.truncate(before)
-    place = Place(world, files_of(world, vowd))
+    place = Struck(world, files_of(world, vowd))
     for where, result in place.strikes("reconcile", "--apply", "--yes", "--json"):
         told = place.run("check", "--json")
         doubt = "quarantine" in told.json
@@ -130,7 +95,7 @@ def test_a_reconciliation_is_written_whole_or_the_log_stays_in_quarantine(world)
 
 def test_a_recovery_that_fails_or_is_killed_is_run_again(world):
     vowd, id, _, b = decided_and_killed(world)
-    place = Place(world, files_of(world, vowd))
+    place = Struck(world, files_of(world, vowd))
     how = ("recover", "--yes", "--timeout", "20s", "--advertise-url", vowd.url)
     for where, result in place.strikes(*how):
         told = place.run("check", "--json")
@@ -146,14 +111,10 @@ def test_a_recovery_that_fails_or_is_killed_is_run_again(world):
         assert b.outcome(id) == "committed"
 
 
-def ageless(text):
-    return re.sub(" +", " ", re.sub(r" \d+m?s\S*", " AGE", text))
-
-
 @pytest.mark.parametrize("command", ["check", "list", "export", "recover --dry-run", "reconcile"])
 def test_a_look_that_fails_changes_nothing(world, command):
     vowd, id, _, _ = decided_and_killed(world)
-    place = Place(world, files_of(world, vowd))
+    place = Struck(world, files_of(world, vowd))
     place.reset()
     content = {name: file.read_bytes() for name, file in place.files.items()}
     usual = place.run(*command.split())
@@ -169,7 +130,7 @@ def test_a_look_that_fails_changes_nothing(world, command):
 
 def test_a_log_with_a_write_ahead_log_is_no_backup(world):
     vowd, id, _, _ = decided_and_killed(world)
-    place = Place(world, {})
+    place = Struck(world, {})
     place.reset()
     place.run("restore", vowd.log).refused(ctl.REFUSED, "is no backup", "vow.log-wal")
     assert not list(place.folder.iterdir())
@@ -178,7 +139,7 @@ def test_a_log_with_a_write_ahead_log_is_no_backup(world):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("witness", [False, True], ids=["of the folder", "of the witness"])
 def test_what_root_restores_is_whose_the_lost_log_was(world, backup, witness):
-    place = Place(world, {})
+    place = Struck(world, {})
     place.reset()
     owner = place.folder
     if witness:
