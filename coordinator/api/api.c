@@ -278,7 +278,8 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
   const char *path = vow_request_path(request), *method = vow_request_method(request), *id = NULL;
   struct vow_api_call *call = call_new(api, request);
   if (call == NULL) {
-    vow_request_answer(request, 503, NULL, NULL, 0);
+    vow_request_answer(request, 500, "application/problem+json", vow_api_no_memory,
+                       strlen(vow_api_no_memory));
     return;
   }
   if (vow_request_body_too_large(request)) {

@@ -10,6 +10,9 @@
 
 #define OUT_KEPT_BYTES (1024u * 1024) /* a larger scratch buffer is given back */
 
+const char vow_api_no_memory[] =
+    "{\"type\":\"urn:vow:out-of-memory\",\"title\":\"out of memory\",\"status\":500}";
+
 static void send(struct vow_api_call *call, int status, const char *content_type, const char *text,
                  size_t bytes) {
   struct vow_server_request *request = call->request;
@@ -28,9 +31,7 @@ struct vow_jsonw *vow_api_write(struct vow_api_call *call) {
 static void send_out(struct vow_api_call *call, int status, const char *content_type) {
   struct vow_buf *out = &call->api->out;
   if (out->error != VOW_OK) {
-    static const char problem[] =
-        "{\"type\":\"urn:vow:out-of-memory\",\"title\":\"out of memory\",\"status\":500}";
-    send(call, 500, "application/problem+json", problem, sizeof problem - 1);
+    send(call, 500, "application/problem+json", vow_api_no_memory, strlen(vow_api_no_memory));
   } else {
     send(call, status, content_type, out->data, out->bytes);
   }

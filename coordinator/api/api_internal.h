@@ -115,6 +115,7 @@ struct vow_jsonw *vow_api_write(struct vow_api_call *call); /* begins the body *
 void vow_api_answer(struct vow_api_call *call, int status); /* sends it as JSON */
 void vow_api_answer_text(struct vow_api_call *call, const char *content_type, const char *text,
                          size_t bytes);
+extern const char vow_api_no_memory[]; /* a problem that takes none to write */
 /* Without its history: programs ask, thousands of times a second. */
 void vow_api_transaction(struct vow_api_call *call, int status, const struct vow_txn *txn);
 /* With its history: a person asks. */

@@ -109,7 +109,7 @@ def test_vowd_is_what_its_openapi_file_says(world, schemathesis, tmp_path):
     a, b = world.two_toys()
     b.script("commit", toy.answer(503))
     ids = [vowd.client.begin(timeout_ms=600000) for _ in range(4)]
-    ids += [vowd.client.one_shot([one.url]).json["id"] for one in (a, b)]
+    ids += [transaction_of(vowd.client.one_shot([one.url]))["id"] for one in (a, b)]
     a.script("commit", toy.answer(200, {"outcome": "heuristic-abort"}))
     ids.append(transaction_of(vowd.client.one_shot([a.url, b.url]))["id"])
     run_schemathesis(schemathesis, schema.OPENAPI, vowd.url, backups, ids)

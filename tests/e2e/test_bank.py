@@ -42,7 +42,7 @@ def test_the_checker_sees_half_a_transfer(world):
     """It can fail on a real history: a transfer is made by half behind everybody's back."""
     transfers, vowd, banks = transfers_in_fair_weather(world, SEED + 2, 15)
     bank_world.judge(transfers, vowd, banks, world.folder, "half")
-    banks[0].process.stop()
+    banks[0].stop()
     with sqlite3.connect(banks[0].database) as database:
         gone = database.execute('SELECT "transaction" FROM ledger LIMIT 1').fetchone()[0]
         database.execute('DELETE FROM ledger WHERE "transaction" = ?', (gone,))

@@ -163,7 +163,7 @@ def test_a_bank_whose_clock_jumps_asks_and_is_told(world, hours):
     while it is down: it asks after seconds, as ever."""
     town = Town(world)
     bank = town.banks[1]
-    bank.process.stop()
+    bank.stop()
     clock = world.faults(bank)
     bank.start()
     town.vowd.restart(failpoint="votes.all_in=kill")
@@ -185,7 +185,7 @@ def test_transfers_go_on_while_every_clock_jumps(world, hours):
     town = Town(world, retention_age_ms=5 * 365 * 24 * 3600 * 1000)
     clocks = []
     for one in (town.vowd, *town.banks):
-        one.process.stop()
+        assert one.process.stop() == 0
         clocks.append(world.faults(one))
         one.start()
     for offset in (hours, 0, -hours):

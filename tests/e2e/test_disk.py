@@ -99,7 +99,7 @@ def test_a_bank_on_a_full_disk_refuses_what_is_new_and_ends_what_it_promised(wor
     promised it commits, and what does not fit then waits for room."""
     town = Town(world, retry_max_ms=100)
     right = town.banks[1]
-    right.process.stop()
+    right.stop()
     disk = world.faults(right)
     right.start(failpoint="vote.before_reply=delay150")
     promised = town.ask()
@@ -121,7 +121,7 @@ def test_a_bank_whose_disk_is_full_to_the_last_byte_keeps_its_word(world):
     """Whatever write it is that is cut: the vote's, the commit's, or of the database itself."""
     town = Town(world, **QUICK)
     right = town.banks[1]
-    right.process.stop()
+    right.stop()
     disk = world.faults(right)
     right.start()
     for room in (0, 1, 2, 3, 5, 8, 12):
@@ -244,7 +244,7 @@ def test_whatever_sync_of_a_bank_fails_it_promises_nothing_more(world, stays):
     promised."""
     town = Town(world, **QUICK)
     bank = town.banks[1]
-    bank.process.stop()
+    bank.stop()
     faults = world.faults(bank)
     faults.pattern = "/right"
 
@@ -264,7 +264,7 @@ def test_whatever_sync_of_a_bank_fails_it_promises_nothing_more(world, stays):
         faults.fail_sync(faults.pattern, 0)
         bank.start()
         town.at_rest()
-        bank.process.stop()
+        bank.stop()
 
     run.refused = 0
     assert sweep(faults, stays, run) >= 2

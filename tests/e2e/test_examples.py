@@ -34,7 +34,7 @@ def run(world, tmp_path):
     yield start
     for process in processes:
         if process.running():
-            process.stop()
+            assert process.stop() == 0, process.text()
         assert not process.complaints(), process.complaints()
 
 

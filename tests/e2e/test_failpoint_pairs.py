@@ -147,6 +147,7 @@ def test_one_is_killed_and_struck_otherwise_as_it_recovers(town, who, first, amo
         one.wait_listening()
     elif not second.endswith(("delay500", "received=error")):
         # It has ended by itself, or hangs, or asks to be started again.
+        one.process.kill(ended=1)
         one.kill()
         one.start()
     town.revive()

@@ -1,15 +1,21 @@
 """The harness itself: a toy that sees a rule broken says so, and a process that complains is
 noticed."""
 
+import email.message
 import json
 import subprocess
 import sys
+import types
 import urllib.error
 import urllib.request
 
 import pytest
+from vowtest import schema
 from vowtest import toy as toys
+from vowtest.client import Answer
+from vowtest.fixtures import World
 from vowtest.process import Process
+from vowtest.waiting import wait_until
 
 ID = "01900000-0000-7000-8000-000000000001"
 LATER = "01900000-0000-7000-8000-000000000002"
@@ -131,6 +137,82 @@ for call, *_ in calls[:5]:
 got = [bool(call(*arguments)) for call, *arguments in calls]
 print("".join(".x"[one] for one in got[:5]) + ".x"[not got[5]])
 """
+
+
+# In good order, or not.
+STOPS = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({}))
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def a_process_of(world, text):
+    """One of the world's banks, in name, that runs this."""
+    process = Process(world.folder / "bank.out")
+    process.start([sys.executable, "-c", text])
+    world.banks.append(types.SimpleNamespace(process=process, kill=process.kill))
+    return process
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_how_a_process_ends_when_it_is_told_to_is_noticed(tmp_path, code):
+    world = World(tmp_path)
+    a_process_of(world, STOPS.format(code)).wait_for_line("up", "it runs")
+    assert list(world.end()) == ([f"bank.out: exit code {code} after SIGTERM"] if code else [])
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_process_that_ended_before_it_was_told_to_is_noticed(tmp_path, killed):
+    """Also when a test was about to kill it and start it again."""
+    world = World(tmp_path)
+    process = a_process_of(world, "raise SystemExit(3)")
+    wait_until(lambda: not process.running(), "it has ended")
+    if killed:
+        process.kill()
+    assert list(world.end()) == ["bank.out: it had ended by itself, with 3"]
+
+
+@pytest.mark.parametrize("method", ["kill", "wait"])
+def test_a_process_that_is_killed_is_not_blamed(tmp_path, method):
+    world = World(tmp_path)
+    process = a_process_of(world, "import signal; signal.pause()")
+    if method == "wait":  # as a fail point does it
+        process.signal(9)
+    getattr(process, method)()
+    assert list(world.end()) == []
+
+
+def answer_of(status, kind, text):
+    headers = email.message.Message()
+    if kind:
+        headers["Content-Type"] = kind
+    return Answer(types.SimpleNamespace(status=status, headers=headers), text.encode())
+
+
+STATE = '{"status":"ok"}'
+
+
+@pytest.mark.parametrize(
+    "status, kind, text, wrong",
+    [
+        (200, "application/json", STATE, None),
+        (200, "application/json", "", "has no body"),
+        (200, None, "", "has no body"),
+        (200, "text/html", STATE, "not documented to be text/html"),
+        (200, "application/json", '{"status":7}', "7 is not"),
+        (418, "application/json", STATE, "not documented to answer 418"),
+        (418, None, "", "not documented to answer 418"),
+    ],
+)
+def test_an_answer_that_is_not_documented_is_noticed(status, kind, text, wrong):
+    answer = answer_of(status, kind, text)
+    if wrong is None:
+        schema.check_answer("GET", "/healthz", answer)
+        return
+    with pytest.raises(AssertionError, match=wrong):
+        schema.check_answer("GET", "/healthz", answer)
 
 
 @pytest.mark.parametrize("nth", range(1, 8))

@@ -17,7 +17,7 @@ def town(world):
     """With the memory of the right bank."""
     town = Town(world, **{**QUICK, "prepare_timeout_ms": 1500})
     right = town.banks[1]
-    right.process.stop()
+    right.stop()
     town.memory = world.memory(right)
     town.memory.fail(0)
     right.start()
@@ -57,7 +57,7 @@ def test_a_bank_starts_or_says_why_not(town, stays):
     count = memory.count
 
     def run(nth):
-        right.process.stop()
+        right.stop()
         memory.fail(nth, stays)
         start_or_end(right, r"listens on")
         revive(town)
@@ -130,7 +130,7 @@ def test_a_bank_stops_and_its_books_are_right(town, stays):
 
     def run(nth):
         memory.fail(nth, stays)
-        assert right.process.stop() == 0
+        right.stop()
         memory.stop()
         right.start()
         assert works(town).status == 200
@@ -138,7 +138,7 @@ def test_a_bank_stops_and_its_books_are_right(town, stays):
 
     assert town.ask().wait().status == 200
     memory.fail(0)
-    assert right.process.stop() == 0
+    right.stop()
     count = memory.count
     right.start()
     over(memory, count + 5, run)

@@ -411,3 +411,12 @@ def test_vowd_stops_or_says_why_not_and_its_log_is_whole(world, vowd, stays):
     memory.fail(0)
     vowd.stop()
     over(memory, memory.count + 5, run)
+
+
+def test_a_request_for_which_there_is_no_memory_at_all_is_told_so(vowd):
+    """It is answered as documented, from a text that takes none to write."""
+    for path in ("/v1/status", "/v1/participants", "/healthz", "/readyz", "/metrics"):
+        vowd.memory.fail(1, stays=True, origin="vowd")
+        answer = vowd.client.get(path)
+        assert answer.status == 500 and answer.problem == "out-of-memory", answer
+        vowd.memory.stop()

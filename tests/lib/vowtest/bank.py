@@ -46,6 +46,11 @@ class Bank:
     def kill(self):
         self.process.kill()
 
+    def stop(self):
+        """SIGTERM: it ends in good order, whatever it was doing."""
+        code = self.process.stop()
+        assert code == 0, f"{self.name} ended with {code}: {self.process.text()[-2000:]}"
+
     def restart(self, **options):
         self.kill()
         return self.start(**options)

@@ -67,14 +67,8 @@ class World:
         """Stops everything; returns what is wrong: broken rules, findings of sanitizers."""
         for toy in self.toys:
             toy.unscript()
-        for owner in self.vowds:
-            if owner.process.running():
-                code = owner.stop(20)
-                if code != 0:
-                    yield f"{owner.process.output.name}: exit code {code} after SIGTERM"
-        for bank in self.banks:
-            if bank.process.running():
-                bank.process.stop()
+        for process in [owner.process for owner in self.vowds + self.banks]:
+            yield from (f"{process.output.name}: {text}" for text in process.end(20))
         for toy in self.toys:
             toy.stop()
             yield from (f"{toy.name}: {text}" for text in toy.violations)

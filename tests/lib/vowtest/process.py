@@ -42,6 +42,7 @@ class Process:
         self.child = None
         self.started_at = 0
         self.exit_codes = []
+        self.surprises = []
 
     def start(self, command, environment=None):
         assert self.child is None, "it is still running"
@@ -96,12 +97,27 @@ class Process:
     def thaw(self):
         self.signal(signal.SIGCONT)
 
-    def kill(self):
-        """kill -9: nothing is flushed, no handler runs."""
-        if self.child is not None:
-            if self.running():
-                self.signal(signal.SIGKILL)
-            self.wait(10)
+    def kill(self, ended=None):
+        """kill -9: nothing is flushed, no handler runs. It must not have ended before, unless it is
+        expected that it may have, with this code."""
+        if self.child is None:
+            return
+        alive = self.running()
+        if alive:
+            self.signal(signal.SIGKILL)
+        code = self.wait(10)
+        if not alive and not ended_by_kill(code) and code != ended:
+            self.surprises.append(f"it had ended by itself, with {code}")
+
+    def end(self, seconds):
+        """SIGTERM, if it runs; yields what is wrong with how it ended."""
+        yield from self.surprises
+        if self.running():
+            code = self.stop(seconds)
+            if code != 0:
+                yield f"exit code {code} after SIGTERM"
+        elif self.child is not None:
+            yield f"it had ended by itself, with {self.wait()}"
 
     def stop(self, seconds=15):
         """SIGTERM, and the exit code."""

@@ -44,14 +44,20 @@ def resolve(node):
 
 
 @functools.cache
-def validator(path, method, status, kind):
-    """The validator of one documented body; None where the document gives no schema."""
+def bodies(path, method, status):
+    """The documented bodies of an answer, by their type; none: it has no body."""
     responses = operation(path, method)["responses"]
     response = resolve(
         responses.get(str(status), responses.get(f"{status // 100}XX", responses.get("default")))
     )
     assert response is not None, f"{method} {path} is not documented to answer {status}"
-    content = response.get("content", {})
+    return response.get("content", {})
+
+
+@functools.cache
+def validator(path, method, status, kind):
+    """The validator of one documented body; None where the document gives no schema."""
+    content = bodies(path, method, status)
     assert kind in content, f"{method} {path} {status} is not documented to be {kind}"
     schema = content[kind].get("schema")
     if schema is None:
@@ -65,7 +71,11 @@ def validator(path, method, status, kind):
 def check_answer(method, path, answer):
     """Fails when the answer is not what the OpenAPI file promises for this route."""
     route = find_route(path)
-    if route is None or operation(route, method) is None or not answer.text:
+    if route is None or operation(route, method) is None:
+        return
+    if not answer.text:
+        kinds = list(bodies(route, method, answer.status))
+        assert not kinds, f"{method} {path} {answer.status} has no body, and not {kinds}"
         return
     # Every route has these two, and the file says so once.
     if (answer.json or {}).get("type") in ("urn:vow:route-not-found", "urn:vow:method-not-allowed"):

@@ -6,6 +6,7 @@ import threading
 from .bank import check_books
 from .client import LOST, Client, transaction_of
 from .ending import OPEN_STATES
+from .process import ended_by_kill
 from .waiting import wait_until
 
 ACCOUNTS, BALANCE = 20, 1000
@@ -80,7 +81,8 @@ class Town:
         for one in [self.vowd, *self.banks]:
             if not one.process.running():
                 if one.process.child is not None:
-                    one.process.wait()
+                    code = one.process.wait()
+                    assert code == 1 or ended_by_kill(code), f"it ended with {code}"
                     getattr(one, "died", lambda: None)()
                 one.start()
 
