@@ -120,6 +120,10 @@ static void send_all(struct sim *s, struct sim_coordinator *c, const struct vow_
 /* True: the process died before this action. */
 static bool dies(struct sim *s, struct sim_coordinator *c) {
   const struct sim_crash *crash = sim_crash_due(s, node_of(c), ++c->actions);
+  if (c->has_backup && sim_fault(s, SIM_FAULT_RESTORE, 5)) {
+    sim_c_put_back(s, c);
+    return true;
+  }
   if (crash == NULL && !sim_fault(s, SIM_FAULT_CRASH_C, 4)) return false;
   sim_c_crash(s, c, SIM_KILLED);
   return true;

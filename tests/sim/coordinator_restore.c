@@ -125,7 +125,7 @@ static void note_behind(struct sim *s, const struct sim_coordinator *c) {
   }
 }
 
-static void bring_back(struct sim *s, struct sim_coordinator *c) {
+void sim_c_put_back(struct sim *s, struct sim_coordinator *c) {
   bool by_tool = sim_chance(s, 400), file_stays = sim_chance(s, 500);
   struct vow_log_position now = {c->disk.incarnation, c->disk.position};
 
@@ -147,7 +147,7 @@ static void bring_back(struct sim *s, struct sim_coordinator *c) {
 
 void sim_c_restore(struct sim *s, struct sim_coordinator *c) {
   if (c->has_backup && sim_chance(s, 700)) {
-    bring_back(s, c);
+    sim_c_put_back(s, c);
   } else {
     copy_disk(s, &c->backup, &c->disk);
     c->backup_witness = c->witness;

@@ -98,7 +98,8 @@ struct vow_txn sim_image_copy(const struct vow_txn *from);
 
 /* A start of the log gets a number, and sees whether the file beside it knows more than it does. */
 void sim_c_begin_incarnation(struct sim *s, struct sim_coordinator *c);
-void sim_c_restore(struct sim *s, struct sim_coordinator *c); /* or makes the backup for it */
+void sim_c_put_back(struct sim *s, struct sim_coordinator *c); /* the backup that there is */
+void sim_c_restore(struct sim *s, struct sim_coordinator *c);  /* that, or makes the backup */
 void sim_c_witness(struct sim *s, struct sim_coordinator *c, struct vow_log_position seen);
 /* What a reconciliation decided is being written; and is on the disk. */
 void sim_c_reconcile(struct sim *s, struct sim_coordinator *c,
