@@ -76,12 +76,15 @@ static enum vow_error explain_sqlite(struct log_backup *backup, const char *what
 /* ---- sealing: on a thread of its own ---- */
 
 /* A daemon that is started on the copy must know that it is one: what was decided after it is not
- * in it. */
+ * in it. Closing would write that back, too, and not say when a sync fails: the mark, or half of
+ * it, would stay behind in a write-ahead log. */
 static enum vow_error mark_copy(struct log_backup *backup) {
   sqlite3 *db = NULL;
   int rc = sqlite3_open_v2(backup->name, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = log_trust_put(db, &backup->trust);
+  if (rc == SQLITE_OK)
+    rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
   int closed = sqlite3_close(db);
   if (rc == SQLITE_OK) rc = closed;
   return rc == SQLITE_OK ? VOW_OK : explain_sqlite(backup, "mark it", rc);
@@ -127,7 +130,14 @@ static enum vow_error give_name(struct log_backup *backup) {
   snprintf(copy, sizeof copy, "%s", path);
   if (renameat2(AT_FDCWD, backup->name, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
     return explain_errno(backup, "name it", errno);
-  return log_sync_folder(dirname(copy), backup->why);
+  char why[VOW_LOG_WHY_BYTES];
+  enum vow_error error = log_sync_folder(dirname(copy), why);
+  if (error == VOW_OK) return VOW_OK;
+  log_explain(
+      backup->why,
+      "the backup %.200s is there and whole, but may be gone if the machine stops now: %.200s",
+      path, why);
+  return VOW_E_BACKUP_IO;
 }
 
 static void *seal(void *argument) {

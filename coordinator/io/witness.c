@@ -28,13 +28,30 @@ static uint64_t checksum(struct vow_log_position at) {
   return vow_hash64(bytes, sizeof bytes, 0);
 }
 
+/* A signal is no reason to take the file for one that cannot be read. errno is 0 unless it fails.
+ */
+static ssize_t read_at(int fd, char *out, size_t bytes, off_t at) {
+  ssize_t got;
+  do {
+    errno = 0;
+    got = pread(fd, out, bytes, at);
+  } while (got < 0 && errno == EINTR);
+  return got;
+}
+
+static ssize_t write_at(int fd, const char *data, size_t bytes, off_t at) {
+  ssize_t done;
+  do done = pwrite(fd, data, bytes, at);
+  while (done < 0 && errno == EINTR);
+  return done;
+}
+
 /* False: there is no such line; errno is 0, or says why it could not be read. */
 static bool read_line(int fd, unsigned slot, struct vow_log_position *out) {
   char line[LINE_BYTES + 1] = "";
   struct vow_log_position at;
   uint64_t sum;
-  errno = 0;
-  ssize_t got = pread(fd, line, LINE_BYTES, (off_t)slot * LINE_OFFSET);
+  ssize_t got = read_at(fd, line, LINE_BYTES, (off_t)slot * LINE_OFFSET);
   if (got < LINE_BYTES) return false;
   int fields = sscanf(line, "vow witness incarnation %" SCNu64 " position %" SCNu64 " sum %" SCNx64,
                       &at.incarnation, &at.position, &sum);
@@ -79,7 +96,7 @@ bool log_witness_write(struct log_witness *witness, struct vow_log_position at) 
                       at.incarnation, at.position, checksum(at));
   memset(line + used, ' ', (size_t)(LINE_BYTES - used));
   line[LINE_BYTES - 1] = '\n';
-  ssize_t done = pwrite(witness->fd, line, LINE_BYTES, (off_t)witness->slot * LINE_OFFSET);
+  ssize_t done = write_at(witness->fd, line, LINE_BYTES, (off_t)witness->slot * LINE_OFFSET);
   if (done != LINE_BYTES) return false;
   witness->slot ^= 1;
   return true;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator_operator.h"
 #include "io/hash.h"
 #include "side.h"
 
@@ -14,7 +15,7 @@
 #define SECOND_LINE  4096u
 #define FILE_BYTES   (SECOND_LINE + LINE_BYTES)
 #define COPIES_MAX   8
-#define SYNCED_MAX   8
+#define SYNCED_MAX   16
 
 struct kept_file {
   bool there;
@@ -147,7 +148,13 @@ bool witness_judge(const struct vow_log_info *info, struct vow_log_position told
   struct vow_log_position synced = {0};
   for (uint32_t i = 0; i < model.synced_count && model.synced[i].from <= cut; i++)
     synced = model.synced[i].at;
-  if (info->quarantined_ms != 0)
+  bool restored = operator_expects_quarantine(info->position, model.at, cut);
+  if (restored && info->quarantined_ms == 0)
+    return wrong("the log was restored from a backup, and is in no quarantine at position %llu",
+                 (unsigned long long)info->position);
+  if (operator_expects_mark(cut) && strstr(info->why, "restored from") == NULL)
+    return wrong("a restored log lacks its mark, and is in quarantine only as %s", info->why);
+  if (!restored && info->quarantined_ms != 0)
     return wrong("the log is whole, and is in quarantine: %s", info->why);
   if (info->witness != model.state || vow_log_position_compare(info->witnessed, model.at) != 0)
     return wrong(

@@ -3,7 +3,8 @@
  * and syncs are the disk's like all others, so an image keeps, drops or tears them together with
  * the log's. What must hold of each image:
  *
- *   - a log that is whole is in no quarantine, whatever became of the file;
+ *   - a log that is whole is in no quarantine, whatever became of the file, unless it was restored
+ *     from a backup (coordinator_operator.h);
  *   - a start reads from it what stands there: the newest line that is whole, or none;
  *   - it knows what was told, unless the power failed; and then still what a clean end has synced,
  *     unless a line is torn;

@@ -335,6 +335,10 @@ int64_t disk_find(const char *path) {
   return entry == NULL ? -1 : (int64_t)entry->file;
 }
 
+const char *disk_name(uint32_t n) {
+  return n < in_use->cache.count ? in_use->cache.entries[n].name : NULL;
+}
+
 static void name_operation(enum disk_op_type type, uint32_t file, const char *name,
                            const char *to) {
   struct disk_op op = {.type = type, .file = file};
@@ -412,6 +416,8 @@ static uint8_t *draw_fates(uint64_t *random) {
 }
 
 bool disk_sync(uint32_t number) {
+  const char *lie = disk_faults.lie_about_file;
+  if (lie != NULL && strstr(name_of(in_use, number), lie) != NULL) return true;
   disk_syncs++;
   bool fails = disk_faults.fail_sync > 0 && --disk_faults.fail_sync == 0;
   if (notes == NULL) return !fails;

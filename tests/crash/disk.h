@@ -112,9 +112,10 @@ struct disk_faults {
   bool dead;     /* the process has been killed: nothing it does has an effect */
   uint64_t seed; /* draws what a failed sync has written */
   /* Mistakes: these say yes and do nothing. */
-  bool lie_about_base;      /* a sync of the database */
-  bool lie_about_folder;    /* a sync of the folder */
-  bool lie_about_rewriting; /* a write to a WAL that does not come from SQLite */
+  bool lie_about_base;        /* a sync of the database */
+  bool lie_about_folder;      /* a sync of the folder */
+  const char *lie_about_file; /* a sync of files that have this in their name; NULL: of none */
+  bool lie_about_rewriting;   /* a write to a WAL that does not come from SQLite */
 };
 extern struct disk_faults disk_faults;
 extern uint32_t disk_syncs; /* of files, so far */
@@ -124,6 +125,7 @@ bool disk_call_works(void);
 bool disk_is_inside(const char *path); /* DISK_FOLDER or below it */
 /* These work on full paths, and on numbers of files. */
 int64_t disk_find(const char *path); /* -1: not there */
+const char *disk_name(uint32_t n);   /* the n-th in the folder; NULL: there are not so many */
 uint32_t disk_create(const char *path);
 void disk_remove(const char *path);
 void disk_rename(const char *from, const char *to);

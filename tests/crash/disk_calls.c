@@ -3,12 +3,15 @@
  * (see CMakeLists.txt). Paths below DISK_FOLDER and descriptors that were opened there belong to
  * the disk, everything else goes on to the system.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -20,7 +23,8 @@
 
 static struct {
   bool used, folder;
-  bool wal, interrupted; /* who writes to a WAL meets a signal once */
+  bool wal;
+  bool read_signal, write_signal; /* is to come: once, for the WAL and the witness file */
   uint32_t file;
   uint64_t at;
 } descriptors[DESCRIPTORS_MAX];
@@ -53,7 +57,8 @@ static int new_descriptor(const char *path, bool folder, uint32_t file) {
     descriptors[i].used = true;
     descriptors[i].folder = folder;
     descriptors[i].wal = strstr(path, "-wal") != NULL;
-    descriptors[i].interrupted = false;
+    descriptors[i].read_signal = descriptors[i].wal || strstr(path, "-witness") != NULL;
+    descriptors[i].write_signal = descriptors[i].read_signal;
     descriptors[i].file = file;
     descriptors[i].at = 0;
     return DESCRIPTOR_FIRST + i;
@@ -99,9 +104,17 @@ WRAPPED(int, close, int fd) {
   return 0;
 }
 
+static bool is_interrupted(bool *signal) {
+  bool now = *signal;
+  *signal = false;
+  if (now) errno = EINTR;
+  return now;
+}
+
 WRAPPED(ssize_t, pread, int fd, void *data, size_t bytes, off_t at) {
   if (!is_ours(fd)) return __real_pread(fd, data, bytes, at);
   if (!disk_call_works()) return broken();
+  if (is_interrupted(&descriptors[fd - DESCRIPTOR_FIRST].read_signal)) return -1;
   uint32_t file = descriptors[fd - DESCRIPTOR_FIRST].file;
   uint64_t size = disk_size(file), from = (uint64_t)at;
   size_t there = from < size ? (size_t)(size - from) : 0;
@@ -118,18 +131,10 @@ WRAPPED(ssize_t, read, int fd, void *data, size_t bytes) {
   return got;
 }
 
-static bool is_interrupted(int fd) {
-  bool now =
-      descriptors[fd - DESCRIPTOR_FIRST].wal && !descriptors[fd - DESCRIPTOR_FIRST].interrupted;
-  descriptors[fd - DESCRIPTOR_FIRST].interrupted = true;
-  if (now) errno = EINTR;
-  return now;
-}
-
 WRAPPED(ssize_t, pwrite, int fd, const void *data, size_t bytes, off_t at) {
   if (!is_ours(fd)) return __real_pwrite(fd, data, bytes, at);
   if (!disk_call_works()) return broken();
-  if (is_interrupted(fd)) return -1;
+  if (is_interrupted(&descriptors[fd - DESCRIPTOR_FIRST].write_signal)) return -1;
   if (disk_faults.lie_about_rewriting && descriptors[fd - DESCRIPTOR_FIRST].wal)
     return (ssize_t)bytes;
   disk_write(descriptors[fd - DESCRIPTOR_FIRST].file, data, bytes, (uint64_t)at);
@@ -184,6 +189,64 @@ int __wrap_fcntl(int fd, int command, ...) {
   va_end(arguments);
   if (!is_ours(fd)) return __real_fcntl(fd, command, argument);
   return disk_call_works() ? 0 : broken();
+}
+
+#define SENT_AT_ONCE 65536
+
+WRAPPED(ssize_t, sendfile, int to, int from, off_t *at, size_t bytes) {
+  static uint8_t data[SENT_AT_ONCE];
+  if (!is_ours(to) || !is_ours(from)) return __real_sendfile(to, from, at, bytes);
+  ssize_t got = __wrap_read(from, data, bytes < sizeof data ? bytes : sizeof data);
+  return got > 0 ? __wrap_write(to, data, (size_t)got) : got;
+}
+
+WRAPPED(int, flock, int fd, int operation) {
+  if (!is_ours(fd)) return __real_flock(fd, operation);
+  return disk_call_works() ? 0 : broken();
+}
+
+/* Everybody is root, so that the same is done whoever runs the test; all files are root's. */
+WRAPPED(uid_t, geteuid, void) {
+  return 0;
+}
+
+WRAPPED(int, fchown, int fd, uid_t user, gid_t group) {
+  if (!is_ours(fd)) return __real_fchown(fd, user, group);
+  return disk_call_works() ? 0 : broken();
+}
+
+/* ---- the folder ---- */
+
+/* Read from its end: what is removed meanwhile is replaced by what was read already. */
+static struct {
+  bool used;
+  uint32_t left;
+  struct dirent entry;
+} listing;
+
+WRAPPED(DIR *, opendir, const char *path) {
+  if (!disk_is_inside(path)) return __real_opendir(path);
+  if (!disk_call_works()) return broken(), NULL;
+  if (listing.used) abort();
+  listing.used = true;
+  listing.left = 0;
+  while (disk_name(listing.left) != NULL) listing.left++;
+  return (DIR *)&listing;
+}
+
+WRAPPED(struct dirent *, readdir, DIR *folder) {
+  if (folder != (DIR *)&listing) return __real_readdir(folder);
+  while (listing.left > 0 && disk_name(listing.left - 1) == NULL) listing.left--;
+  if (listing.left == 0) return NULL;
+  snprintf(listing.entry.d_name, sizeof listing.entry.d_name, "%s",
+           disk_name(--listing.left) + strlen(DISK_FOLDER "/"));
+  return &listing.entry;
+}
+
+WRAPPED(int, closedir, DIR *folder) {
+  if (folder != (DIR *)&listing) return __real_closedir(folder);
+  listing.used = false;
+  return 0;
 }
 
 /* ---- names ---- */

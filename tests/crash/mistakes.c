@@ -101,6 +101,7 @@ int __wrap_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *name, int mode, in
                                      int *done) {
   if (mistake != MISTAKE_BELIEVE_CACHE)
     return __real_sqlite3_wal_checkpoint_v2(db, name, mode, frames, done);
-  *frames = *done = 0;
+  if (frames != NULL) *frames = 0;
+  if (done != NULL) *done = 0;
   return SQLITE_OK;
 }

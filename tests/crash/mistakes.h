@@ -22,7 +22,12 @@
   M(TORN_WITNESS, "torn-witness", 'c', "a line of the witness file is believed without its sum")   \
   M(NO_WITNESS, "no-witness", 'c', "the witness file is not written")                              \
   M(NO_WITNESS_SYNC, "no-witness-sync", 'c', "the witness file is not synced at checkpoints")      \
-  M(KNOWS_ALL, "knows-all", 'c', "a log takes for its own whatever a witness has seen")
+  M(KNOWS_ALL, "knows-all", 'c', "a log takes for its own whatever a witness has seen")            \
+  M(UNSYNCED_BACKUP, "unsynced-backup", 'c', "a backup gets its name before it is synced")         \
+  M(UNSYNCED_RESTORE, "unsynced-restore", 'c', "a restored log is not synced")                     \
+  M(LATE_MARK, "late-mark", 'c', "a restored log gets its name before its mark")                   \
+  M(NO_RESTORE_SYNC, "no-restore-sync", 'c', "the folder is not synced by a restore")              \
+  M(TWO_WRITES, "two-writes", 'c', "a quarantine ends before what was decided is written")
 
 enum mistake {
   MISTAKE_NONE = 0,

@@ -218,6 +218,23 @@ static void a_start_on_a_full_disk_uses_the_reserve_or_says_so(void **state) {
   assert_non_null(strstr(why, "free some space"));
 }
 
+/* What could not be synced is no backup, though the page cache shows it whole. */
+static void a_backup_that_cannot_be_synced_is_none(void **state) {
+  struct fixture *f = *state;
+  char path[128];
+  struct answer answer;
+  snprintf(path, sizeof path, "%s/copy", f->folder);
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
+  fault_vfs_set(FAULT_DB_SYNC);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = path}, &answer);
+  fault_vfs_set(FAULT_NONE);
+  assert_int_equal(answer.result.error, VOW_E_BACKUP_IO);
+  answer_fini(&answer);
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(f->progress.error, VOW_OK);
+}
+
 /* ---- every call fails once ---- */
 
 static bool over(struct fixture *f) {
@@ -309,6 +326,7 @@ int main(void) {
       TEST(closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told),
       TEST(a_full_disk_at_a_checkpoint_is_harmless),
       TEST(a_start_on_a_full_disk_uses_the_reserve_or_says_so),
+      TEST(a_backup_that_cannot_be_synced_is_none),
       cmocka_unit_test(any_single_call_may_fail),
       cmocka_unit_test(any_single_call_may_fail_during_recovery),
   };
