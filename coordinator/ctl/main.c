@@ -7,8 +7,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "args.h"
 #include "view.h"
@@ -35,12 +37,21 @@ static enum ctl_exit flush_output(enum ctl_exit code) {
   return code == CTL_EXIT_OK ? failure : code;
 }
 
+/* libuv calls abort, without a word, when its table of descriptors cannot grow: that is before a
+ * request leaves through a new one. */
+static void *grow_or_end(void *old, size_t bytes) {
+  void *grown = realloc(old, bytes);
+  if (grown == NULL && bytes > 0) _exit((int)ctl_no_memory());
+  return grown;
+}
+
 int main(int argc, char **argv) {
   struct ctl_args args;
   /* Widths of characters; what is written is UTF-8 in any locale. */
   setlocale(LC_CTYPE, "C.UTF-8");
   /* A recovery must not die because its report goes to a pager that was closed. */
   signal(SIGPIPE, SIG_IGN);
+  uv_replace_allocator(malloc, grow_or_end, calloc, free);
   enum ctl_exit code = ctl_args_parse(argc, argv, &args);
   if (code != CTL_EXIT_OK) return (int)code;
   if (args.command == NULL) {
