@@ -219,7 +219,7 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
     case VOW_E_BACKUP_EXISTS:
       return "`vowctl check --log` tells whether what is there is a good backup.";
     case VOW_E_BACKUP_IO:
-      return "Nothing is left of it, and the log itself goes on.";
+      return "The log itself goes on: mend what it says, then make another backup.";
     case VOW_E_LOG_FULL:
       return "Free space on the disk of the transaction log.";
     case VOW_E_NO_MEMORY:
