@@ -45,15 +45,17 @@ void vow_log_position_get(struct vow_json_object *o, const char *key, struct vow
   if (ask) *ask = asked;
 }
 
-struct vow_log_position vow_log_position_of_answer(const char *text, size_t bytes) {
-  struct vow_log_position seen = {0};
+enum vow_error vow_log_position_of_answer(const char *text, size_t bytes,
+                                          struct vow_log_position *out) {
   struct vow_json *json = NULL;
   struct vow_json_object o;
   char why[VOW_JSON_WHY_BYTES];
 
-  if (vow_json_parse(&json, text, bytes, why) != VOW_OK) return seen;
+  *out = (struct vow_log_position){0};
+  enum vow_error error = vow_json_parse(&json, text, bytes, why);
+  if (error != VOW_OK) return error == VOW_E_NO_MEMORY ? error : VOW_OK;
   vow_json_object_begin(&o, vow_json_root(json), NULL);
-  vow_log_position_get(&o, "seen", &seen, NULL);
+  vow_log_position_get(&o, "seen", out, NULL);
   vow_json_free(json);
-  return seen;
+  return VOW_OK;
 }

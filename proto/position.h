@@ -26,6 +26,7 @@ void vow_log_position_get(struct vow_json_object *o, const char *key, struct vow
                           bool *ask);
 /* The member `seen` of an answer whose other members do not matter, such as a problem; nothing is
  * known where there is none that can be read. */
-struct vow_log_position vow_log_position_of_answer(const char *text, size_t bytes);
+enum vow_error vow_log_position_of_answer(const char *text, size_t bytes,
+                                          struct vow_log_position *out) VOW_MUST_CHECK;
 
 #endif

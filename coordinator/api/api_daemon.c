@@ -273,7 +273,7 @@ static void on_backup(void *context, const struct vow_log_result *result) {
   }
   enum vow_error error = result->error == VOW_OK ? VOW_E_BACKUP_IO : result->error;
   const char *why = result->error == VOW_OK ? "it was written, and is not there now" : result->why;
-  if (vow_logger_begin(call->api->logger, VOW_LEVEL_WARN, "backup-failed", "no backup was made")) {
+  if (vow_logger_begin(call->api->logger, VOW_LEVEL_WARN, "backup-failed", "the backup failed")) {
     vow_logger_text(call->api->logger, "path", path);
     vow_logger_text(call->api->logger, "why", why);
     vow_logger_end(call->api->logger);

@@ -78,6 +78,7 @@ static void cut_full_stop(char *text) {
 
 static void reply_fail(struct ctl_reply *reply, enum vow_error error, const char *detail) {
   reply->error = error;
+  reply->unread = error == VOW_E_NO_MEMORY;
   snprintf(reply->detail, sizeof reply->detail, "%s", detail == NULL ? "" : detail);
   cut_full_stop(reply->detail);
 }
@@ -112,6 +113,8 @@ static void read_problem(struct ctl_reply *reply) {
   reply->error =
       vow_problem_decode(reply->body, reply->body_bytes, reply->detail, sizeof reply->detail);
   cut_full_stop(reply->detail);
+  /* One that was read has a sentence. */
+  reply->unread = reply->error == VOW_E_NO_MEMORY && reply->detail[0] == '\0';
   if (reply->error != VOW_OK && reply->error != VOW_E_PROTOCOL) return;
   snprintf(text, sizeof text, "HTTP status %d without a problem that vow knows", reply->status);
   reply_fail(reply, VOW_E_PROTOCOL, text);
@@ -119,10 +122,13 @@ static void read_problem(struct ctl_reply *reply) {
 
 /* What a failure leaves open. Only vowd's own refusals say that nothing was done; of a web server's
  * those that blame the request, of a proxy's answer that its server failed none. */
-static bool may_be_done(const struct ctl_reply *reply) {
+static bool may_be_done(const struct ctl_client *client, const struct ctl_reply *reply) {
   if (!reply->post) return false;
   if (reply->error == VOW_E_PROTOCOL) return reply->status < 400 || reply->status >= 500;
-  return reply->error == VOW_E_NO_MEMORY; /* ours, while it was read */
+  if (reply->error != VOW_E_NO_MEMORY || reply->unread) return reply->error == VOW_E_NO_MEMORY;
+  /* The daemon's own: of a transaction it may have lacked memory for the answer only. */
+  const struct ctl_command *command = client->args->command;
+  return command != NULL && command->operand == CTL_OPERAND_ID;
 }
 
 static void take_answer(void *context, const struct vow_sender_answer *answer) {
@@ -140,7 +146,7 @@ static void take_answer(void *context, const struct vow_sender_answer *answer) {
   keep_body(reply, answer);
   bool success = reply->status >= 200 && reply->status < 300;
   if (reply->error == VOW_OK && !success) read_problem(reply);
-  reply->maybe_done = may_be_done(reply);
+  reply->maybe_done = may_be_done(client, reply);
 }
 
 void ctl_client_call(struct ctl_client *client, const char *method, const char *path,
@@ -232,17 +238,20 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
   }
 }
 
+static const char *how_lost(enum vow_error error) {
+  return error == VOW_E_TIMEOUT     ? "no answer came in time (--timeout)"
+         : error == VOW_E_PROTOCOL  ? "what answers does not speak as vowd does"
+         : error == VOW_E_NO_MEMORY ? "the answer cannot be read"
+                                    : "the answer was lost";
+}
+
 /* What was asked may have been done: that is neither success nor failure. */
 static enum ctl_exit fail_unknown(const struct ctl_client *client, const struct ctl_args *args,
-                                  enum vow_error error, const char *detail) {
+                                  const char *how, const char *detail) {
   bool of_id = args->command->operand == CTL_OPERAND_ID;
   const char *todo = of_id ? "Look with `vowctl show ID`; the same command again does no harm."
                            : "Look whether it is there, and then `vowctl check --log` it, or take "
                              "another path.";
-  const char *how = error == VOW_E_TIMEOUT     ? "no answer came in time (--timeout)"
-                    : error == VOW_E_PROTOCOL  ? "what answers does not speak as vowd does"
-                    : error == VOW_E_NO_MEMORY ? "the answer cannot be read"
-                                               : "the answer was lost";
   return ctl_fail(CTL_EXIT_ATTENTION, todo, "it is not known whether %s has done it; %s: %s.",
                   client->base, how, detail);
 }
@@ -252,7 +261,7 @@ static enum ctl_exit fail_unknown(const struct ctl_client *client, const struct 
 static void on_sender_failed(void *context, const char *why) {
   const struct ctl_client *client = context;
   bool changes = client->waiting != NULL && client->waiting->post && client->args->command != NULL;
-  if (changes) exit((int)fail_unknown(client, client->args, VOW_E_NO_MEMORY, why));
+  if (changes) exit((int)fail_unknown(client, client->args, how_lost(VOW_E_NO_MEMORY), why));
   exit((int)ctl_fail(CTL_EXIT_FAILED, "Free memory, then try again.",
                      "nothing more can be asked of %s: %s.", client->base, why));
 }
@@ -261,7 +270,7 @@ enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struc
                                     const struct ctl_reply *reply, enum vow_error error,
                                     const char *why) {
   if (error != VOW_E_PROTOCOL) why = vow_error_text(error);
-  if (reply->post) return fail_unknown(client, args, error, why);
+  if (reply->post) return fail_unknown(client, args, how_lost(error), why);
   if (error == VOW_E_PROTOCOL) return ctl_client_strange(client, why);
   return ctl_fail(ctl_exit_of(error), "Free memory, then try again.",
                   "the answer of %s cannot be shown: %s.", client->base, why);
@@ -270,7 +279,9 @@ enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struc
 enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_args *args,
                               const struct ctl_reply *reply) {
   const char *detail = reply->detail[0] == '\0' ? vow_error_text(reply->error) : reply->detail;
-  if (reply->maybe_done) return fail_unknown(client, args, reply->error, detail);
+  bool its_own = reply->error == VOW_E_NO_MEMORY && !reply->unread;
+  const char *how = its_own ? "it ran out of memory" : how_lost(reply->error);
+  if (reply->maybe_done) return fail_unknown(client, args, how, detail);
   if (reply->status != 0 && reply->body != NULL && ctl_given(args, CTL_OPT_JSON)) {
     ctl_reply_print(reply);
   }

@@ -32,8 +32,7 @@ enum ctl_exit ctl_log_fail(enum vow_error error, const char *why) {
       return ctl_fail(CTL_EXIT_LOG_DAMAGED, "Use the vowctl that came with the daemon.", "%s.",
                       why);
     default:
-      return ctl_fail(CTL_EXIT_FAILED, "What the log says holds; run it again when that is mended.",
-                      "%s.", why);
+      return ctl_fail(CTL_EXIT_FAILED, "Run it again when that is mended.", "%s.", why);
   }
 }
 
@@ -138,7 +137,7 @@ static enum ctl_exit keep_open(void *context, struct vow_txn *txn) {
   if (source->open_count == source->open_capacity) {
     size_t capacity = source->open_capacity == 0 ? 64 : source->open_capacity * 2;
     struct vow_txn *open = reallocarray(source->open, capacity, sizeof *open);
-    if (open == NULL) return ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
+    if (open == NULL) return ctl_no_memory();
     source->open = open;
     source->open_capacity = capacity;
   }

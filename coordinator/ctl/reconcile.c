@@ -21,22 +21,18 @@
 #define HISTORY_PAGES_MAX 500 /* of the history, the newest pages are looked through for URLs */
 #define PAGE_ROWS         200
 
-static enum ctl_exit no_memory(void) {
-  return ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
-}
-
 /* ---- the words of the command line ---- */
 
 static enum ctl_exit take_url(void *context, const char *word) {
   struct ctl_reconciliation *r = context;
   char url[VOW_URL_BYTES_MAX + 1], why[256];
   enum vow_error error = vow_url_normalize(word, url, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY) return no_memory();
+  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
   if (error != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "Addresses stand one after the other, with commas between.",
                     "\"%.200s\" cannot be used: %s.", word, why);
   }
-  return ctl_places_add(&r->places, url) ? CTL_EXIT_OK : no_memory();
+  return ctl_places_add(&r->places, url) ? CTL_EXIT_OK : ctl_no_memory();
 }
 
 static enum ctl_exit take_without(void *context, const char *word) {
@@ -44,7 +40,7 @@ static enum ctl_exit take_without(void *context, const char *word) {
   enum ctl_exit code = take_url(r, word);
   char url[VOW_URL_BYTES_MAX + 1], why[256];
   if (code != CTL_EXIT_OK) return code;
-  if (vow_url_normalize(word, url, why, sizeof why) != VOW_OK) return no_memory();
+  if (vow_url_normalize(word, url, why, sizeof why) != VOW_OK) return ctl_no_memory();
   for (size_t i = 0; i < r->places.count; i++) {
     if (strcmp(r->places.items[i].url, url) == 0) r->places.items[i].left_out = true;
   }
@@ -56,7 +52,7 @@ static enum ctl_exit take_without(void *context, const char *word) {
 static enum ctl_exit add_urls(struct ctl_reconciliation *r, const struct vow_txn *txn) {
   for (uint32_t i = 0; i < txn->branch_count; i++) {
     const struct vow_branch *branch = &txn->branches[i];
-    if (!branch->resolved && !ctl_places_add(&r->places, branch->url)) return no_memory();
+    if (!branch->resolved && !ctl_places_add(&r->places, branch->url)) return ctl_no_memory();
   }
   return CTL_EXIT_OK;
 }
@@ -66,7 +62,7 @@ static enum ctl_exit take_urls(void *context, struct vow_txn *txn) {
 }
 
 static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
-  return ctl_reconcile_add_open(context, txn) ? CTL_EXIT_OK : no_memory();
+  return ctl_reconcile_add_open(context, txn) ? CTL_EXIT_OK : ctl_no_memory();
 }
 
 struct history {
@@ -132,7 +128,7 @@ static enum ctl_exit add_one(struct ctl_reconciliation *r, struct vow_id id) {
   enum ctl_exit code = look_up(r, id, &lookup);
   if (code != CTL_EXIT_OK) return code;
   if (!ctl_reconcile_concerns(r, id, lookup.state)) return CTL_EXIT_OK;
-  return ctl_cases_add(&r->cases, id, NULL) ? CTL_EXIT_OK : no_memory();
+  return ctl_cases_add(&r->cases, id, NULL) ? CTL_EXIT_OK : ctl_no_memory();
 }
 
 static int compare_ids(const void *a, const void *b) {
@@ -145,7 +141,7 @@ static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r) {
   size_t count = 0, all = 0;
   for (size_t i = 0; i < r->places.count; i++) all += r->places.items[i].in_doubt.count;
   struct vow_id *ids = calloc(all + 1, sizeof *ids);
-  if (ids == NULL) return no_memory();
+  if (ids == NULL) return ctl_no_memory();
   for (size_t i = 0; i < r->places.count; i++) {
     const struct vow_known_reply *told = &r->places.items[i].in_doubt;
     for (size_t j = 0; j < told->count; j++) ids[count++] = told->branches[j].transaction;
@@ -226,7 +222,7 @@ static enum ctl_exit name_coordinator(struct ctl_reconciliation *r) {
   if (said[0] == '\0') said = "http://127.0.0.1:7800";
   enum vow_error error = vow_url_normalize(said, r->coordinator, why, sizeof why);
   if (error == VOW_OK) return CTL_EXIT_OK;
-  if (error == VOW_E_NO_MEMORY) return no_memory();
+  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
   return ctl_fail(CTL_EXIT_USAGE, "It is what advertise_url was in the daemon's configuration.",
                   "\"%.200s\" cannot be used: %s.", said, why);
 }
@@ -243,7 +239,8 @@ static enum ctl_exit survey(struct ctl_reconciliation *r) {
   if (code == CTL_EXIT_OK) code = ctl_each_word(args->text[CTL_OPT_WITHOUT], r, take_without);
   if (code != CTL_EXIT_OK) return code;
   uint64_t timeout_ms = args->number[CTL_OPT_ANSWER];
-  ctl_ask_in_doubt(&r->places, r->coordinator, timeout_ms);
+  code = ctl_ask_in_doubt(&r->places, r->coordinator, timeout_ms);
+  if (code != CTL_EXIT_OK) return code;
   ctl_reconcile_listen(r, ctl_now_ms());
   code = ctl_read_open(r->log, &open);
   if (code == CTL_EXIT_OK) code = add_in_doubt(r);
@@ -258,7 +255,7 @@ static enum ctl_exit apply(struct ctl_reconciliation *r) {
   enum ctl_exit code = CTL_EXIT_OK;
   struct vow_log_reconciled written = {.count = 0};
   struct vow_txn *txns = calloc(r->cases.count + 1, sizeof *txns);
-  if (txns == NULL || !ctl_reconcile_write(r, ctl_now_ms(), txns, &written)) code = no_memory();
+  if (txns == NULL || !ctl_reconcile_write(r, ctl_now_ms(), txns, &written)) code = ctl_no_memory();
   if (code == CTL_EXIT_OK && (written.count > 0 || written.suspected != NULL)) {
     enum vow_error error = vow_log_reconcile(r->log, &written, why);
     if (error != VOW_OK) code = ctl_log_fail(error, why);

@@ -76,8 +76,10 @@ bool ctl_cases_report(struct ctl_cases *cases, size_t place,
                       const struct vow_known_branch *branch) VOW_MUST_CHECK;
 
 /* Asks every participant that is not left out what is in doubt, or what it knows of the cases.
- * `coordinator` is what participants call it. */
-void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64_t timeout_ms);
+ * `coordinator` is what participants call it. Want of memory here is said and ends it: it does not
+ * make a participant one that is silent. */
+enum ctl_exit ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
+                               uint64_t timeout_ms);
 enum ctl_exit ctl_ask_known(struct ctl_places *places, struct ctl_cases *cases,
                             const char *coordinator, uint64_t timeout_ms);
 

@@ -13,6 +13,11 @@
 
 /* ---- asking ---- */
 
+/* Our own want of memory. A participant that tells of its own has sent a body. */
+static bool is_starved(const struct ctl_reply *reply) {
+  return reply->error == VOW_E_NO_MEMORY && reply->unread;
+}
+
 /* One request to one participant. False: place->why says why there is no answer. */
 static bool call(struct ctl_place *place, uint64_t timeout_ms, const char *method, const char *path,
                  const struct vow_buf *body, struct ctl_reply *reply) {
@@ -25,6 +30,7 @@ static bool call(struct ctl_place *place, uint64_t timeout_ms, const char *metho
     ctl_client_call(&client, method, path, body, reply);
   } else {
     reply->error = VOW_E_NO_MEMORY;
+    reply->unread = true;
   }
   ctl_client_close(&client);
   if (reply->error == VOW_OK) return true;
@@ -69,20 +75,28 @@ static bool names_other(struct ctl_place *place, const struct vow_known_request 
   return false;
 }
 
-void ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator, uint64_t timeout_ms) {
+enum ctl_exit ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
+                               uint64_t timeout_ms) {
   for (size_t i = 0; i < places->count; i++) {
     struct ctl_place *place = &places->items[i];
     struct ctl_reply reply;
     char why[VOW_JSON_WHY_BYTES];
+    bool starved = false;
     if (place->left_out) continue;
     if (call(place, timeout_ms, "GET", "/in-doubt", NULL, &reply)) {
-      place->answered = vow_in_doubt_decode(reply.body, reply.body_bytes, coordinator,
-                                            &place->in_doubt, why) == VOW_OK;
+      enum vow_error error =
+          vow_in_doubt_decode(reply.body, reply.body_bytes, coordinator, &place->in_doubt, why);
+      starved = error == VOW_E_NO_MEMORY;
+      place->answered = error == VOW_OK;
       if (!place->answered) snprintf(place->why, sizeof place->why, "%s", why);
       if (place->answered) place->answered = !names_odd_branch(place, &place->in_doubt);
+    } else {
+      starved = is_starved(&reply);
     }
     ctl_reply_fini(&reply);
+    if (starved) return ctl_no_memory();
   }
+  return CTL_EXIT_OK;
 }
 
 /* Adds one answer to those that came before. */
@@ -101,9 +115,9 @@ static bool take_known(struct ctl_place *place, struct vow_known_reply *more) {
 }
 
 /* False: it does not tell. If it might, as it does not only lack the route, it counts as one that
- * did not answer at all: what it has ended may be the only proof there is. */
+ * did not answer at all: what it has ended may be the only proof there is. `starved`: it is us. */
 static bool ask_some(struct ctl_place *place, const struct vow_known_request *request,
-                     uint64_t timeout_ms) {
+                     uint64_t timeout_ms, bool *starved) {
   struct vow_known_reply answer = {.count = 0};
   struct ctl_reply reply = {0};
   char why[VOW_JSON_WHY_BYTES];
@@ -111,32 +125,40 @@ static bool ask_some(struct ctl_place *place, const struct vow_known_request *re
   vow_buf_init(&body, (size_t)1 << 20);
   vow_known_request_encode(request, &body);
   bool ok = body.error == VOW_OK && call(place, timeout_ms, "POST", VOW_KNOWN_PATH, &body, &reply);
-  if (ok && vow_known_reply_decode(reply.body, reply.body_bytes, &answer, why) != VOW_OK) {
-    snprintf(place->why, sizeof place->why, "%s", why);
-    ok = false;
+  *starved = body.error == VOW_E_NO_MEMORY || is_starved(&reply);
+  if (ok) {
+    enum vow_error error = vow_known_reply_decode(reply.body, reply.body_bytes, &answer, why);
+    if (error != VOW_OK) snprintf(place->why, sizeof place->why, "%s", why);
+    *starved = error == VOW_E_NO_MEMORY;
+    ok = error == VOW_OK;
   }
   bool lacks_route = reply.status == 404 || reply.status == 405;
   if (body.error == VOW_OK) ctl_reply_fini(&reply);
   if (ok) ok = !names_odd_branch(place, &answer) && !names_other(place, request, &answer);
-  if (ok) ok = take_known(place, &answer);
+  if (ok) {
+    ok = take_known(place, &answer);
+    *starved = !ok;
+  }
   if (!ok && !lacks_route) place->answered = false;
   free(answer.branches);
   vow_buf_fini(&body);
   return ok;
 }
 
-/* Whoever cannot tell more has still told what is in doubt. */
+/* Whoever cannot tell more has still told what is in doubt. False: no memory. */
 static bool ask_place(struct ctl_places *places, size_t index, struct ctl_cases *cases,
                       struct vow_known_request *request, uint64_t timeout_ms) {
   struct ctl_place *place = &places->items[index];
   place->tells = true;
+  bool starved = false;
   size_t from = 0;
   do { /* without a case, too: what it has seen of the log is told */
     request->count = 0;
     while (from < cases->count && request->count < VOW_KNOWN_IDS_MAX) {
       request->ids[request->count++] = cases->items[from++].id;
     }
-    place->tells = ask_some(place, request, timeout_ms);
+    place->tells = ask_some(place, request, timeout_ms, &starved);
+    if (starved) return false;
   } while (place->tells && from < cases->count);
   const struct vow_known_reply *told = place->tells ? &place->known : &place->in_doubt;
   for (size_t i = 0; i < told->count; i++) {
@@ -153,5 +175,5 @@ enum ctl_exit ctl_ask_known(struct ctl_places *places, struct ctl_cases *cases,
     if (places->items[i].answered) ok = ask_place(places, i, cases, &request, timeout_ms);
   }
   free(request.ids);
-  return ok ? CTL_EXIT_OK : ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
+  return ok ? CTL_EXIT_OK : ctl_no_memory();
 }

@@ -60,6 +60,7 @@ static const struct ctl_place *find_over(const struct ctl_case *item,
 static void judge_open(struct ctl_case *item, const struct ctl_places *places) {
   const struct ctl_place *forgetful = find_over(item, places);
   const struct ctl_report_item *refusal = find_state(item, VOW_KNOWN_REFUSED);
+  const struct ctl_report_item *begun = find_state(item, VOW_KNOWN_PREPARING);
   item->verdict = CTL_VERDICT_OPEN;
   item->over = forgetful != NULL;
   if (forgetful != NULL) {
@@ -73,6 +74,12 @@ static void judge_open(struct ctl_case *item, const struct ctl_places *places) {
         "%.120s has refused branch %u: that is an abort, unless it had voted read-only and lost "
         "that in a crash: was a client told that it committed?",
         places->items[refusal->place].url, refusal->branch);
+  } else if (begun != NULL) {
+    snprintf(
+        item->why, sizeof item->why,
+        "%.120s has only begun with branch %u: that is an abort, unless it had voted read-only "
+        "and lost that in a crash: was a client told that it committed?",
+        places->items[begun->place].url, begun->branch);
   } else {
     snprintf(item->why, sizeof item->why,
              "nobody who was asked has committed or aborted it: was a client told?");

@@ -11,10 +11,6 @@
 #include "text.h"
 #include "view.h"
 
-static bool is_decided(const struct ctl_case *item) {
-  return item->verdict != CTL_VERDICT_OPEN && item->verdict != CTL_VERDICT_CONFLICT;
-}
-
 /* ---- for programs ---- */
 
 static void place_json(struct vow_jsonw *w, const struct ctl_place *place) {
@@ -40,6 +36,7 @@ static void case_json(struct vow_jsonw *w, const struct ctl_reconciliation *r,
   vow_jsonw_id(w, "transaction", item->id);
   vow_jsonw_string(w, "verdict", ctl_verdict_name(item->verdict));
   vow_jsonw_bool(w, "by_operator", item->by_operator);
+  vow_jsonw_bool(w, "over", item->over);
   vow_jsonw_string(w, "why", item->why);
   vow_jsonw_array(w, "branches");
   for (size_t i = 0; i < item->count; i++) {
@@ -160,15 +157,25 @@ static void print_text(const struct ctl_reconciliation *r) {
 /* The command that decides the first open case, to be completed by whoever has found out. */
 static enum ctl_exit say_open(const struct ctl_reconciliation *r) {
   char id[VOW_ID_TEXT_BYTES] = "", todo[512];
-  const struct ctl_case *first = NULL;
+  const struct ctl_case *first = NULL, *conflict = NULL;
   for (size_t i = 0; first == NULL && i < r->cases.count; i++) {
-    if (!is_decided(&r->cases.items[i])) first = &r->cases.items[i];
+    const struct ctl_case *item = &r->cases.items[i];
+    if (item->verdict == CTL_VERDICT_CONFLICT) conflict = item;
+    if (item->verdict == CTL_VERDICT_OPEN) first = item;
   }
-  if (first != NULL) vow_id_format(first->id, id);
-  snprintf(todo, sizeof todo,
-           "Find out what the client was told, then: vowctl reconcile --log %.200s --commit %s "
-           "--apply (or --abort %s); several ids stand with commas between, or in a file: @FILE.",
-           r->args->text[CTL_OPT_LOG], id, id);
+  if (first != NULL) {
+    vow_id_format(first->id, id);
+    snprintf(todo, sizeof todo,
+             "Find out what the client was told, then: vowctl reconcile --log %.200s --commit %s "
+             "--apply (or --abort %s); several ids stand with commas between, or in a file: @FILE.",
+             r->args->text[CTL_OPT_LOG], id, id);
+  } else {
+    if (conflict != NULL) vow_id_format(conflict->id, id);
+    snprintf(todo, sizeof todo,
+             "Put right the data of who has aborted, then: vowctl reconcile --log %.200s --commit "
+             "%s --apply.",
+             r->args->text[CTL_OPT_LOG], id);
+  }
   return ctl_fail(CTL_EXIT_ATTENTION, todo, "%zu transactions need an operator's decision.",
                   r->open);
 }

@@ -28,7 +28,7 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
   if (work->count == work->capacity) {
     size_t capacity = work->capacity == 0 ? 64 : work->capacity * 2;
     struct vow_txn *txns = reallocarray(work->txns, capacity, sizeof *txns);
-    if (txns == NULL) return ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
+    if (txns == NULL) return ctl_no_memory();
     work->txns = txns;
     work->capacity = capacity;
   }
@@ -43,7 +43,7 @@ static enum ctl_exit take_open(void *context, struct vow_txn *txn) {
 
 static enum ctl_exit read_address(const struct vow_log_info *info, struct ctl_work *work) {
   work->advertise_url = strdup(info->advertise_url);
-  return work->advertise_url == NULL ? ctl_log_fail(VOW_E_NO_MEMORY, "out of memory") : CTL_EXIT_OK;
+  return work->advertise_url == NULL ? ctl_no_memory() : CTL_EXIT_OK;
 }
 
 static enum ctl_exit read_work(const struct ctl_args *args, struct ctl_work *work) {

@@ -23,7 +23,7 @@ void ctl_report_fini(struct ctl_report *report) {
 
 enum ctl_exit ctl_report_of(struct ctl_work *work, struct ctl_report *report) {
   report->results = calloc(work->count + 1, sizeof *report->results);
-  if (report->results == NULL) return ctl_log_fail(VOW_E_NO_MEMORY, "out of memory");
+  if (report->results == NULL) return ctl_no_memory();
   for (size_t i = 0; i < work->count; i++) {
     report->results[i].txn = work->txns[i];
     report->results[i].ended = ctl_plan_of(&work->txns[i]) == CTL_PLAN_OPERATOR;

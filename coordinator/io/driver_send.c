@@ -145,10 +145,12 @@ static void refuse_all(struct exchange *exchange) {
   fail_all(exchange, exchange->count > 1 ? VOW_REPLY_NOT_A_BATCH : VOW_REPLY_REFUSED, false);
 }
 
+#define UNREAD "no memory to read its answer"
+
 /* There is no memory to read the answer, which says nothing of the participant: as if it had
  * failed this time. */
 static void fail_unread(struct exchange *exchange) {
-  snprintf(exchange->why, sizeof exchange->why, "no memory to read its answer");
+  snprintf(exchange->why, sizeof exchange->why, UNREAD);
   fail_all(exchange, VOW_REPLY_BRANCH_FAILED, false);
 }
 
@@ -174,8 +176,11 @@ static void read_of_batch(struct sent *sent, const struct vow_json_node *replies
   char why[VOW_JSON_WHY_BYTES], text[VOW_SENDER_WHY_BYTES];
   struct vow_batch_reply reply;
   enum vow_error error = vow_batch_reply_read(replies, index, sent->type, &reply, why);
-  if (error != VOW_OK) {
-    result->kind = error == VOW_E_NO_MEMORY ? VOW_REPLY_BRANCH_FAILED : VOW_REPLY_REFUSED;
+  if (error == VOW_E_NO_MEMORY) {
+    result->kind = VOW_REPLY_BRANCH_FAILED;
+    snprintf(text, sizeof text, UNREAD);
+  } else if (error != VOW_OK) {
+    result->kind = VOW_REPLY_REFUSED;
     snprintf(text, sizeof text, "its answer is not valid: %.200s", why);
   } else if (reply.status == 200) {
     result->kind = VOW_REPLY_ANSWERED;
@@ -217,7 +222,14 @@ static void read_failure(struct exchange *exchange, const struct vow_sender_answ
   enum vow_error problem =
       vow_problem_decode(answer->body, answer->body_bytes, detail, sizeof detail);
   enum vow_reply_kind kind = kind_of(answer->status, problem);
-  exchange->seen = vow_log_position_of_answer(answer->body, answer->body_bytes);
+  enum vow_error error =
+      vow_log_position_of_answer(answer->body, answer->body_bytes, &exchange->seen);
+  /* One that was read has a sentence. What is not read is no refusal, and may be a witness. */
+  bool unread = error != VOW_OK || (problem == VOW_E_NO_MEMORY && detail[0] == '\0');
+  if (unread && kind != VOW_REPLY_ENDPOINT_DOWN) {
+    fail_unread(exchange);
+    return;
+  }
   say_status(exchange->why, answer->status, detail);
   if (kind == VOW_REPLY_ENDPOINT_DOWN || exchange->count == 1) {
     fail_all(exchange, kind, false);
@@ -232,7 +244,8 @@ static void read_answer(struct exchange *exchange, const struct vow_sender_answe
     if (answer->error == VOW_E_PROTOCOL) {
       refuse_all(exchange);
     } else if (answer->error == VOW_E_NO_MEMORY) {
-      fail_all(exchange, VOW_REPLY_BRANCH_FAILED, false);
+      bool sent = !answer->not_sent;
+      fail_all(exchange, sent ? VOW_REPLY_BRANCH_FAILED : VOW_REPLY_ENDPOINT_DOWN, !sent);
     } else {
       fail_all(exchange, VOW_REPLY_ENDPOINT_DOWN, answer->not_sent);
     }

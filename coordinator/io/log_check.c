@@ -171,8 +171,9 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
     checked++;
     if (sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0) ended++;
     if (read == VOW_OK) continue;
-    bad += read != VOW_E_NO_MEMORY;
-    if (error == VOW_OK || read == VOW_E_NO_MEMORY) error = row_error(log, read, what, why);
+    if (error == VOW_OK) error = row_error(log, read, what, why);
+    if (read == VOW_E_NO_MEMORY) break; /* damage that was found before stays found */
+    bad++;
   }
   sqlite3_reset(row);
   if (error == VOW_OK && rc != SQLITE_DONE)

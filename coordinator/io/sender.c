@@ -40,6 +40,7 @@ struct transfer {
   struct curl_slist *headers; /* owned; NULL: the sender's common ones are used */
   struct bytes body, answer;
   bool answer_too_large;
+  bool refused_socket; /* to curl, for want of memory: that it cannot connect is about that */
   uint32_t timeout_ms;
   const char *ask_header;
   void (*done)(void *context, const struct vow_sender_answer *answer);
@@ -67,7 +68,6 @@ struct vow_sender {
   struct transfer *active, *free;
   unsigned free_count;
   unsigned handles_open;
-  bool refused_socket; /* to curl, for want of memory: its next word of a failure is about that */
   struct vow_sender_counts counts;
 };
 
@@ -123,7 +123,7 @@ static void transfer_release(struct transfer *t) {
   t->headers = NULL;
   bytes_reset(&t->body);
   bytes_reset(&t->answer);
-  t->answer_too_large = false;
+  t->answer_too_large = t->refused_socket = false;
   t->next = sender->free;
   sender->free = t;
   sender->free_count++;
@@ -163,7 +163,7 @@ static bool set_common(struct vow_sender *sender, CURL *easy, struct transfer *t
   SET(CURLOPT_BUFFERSIZE, CURL_BUFFER);
   SET(CURLOPT_USERAGENT, sender->user_agent);
   SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
-  SET(CURLOPT_OPENSOCKETDATA, sender);
+  SET(CURLOPT_OPENSOCKETDATA, t);
   SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
   SET(CURLOPT_CLOSESOCKETDATA, sender);
 #undef SET
@@ -290,8 +290,7 @@ static void say_timeout(struct transfer *t, const char *host, char *why) {
 static enum vow_error explain(struct transfer *t, CURLcode code, char why[VOW_SENDER_WHY_BYTES]) {
   char host[160];
   host_of(t->easy, host, sizeof host);
-  if (t->sender->refused_socket && code == CURLE_COULDNT_CONNECT) code = CURLE_OUT_OF_MEMORY;
-  t->sender->refused_socket = false;
+  if (t->refused_socket && code == CURLE_COULDNT_CONNECT) code = CURLE_OUT_OF_MEMORY;
   switch (code) {
     case CURLE_COULDNT_CONNECT:
       say_no_connection(t->easy, host, why);
@@ -490,13 +489,13 @@ static struct watch *watch_new(struct vow_sender *sender, curl_socket_t fd, bool
 }
 
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
-  struct vow_sender *sender = context;
+  struct transfer *t = context;
   (void)purpose;
   int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (fd < 0) return CURL_SOCKET_BAD;
-  if (watch_new(sender, fd, true) != NULL) return fd;
+  if (watch_new(t->sender, fd, true) != NULL) return fd;
   close(fd);
-  sender->refused_socket = true;
+  t->refused_socket = true;
   return CURL_SOCKET_BAD;
 }
 

@@ -14,7 +14,7 @@ enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
 struct vow_pcoordinator {
   char *url;                           /* owned */
   struct vow_id finished_below;        /* the highest that it has told: no prepare below it */
-  struct vow_id newest;                /* the highest of its transactions that was ever here */
+  struct vow_id newest;                /* the highest of its ids here since the start, or loaded */
   struct vow_id over_below;            /* the newest: what it has opened again since is kept */
   struct vow_log_position seen;        /* the highest it has told of its log */
   struct vow_log_position seen_logged; /* of it, what went to our own log */

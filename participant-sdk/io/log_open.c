@@ -15,6 +15,7 @@
 #define LOG_VERSION 1
 
 enum vow_error vow_log_error_of(int code) {
+  if (code == SQLITE_IOERR_NOMEM) return VOW_E_NO_MEMORY;
   switch (code & 0xff) {
     case SQLITE_OK:
       return VOW_OK;
@@ -64,7 +65,7 @@ static enum vow_error fail(const struct opening *o, int code) {
     case VOW_E_LOG_FULL:
       return explain(o, error, "the disk is full; make room");
     case VOW_E_NO_MEMORY:
-      return explain(o, error, "out of memory");
+      return explain(o, error, "out of memory; give this process more");
     default:
       if ((code & 0xff) == SQLITE_CANTOPEN) {
         return explain(o, error, "cannot be opened; make its folder, or mend the permissions");

@@ -247,7 +247,7 @@ static enum vow_error read_table(struct vow_log *log, const char *sql,
     error = on_row(row, loader, why, why_bytes);
     if (error == VOW_E_LOG_CORRUPT && vow_log_lacks_memory(row)) {
       error = VOW_E_NO_MEMORY;
-      (void)snprintf(why, why_bytes, "out of memory");
+      (void)snprintf(why, why_bytes, "out of memory; give this process more");
     }
   }
   if (!error && code != SQLITE_DONE) {

@@ -439,6 +439,7 @@ static enum vow_error open_resource(struct vow_sqlite *sq,
   if (error) return error;
   sq->options = *options;
   sq->path = realpath(options->path, NULL);
+  if (!sq->path && errno == ENOMEM) return vow_sqlite_fail(sq, VOW_E_NO_MEMORY, "out of memory");
   if (!sq->path) {
     return vow_sqlite_fail(sq, errno == ENOENT ? VOW_E_INVALID_ARGUMENT : VOW_E_DATABASE,
                            "cannot use database %s: %s; %s", options->path, strerror(errno),

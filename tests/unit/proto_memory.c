@@ -255,6 +255,21 @@ static void decode_batch_replies_without_memory(void **state) {
   (void)state;
   fail_each(decode_batch_replies);
 }
+static bool read_position(void) {
+  static const char text[] = "{\"seen\":{\"incarnation\":7,\"position\":5}}";
+  struct vow_log_position seen = {9, 9};
+
+  enum vow_error error = vow_log_position_of_answer(text, strlen(text), &seen);
+  if (error != VOW_OK) assert_int_equal(error, VOW_E_NO_MEMORY);
+  assert_int_equal(seen.position, error == VOW_OK ? 5 : 0);
+  return error == VOW_OK;
+}
+
+/* Who has told something is not taken for one that has told nothing. */
+static void read_position_without_memory(void **state) {
+  (void)state;
+  fail_each(read_position);
+}
 static void decode_known_without_memory(void **state) {
   (void)state;
   fail_each(decode_known);
@@ -277,6 +292,7 @@ int main(void) {
       cmocka_unit_test(decode_inquiry_without_memory),
       cmocka_unit_test(decode_batch_without_memory),
       cmocka_unit_test(decode_batch_replies_without_memory),
+      cmocka_unit_test(read_position_without_memory),
       cmocka_unit_test(decode_known_without_memory),
       cmocka_unit_test(normalize_url_without_memory),
       cmocka_unit_test(write_buffer_without_memory),

@@ -209,9 +209,12 @@ static void positions_round_trip(void **state) {
   vow_buf_reset(&out);
   vow_message_reply_encode(VOW_MESSAGE_FORGET, &reply, &out);
   assert_string_equal(vow_buf_text(&out), "{\"seen\":{\"incarnation\":7,\"position\":5}}");
-  assert_int_equal(vow_log_position_of_answer(out.data, out.bytes).position, 5);
-  assert_int_equal(vow_log_position_of_answer("{\"seen\":7}", 10).incarnation, 0);
-  assert_int_equal(vow_log_position_of_answer("<html>", 6).incarnation, 0);
+  assert_int_equal(vow_log_position_of_answer(out.data, out.bytes, &seen), VOW_OK);
+  assert_int_equal(seen.position, 5);
+  assert_int_equal(vow_log_position_of_answer("{\"seen\":7}", 10, &seen), VOW_OK);
+  assert_int_equal(seen.incarnation, 0);
+  assert_int_equal(vow_log_position_of_answer("<html>", 6, &seen), VOW_OK);
+  assert_int_equal(seen.incarnation, 0);
   vow_buf_reset(&out);
   vow_inquiry_request_encode(ids, 1, reply.seen, &out);
   assert_int_equal(vow_inquiry_request_decode(out.data, out.bytes, ids, 2, &count, &seen, why),
