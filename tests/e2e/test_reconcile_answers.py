@@ -45,7 +45,7 @@ def bad_answers(id):
 
 
 def apply(story, *more):
-    command = ("reconcile", "--log", story.vowd.log, "--timeout", "1s", "--apply", "--yes", *more)
+    command = ("reconcile", "--log", story.vowd.log, "--timeout", "4s", "--apply", "--yes", *more)
     return ctl.run(*command)
 
 

@@ -5,8 +5,8 @@ code; nothing is shown or written by halves."""
 import re
 
 import pytest
-from dead_log import Place, decided_and_killed, files_of
-from vowtest import assert_committed, ctl, toy
+from dead_log import Place, decided_and_killed, files_of, numberless
+from vowtest import assert_committed, ctl, toy, wait_until
 from vowtest.memory import KINDS, sweep
 
 
@@ -47,17 +47,18 @@ def says_why(result, where, *codes):
     assert not WRONG_ADVICE.search(result.err), where
 
 
-def numberless(text):
-    """What is the same at each look: no times, sizes and counts of requests."""
-    return re.sub(r" +", " ", re.sub(r"[ \d.]*\d[^ ,;\n]*( [KM]?i?B\b)?", "N", text))
-
-
 @pytest.fixture
 def vowd(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     vowd.id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     vowd.wait_state(vowd.id, "committed")
+    wait_until(lambda: nobody_is_busy(vowd), "no participant has a branch any more")
     return vowd
+
+
+def nobody_is_busy(vowd):
+    told = vowd.client.get("/v1/participants").json["participants"]
+    return all(one["state"] == "idle" for one in told)
 
 
 COMMANDS = {
@@ -113,7 +114,7 @@ def test_a_restore_without_memory_leaves_nothing_or_the_backup_in_quarantine(wor
 
 # ---- of the whole process, libraries included: some of them; VOW_MEMORY_POINTS=0 is each ----
 
-def over(world, stays, begin):
+def points(world, stays, begin):
     """Runs what `begin` makes ready and returns, a command line, as the nth allocation fails."""
     memory = world.memory()
     memory.fail(0)
@@ -179,7 +180,7 @@ def test_an_act_is_done_or_not_or_not_known_to_be(world, act, stays):
         line, acts.is_done = getattr(acts, act)()
         return [*line, "--url", acts.vowd.url]
 
-    for where, result in over(world, stays, begin):
+    for where, result in points(world, stays, begin):
         if result.code == ctl.OK:
             assert acts.is_done(), where
             continue
@@ -194,7 +195,7 @@ def test_a_look_at_the_daemon_is_whole_or_fails_for_want_of_memory(world, vowd, 
     line = [vowd.id if word == "ID" else word for word in COMMANDS[command].split()]
     line += ["--url", vowd.url]
     usual = ctl.run(*line).fine()
-    for where, result in over(world, stays, lambda: line):
+    for where, result in points(world, stays, lambda: line):
         if result.code == ctl.OK:
             assert numberless(result.out) == numberless(usual.out), where
         else:
@@ -213,7 +214,7 @@ def test_a_look_at_a_log_is_whole_or_fails_for_want_of_memory(world, command, st
     place.reset()
     content = {name: file.read_bytes() for name, file in place.files.items()}
     usual = ctl.run(*words)
-    for where, result in over(world, stays, lambda: words):
+    for where, result in points(world, stays, lambda: words):
         if result.code == usual.code and "not all could be shown" not in result.err:
             assert numberless(result.out) == numberless(usual.out), where
         else:
@@ -230,9 +231,10 @@ def test_a_recovery_without_memory_is_run_again(world, stays):
 
     def begin():
         place.reset()
+        b.doubt_again(id)
         return [*how, "--log", place.log]
 
-    for where, result in over(world, stays, begin):
+    for where, result in points(world, stays, begin):
         if result.code == ctl.OK:
             assert b.outcome(id) == "committed", where
         else:
@@ -255,7 +257,7 @@ def test_a_reconciliation_without_memory_is_written_whole_or_not(world, stays):
         place.reset()
         return [*how, "--log", place.log]
 
-    for where, result in over(world, stays, begin):
+    for where, result in points(world, stays, begin):
         told = place.run("check", "--json")
         doubt = "quarantine" in told.json
         assert told.code == ctl.ATTENTION and (doubt or id in told.out), f"{where}\n{told}"
@@ -280,7 +282,7 @@ def test_a_whole_restore_without_memory_leaves_nothing_or_the_backup(world, vowd
         place.reset()
         return ["restore", backup, "--log", place.log]
 
-    for where, result in over(world, stays, begin):
+    for where, result in points(world, stays, begin):
         if result.code != ctl.OK:
             says_why(result, where, ctl.FAILED)
         assert place.log.exists() == (result.code == ctl.OK), where

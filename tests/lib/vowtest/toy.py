@@ -306,6 +306,13 @@ class Toy:
         with self.lock:
             return [b.outcome for (t, _), b in sorted(self.branches.items()) if t == transaction]
 
+    def doubt_again(self, transaction):
+        """Its branches of the transaction have never been told how it ended."""
+        with self.lock:
+            for (of, _), branch in self.branches.items():
+                if of == transaction:
+                    branch.outcome, branch.effects, branch.told = None, 0, set()
+
     def in_doubt(self):
         with self.lock:
             return [key for key, b in self.branches.items() if b.vote == "commit" and not b.outcome]
