@@ -39,10 +39,10 @@ static void tell_in_doubt(struct vow_known_reply *out) {
   }
 }
 
-void __wrap_ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
-                             uint64_t timeout_ms);
-void __wrap_ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
-                             uint64_t timeout_ms) {
+enum ctl_exit __wrap_ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
+                                      uint64_t timeout_ms);
+enum ctl_exit __wrap_ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
+                                      uint64_t timeout_ms) {
   (void)coordinator;
   (void)timeout_ms;
   for (size_t i = 0; i < places->count; i++) {
@@ -52,6 +52,7 @@ void __wrap_ctl_ask_in_doubt(struct ctl_places *places, const char *coordinator,
     place->in_doubt.seen = answers.lost;
     if (is_first(place)) tell_in_doubt(&place->in_doubt);
   }
+  return CTL_EXIT_OK;
 }
 
 static enum vow_known_state what_became_of(struct vow_id id) {
