@@ -28,8 +28,9 @@ Environment:
   VOW_BANK_SEED    what its dice begin with; default 1
   VOW_ROUNDS       each e2e test so many times; default 1
   VOW_MEMORY_POINTS
-                   how many allocations fail in each sweep of e2e.memory, e2e.vowd_memory and
-                   e2e.vowctl_memory; default 6, 6 and 4; 0: each of them
+                   how many allocations fail in each sweep of e2e.memory, e2e.vowd_memory (6),
+                   e2e.vowctl_memory and e2e.client_memory (4); 0: each of them
+  VOW_MEMORY_DAY   which of them, any number; the same each time unless it is given
   VOW_NIGHTLY_TIMES
                    how many times as much as CI --nightly does; default 100. With 2 it is a
                    rehearsal (of all but the model's, whose size is fixed)
