@@ -51,6 +51,10 @@ int vow_id_compare(struct vow_id a, struct vow_id b) {
   return memcmp(a.bytes, b.bytes, sizeof a.bytes);
 }
 
+int vow_id_order(const void *a, const void *b) {
+  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
+}
+
 /* A dash comes before bytes 4, 6, 8 and 10. */
 static bool dash_before(int byte) {
   return byte == 4 || byte == 6 || byte == 8 || byte == 10;

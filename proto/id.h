@@ -23,6 +23,7 @@ uint16_t vow_id_counter(struct vow_id id);
 bool vow_id_is_v7(struct vow_id id);
 bool vow_id_is_nil(struct vow_id id);
 int vow_id_compare(struct vow_id a, struct vow_id b); /* <0, 0, >0 as memcmp */
+int vow_id_order(const void *a, const void *b);       /* the same, for qsort and bsearch */
 
 void vow_id_format(struct vow_id id, char text[VOW_ID_TEXT_BYTES]); /* lower case, 8-4-4-4-12 */
 /* Any UUID in 8-4-4-4-12 form, either case, exactly 36 characters. False (and *out untouched)

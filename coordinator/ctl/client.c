@@ -125,7 +125,8 @@ static void read_problem(struct ctl_reply *reply) {
 static bool may_be_done(const struct ctl_client *client, const struct ctl_reply *reply) {
   if (!reply->post) return false;
   if (reply->error == VOW_E_PROTOCOL) return reply->status < 400 || reply->status >= 500;
-  if (reply->error != VOW_E_NO_MEMORY || reply->unread) return reply->error == VOW_E_NO_MEMORY;
+  if (reply->error != VOW_E_NO_MEMORY) return false;
+  if (reply->unread) return true;
   /* The daemon's own: of a transaction it may have lacked memory for the answer only. */
   const struct ctl_command *command = client->args->command;
   return command != NULL && command->operand == CTL_OPERAND_ID;

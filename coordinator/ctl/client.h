@@ -30,7 +30,7 @@ struct ctl_reply {
   int status;           /* 0: none came */
   bool post;            /* it was asked to change something */
   bool maybe_done;      /* of a failure: what was asked may have been done nevertheless */
-  bool unread;          /* of NO_MEMORY: it is ours, and not the other side's word */
+  bool unread;          /* NO_MEMORY that is ours, and not the other side's word */
   char detail[512];     /* of a failure: a sentence, or "" */
   char *body;           /* owned; NULL when nothing usable came */
   size_t body_bytes;

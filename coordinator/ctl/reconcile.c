@@ -131,10 +131,6 @@ static enum ctl_exit add_one(struct ctl_reconciliation *r, struct vow_id id) {
   return ctl_cases_add(&r->cases, id, NULL) ? CTL_EXIT_OK : ctl_no_memory();
 }
 
-static int compare_ids(const void *a, const void *b) {
-  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
-}
-
 /* What somebody has in doubt; in order, so that each comes behind those before it. */
 static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r) {
   enum ctl_exit code = CTL_EXIT_OK;
@@ -146,7 +142,7 @@ static enum ctl_exit add_in_doubt(struct ctl_reconciliation *r) {
     const struct vow_known_reply *told = &r->places.items[i].in_doubt;
     for (size_t j = 0; j < told->count; j++) ids[count++] = told->branches[j].transaction;
   }
-  qsort(ids, count, sizeof *ids, compare_ids);
+  qsort(ids, count, sizeof *ids, vow_id_order);
   for (size_t i = 0; code == CTL_EXIT_OK && i < count; i++) code = add_one(r, ids[i]);
   free(ids);
   return code;

@@ -13,11 +13,6 @@
 
 /* ---- asking ---- */
 
-/* Our own want of memory. A participant that tells of its own has sent a body. */
-static bool is_starved(const struct ctl_reply *reply) {
-  return reply->error == VOW_E_NO_MEMORY && reply->unread;
-}
-
 /* One request to one participant. False: place->why says why there is no answer. */
 static bool call(struct ctl_place *place, uint64_t timeout_ms, const char *method, const char *path,
                  const struct vow_buf *body, struct ctl_reply *reply) {
@@ -52,10 +47,6 @@ static bool names_odd_branch(struct ctl_place *place, const struct vow_known_rep
   return false;
 }
 
-static int compare_ids(const void *a, const void *b) {
-  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
-}
-
 /* Whoever answers another question has not answered this one: that it does not name a transaction
  * would say that it has not committed it. The ids of a request are in order, as the cases are. */
 static bool names_other(struct ctl_place *place, const struct vow_known_request *request,
@@ -64,7 +55,7 @@ static bool names_other(struct ctl_place *place, const struct vow_known_request 
   for (size_t i = 0; i < told->count; i++) {
     const struct vow_id *named = &told->branches[i].transaction;
     if (request->count > 0 &&
-        bsearch(named, request->ids, request->count, sizeof *named, compare_ids) != NULL) {
+        bsearch(named, request->ids, request->count, sizeof *named, vow_id_order) != NULL) {
       continue;
     }
     vow_id_format(*named, id);
@@ -91,7 +82,7 @@ enum ctl_exit ctl_ask_in_doubt(struct ctl_places *places, const char *coordinato
       if (!place->answered) snprintf(place->why, sizeof place->why, "%s", why);
       if (place->answered) place->answered = !names_odd_branch(place, &place->in_doubt);
     } else {
-      starved = is_starved(&reply);
+      starved = reply.unread;
     }
     ctl_reply_fini(&reply);
     if (starved) return ctl_no_memory();
@@ -125,7 +116,7 @@ static bool ask_some(struct ctl_place *place, const struct vow_known_request *re
   vow_buf_init(&body, (size_t)1 << 20);
   vow_known_request_encode(request, &body);
   bool ok = body.error == VOW_OK && call(place, timeout_ms, "POST", VOW_KNOWN_PATH, &body, &reply);
-  *starved = body.error == VOW_E_NO_MEMORY || is_starved(&reply);
+  *starved = body.error == VOW_E_NO_MEMORY || reply.unread;
   if (ok) {
     enum vow_error error = vow_known_reply_decode(reply.body, reply.body_bytes, &answer, why);
     if (error != VOW_OK) snprintf(place->why, sizeof place->why, "%s", why);

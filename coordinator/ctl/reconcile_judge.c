@@ -60,7 +60,8 @@ static const struct ctl_place *find_over(const struct ctl_case *item,
 static void judge_open(struct ctl_case *item, const struct ctl_places *places) {
   const struct ctl_place *forgetful = find_over(item, places);
   const struct ctl_report_item *refusal = find_state(item, VOW_KNOWN_REFUSED);
-  const struct ctl_report_item *begun = find_state(item, VOW_KNOWN_PREPARING);
+  const struct ctl_report_item *unvoted =
+      refusal != NULL ? refusal : find_state(item, VOW_KNOWN_PREPARING);
   item->verdict = CTL_VERDICT_OPEN;
   item->over = forgetful != NULL;
   if (forgetful != NULL) {
@@ -68,18 +69,12 @@ static void judge_open(struct ctl_case *item, const struct ctl_places *places) {
         item->why, sizeof item->why,
         "%.120s knows that it has ended, and has forgotten how: look whether its data are there",
         forgetful->url);
-  } else if (refusal != NULL) {
-    snprintf(
-        item->why, sizeof item->why,
-        "%.120s has refused branch %u: that is an abort, unless it had voted read-only and lost "
-        "that in a crash: was a client told that it committed?",
-        places->items[refusal->place].url, refusal->branch);
-  } else if (begun != NULL) {
-    snprintf(
-        item->why, sizeof item->why,
-        "%.120s has only begun with branch %u: that is an abort, unless it had voted read-only "
-        "and lost that in a crash: was a client told that it committed?",
-        places->items[begun->place].url, begun->branch);
+  } else if (unvoted != NULL) {
+    snprintf(item->why, sizeof item->why,
+             "%.120s has %s branch %u: that is an abort, unless it had voted read-only and lost "
+             "that in a crash: was a client told that it committed?",
+             places->items[unvoted->place].url, refusal != NULL ? "refused" : "only begun with",
+             unvoted->branch);
   } else {
     snprintf(item->why, sizeof item->why,
              "nobody who was asked has committed or aborted it: was a client told?");

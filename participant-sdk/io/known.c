@@ -17,10 +17,6 @@ static int compare_branches(const void *a_, const void *b_) {
   return order ? order : (a->branch > b->branch) - (a->branch < b->branch);
 }
 
-static int compare_ids(const void *a, const void *b) {
-  return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
-}
-
 /* What is asked about: these transactions, or, without `ids`, what is in doubt. */
 struct question {
   const struct vow_id *ids; /* in order */
@@ -137,7 +133,7 @@ enum vow_error vow_known_answer(struct vow_participant *p, const char *text, siz
   if (error) goto out;
   error = vow_url_normalize(request.coordinator, coordinator, why, VOW_JSON_WHY_BYTES);
   if (error) goto out;
-  qsort(request.ids, request.count, sizeof *request.ids, compare_ids);
+  qsort(request.ids, request.count, sizeof *request.ids, vow_id_order);
   struct question question = {.ids = request.ids, .count = request.count};
   error = copy_branches(p, question, &reply);
   if (error == VOW_E_OVERLOADED) {

@@ -187,8 +187,7 @@ def test_a_new_log_whose_sync_fails_is_not_used(world, stays):
             lambda: not vowd.process.running() or "listening" in vowd.process.text(), "it decides"
         )
         if vowd.process.running():
-            vowd.process.kill(ended=1)  # a sync after its first words may end it, too
-            vowd.died()
+            vowd.kill(ended=1)  # a sync after its first words may end it, too
             return
         assert vowd.process.wait() == 1 and str(vowd.folder) in vowd.process.text()
         faults.fail_sync(faults.pattern, 0)

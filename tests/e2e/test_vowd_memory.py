@@ -97,8 +97,7 @@ def test_vowd_makes_a_new_log_or_says_that_it_cannot(vowd, stays):
         start_or_end(vowd, "listening on")
         memory.stop()
         if vowd.process.child is not None:
-            vowd.process.kill(ended=1)
-            vowd.died()
+            vowd.kill(ended=1)
         left = [file.name for file in vowd.folder.glob("vow.log.new*")]
         assert not left, left
 

@@ -42,6 +42,8 @@ static void order_is_time_order(void **state) {
     assert_true(vow_id_compare(low, high) < 0);
     assert_true(vow_id_compare(high, low) > 0);
     assert_int_equal(vow_id_compare(low, low), 0);
+    assert_true(vow_id_order(&low, &high) < 0);
+    assert_true(vow_id_order(&high, &low) > 0);
   }
 }
 

@@ -83,8 +83,8 @@ class Vowd:
     def wait_ready(self):
         wait_until(lambda: self.client.get("/readyz").status == 200, "vowd is ready", 20)
 
-    def kill(self):
-        self.process.kill()
+    def kill(self, ended=None):
+        self.process.kill(ended)
         self.died()
 
     def died(self):
