@@ -1,0 +1,61 @@
+/*
+ * What the files of the sender share: sender.c (the two loops, transfers) and sender_failure.c
+ * (what a failed transfer is called). Only these include curl in the coordinator.
+ */
+#ifndef VOW_COORDINATOR_SENDER_INTERNAL_H
+#define VOW_COORDINATOR_SENDER_INTERNAL_H
+
+#include <curl/curl.h>
+#include <uv.h>
+
+#include "sender.h"
+
+struct bytes {
+  char *data; /* owned; NUL-terminated */
+  size_t size, capacity;
+};
+
+struct transfer {
+  struct vow_sender *sender;
+  CURL *easy;
+  struct curl_slist *headers; /* owned; NULL: the sender's common ones are used */
+  struct bytes body, answer;
+  bool answer_too_large;
+  bool refused_socket; /* to curl, for want of memory: that it cannot connect is about that */
+  uint32_t timeout_ms;
+  const char *ask_header;
+  void (*done)(void *context, const struct vow_sender_answer *answer);
+  void *context;
+  struct transfer *prev, *next; /* in sender->active, or next alone in sender->free */
+};
+
+struct watch {
+  uv_poll_t poll;
+  struct vow_sender *sender;
+  curl_socket_t fd;
+  bool ours; /* see invariant 2 */
+};
+
+struct vow_sender {
+  uv_loop_t *loop;
+  CURLM *multi;
+  struct vow_sender_config config;
+  char *user_agent; /* owned */
+  uv_timer_t timer;
+  struct curl_slist *common;      /* headers of every request; owned */
+  struct curl_slist *common_body; /* and of those with a body */
+  struct watch **watches;         /* owned, and so is each; by descriptor; or NULL */
+  size_t watch_count;
+  struct transfer *active, *free;
+  unsigned free_count;
+  unsigned handles_open;
+  struct vow_sender_counts counts;
+};
+
+/* What to call the failure of a transfer that ended with `code`; the sentence goes to `why`. */
+enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
+                                  char why[VOW_SENDER_WHY_BYTES]);
+/* Not a byte of the request has left this process. */
+bool vow_sender_nothing_left(const struct transfer *t);
+
+#endif
