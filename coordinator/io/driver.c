@@ -191,6 +191,7 @@ static enum vow_error step(struct vow_driver *driver, struct vow_event *event) {
   driver->in_step = true;
   enum vow_error error = vow_core_step(driver->core, event, &actions);
   if (error == VOW_OK) carry_out(driver, &actions);
+  vow_log_flush(driver->log);
   driver->in_step = false;
   arm_tick(driver, event->now_ms);
   return error;

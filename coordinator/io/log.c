@@ -319,14 +319,19 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   if (action->u.log.record == VOW_RECORD_TXN) error = log_encode(&log->scratch, action);
   if (error != VOW_OK) return error;
   pthread_mutex_lock(&log->mutex);
-  bool first = log->queue.position == 0;
   error = enqueue(log, action);
-  if (error == VOW_OK && log->waiting && (first || action->u.log.forced))
-    pthread_cond_signal(&log->wanted);
+  if (error == VOW_OK && log_write_due_ms(log) < log->asleep_until_ms) log->wake_due = true;
   pthread_mutex_unlock(&log->mutex);
   if (error != VOW_OK) return error;
   log->appended = action->u.log.position;
   return VOW_OK;
+}
+
+/* Not under the mutex: the thread would wake up only to wait for it. */
+void vow_log_flush(struct vow_log *log) {
+  if (!log->wake_due) return;
+  log->wake_due = false;
+  pthread_cond_signal(&log->wanted);
 }
 
 /* ---- asking ---- */

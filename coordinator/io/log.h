@@ -91,6 +91,9 @@ enum vow_error vow_log_start(struct vow_log *log)
 /* Queues one LOG action: encodes it now, borrows nothing. Never blocks. VOW_E_NO_MEMORY;
  * VOW_E_INVALID_ARGUMENT when the position is not above the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
+/* Has the thread begin with what was appended, if it sleeps: once after several, which then share a
+ * sync. */
+void vow_log_flush(struct vow_log *log);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */
 void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config);

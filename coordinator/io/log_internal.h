@@ -189,6 +189,7 @@ struct vow_log {
   /* the owner's (loop) */
   struct log_entry scratch; /* the record being encoded */
   uint64_t appended;        /* position of the newest record given to append */
+  bool wake_due;            /* the thread slept when records were appended that it must see to */
 
   /* the connection's thread, see above */
   sqlite3 *db;
@@ -230,7 +231,7 @@ struct vow_log {
   struct log_limits new_limits;
   uint32_t queries_under_way;
   bool limits_changed;
-  bool waiting; /* the log thread sleeps on `wanted` */
+  uint64_t asleep_until_ms; /* the log thread sleeps on `wanted`; 0: it is awake */
   bool stopping;
   struct vow_log_progress progress;
   struct vow_log_counts counts;
@@ -300,6 +301,8 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 
 /* log_thread.c */
 void *log_thread_main(void *argument); /* the log */
+/* When the queue has to be written; 0: at once. With the mutex held. */
+uint64_t log_write_due_ms(const struct vow_log *log);
 /* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
 void log_fail(struct vow_log *log, enum vow_error error, const char *why);
 

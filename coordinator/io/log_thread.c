@@ -178,6 +178,10 @@ static void tidy(struct vow_log *log, uint64_t now) {
 
 /* ---- choosing ---- */
 
+uint64_t log_write_due_ms(const struct vow_log *log) {
+  return log->queue.forced ? 0 : log->queue.since_ms + log->limits.lazy_flush_ms;
+}
+
 /* With the mutex held. */
 static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *until) {
   if (log->stuck) {
@@ -186,9 +190,9 @@ static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *unti
   }
   if (log->queue.position == 0) return false;
   const struct log_query *query = log->queries.first;
-  if (log->queue.forced || log->stopping) return true;
+  if (log->stopping) return true;
   if (query != NULL && query->needs > log->head.position) return true;
-  uint64_t due = log->queue.since_ms + log->limits.lazy_flush_ms;
+  uint64_t due = log_write_due_ms(log);
   *until = min_u64(*until, due);
   return now >= due;
 }
@@ -205,6 +209,9 @@ static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until)
   if (write) return JOB_WRITE;
   if (log->stopping) return JOB_STOP;
   if (log->backup != NULL && !log_backup_waits(log)) return JOB_BACKUP;
+  /* After a write more is likely to come. What is not forced need not wake this thread then. */
+  uint64_t soon = log->wrote_ms + log->limits.lazy_flush_ms;
+  if (now < soon) *until = min_u64(*until, soon);
   uint64_t tidy_at = log->tidy_ms;
   if (log->wal_bytes > log->limits.wal_bytes_max / 4)
     tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
@@ -215,7 +222,7 @@ static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until)
 }
 
 static void wait_until(struct vow_log *log, uint64_t until) {
-  log->waiting = true;
+  log->asleep_until_ms = until;
   if (until == UINT64_MAX) {
     pthread_cond_wait(&log->wanted, &log->mutex);
   } else {
@@ -223,7 +230,7 @@ static void wait_until(struct vow_log *log, uint64_t until) {
                           .tv_nsec = (long)(until % 1000) * 1000000};
     (void)pthread_cond_timedwait(&log->wanted, &log->mutex, &at);
   }
-  log->waiting = false;
+  log->asleep_until_ms = 0;
 }
 
 /* With the mutex held. When it is busy, the record that woke this thread is the first of those that

@@ -418,8 +418,8 @@ void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs) {
   *log->queue_end = jobs;
   log->queue_end = end;
   log->forced_count += forced;
-  pthread_cond_signal(&log->wake);
   pthread_mutex_unlock(&log->lock);
+  pthread_cond_signal(&log->wake); /* not under the lock, for which the thread would only wait */
 }
 
 void vow_log_stop(struct vow_log *log) {

@@ -139,6 +139,7 @@ uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced) {
   action.u.log.forced = forced;
   action.u.log.txn = txn;
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
+  vow_log_flush(f->log);
   return ++f->position;
 }
 
