@@ -8,9 +8,11 @@
  * Invariants:
  *   1. A transfer is in `active` from submit until its done() returns; then its easy handle, with
  *      everything in it that does not depend on the request, is kept for the next.
- *   2. A watch of a socket we opened lives as long as the socket, started and stopped as curl asks,
- *      so that a kept connection costs no handle a request. Sockets curl makes for itself (its
- *      resolver's) are watched from ADD to REMOVE, for nobody tells when they are closed.
+ *   2. A watch of a socket we opened lives as long as the socket. When curl has no use for it any
+ *      more, it goes on until the socket has something to say: nearly always the next request
+ *      comes first, and a kept connection costs no handle and no system call a request. Sockets
+ *      curl makes for itself (its resolver's) are watched from ADD to REMOVE, for nobody tells when
+ *      they are closed.
  *   3. Memory: transfers are bounded by who submits; an answer by answer_bytes_max.
  */
 #include "sender.h"
@@ -291,6 +293,11 @@ static int on_timer(CURLM *multi, long wait_ms, void *context) {
 static void on_event(uv_poll_t *poll, int status, int events) {
   struct watch *watch = poll->data;
   int flags = 0;
+  if (watch->wanted == 0) { /* closed by the other side: curl finds out when it wants it again */
+    uv_poll_stop(poll);
+    watch->active = 0;
+    return;
+  }
   if (status < 0) flags |= CURL_CSELECT_ERR;
   if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
   if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
@@ -380,17 +387,18 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
   (void)easy, (void)unused;
   if (what == CURL_POLL_REMOVE) {
     if (watch == NULL) return 0;
-    if (watch->ours) {
-      uv_poll_stop(&watch->poll);
-    } else {
-      watch_close(watch);
-    }
+    watch->wanted = 0;
+    if (!watch->ours) watch_close(watch);
     return 0;
   }
   if (watch == NULL) watch = watch_new(sender, fd, false);
   if (watch == NULL) return -1;
-  int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-  return uv_poll_start(&watch->poll, events, on_event) == 0 ? 0 : -1;
+  watch->wanted =
+      (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+  if (watch->wanted == watch->active) return 0;
+  if (uv_poll_start(&watch->poll, watch->wanted, on_event) != 0) return -1;
+  watch->active = watch->wanted;
+  return 0;
 }
 
 /* ---- open and close ---- */
