@@ -172,6 +172,8 @@ static void do_log(struct step *step, const struct vow_paction *action) {
   job->record = action->u.log.record;
   job->position = action->u.log.position;
   job->forced = action->u.log.forced;
+  /* Of a branch that had voted, everybody else has been told how it ends. */
+  job->patient = job->forced && action->branch->durable == VOW_PRECORD_PREPARED;
   job->seen = action->u.log.seen;
   step->last_record = job;
 }

@@ -19,6 +19,7 @@
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define COMPANY_MIN          4    /* a batch of so many jobs: the next will have company, too */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
+#define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
 #define SPACE_CHECK_EVERY_MS 1000
@@ -242,10 +243,19 @@ static bool certainly_not_committed(sqlite3 *db, int code) {
   return !sqlite3_get_autocommit(db) && (primary == SQLITE_BUSY || primary == SQLITE_CONSTRAINT);
 }
 
+static uint64_t now_us(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void commit(struct batch *batch, uint64_t written) {
   struct vow_log *log = batch->log;
+  uint64_t begun_us = now_us();
   int code = run_commit(batch);
   if (!code) {
+    uint64_t took_us = now_us() - begun_us;
+    log->sync_us = took_us < PATIENCE_MAX_US ? (uint32_t)took_us : PATIENCE_MAX_US;
     atomic_fetch_add(&log->syncs, 1);
     atomic_fetch_add(&log->records, written);
     return;
@@ -358,11 +368,21 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
 
 /* ---- the thread ---- */
 
-static struct timespec lazy_deadline(void) {
-  struct timespec at;
-  (void)clock_gettime(CLOCK_MONOTONIC, &at);
-  at.tv_sec += LAZY_MS / 1000;
-  return at;
+/* With the lock held: sleeps until something is queued, or `until_us`. False: the time is over. */
+static bool wait_until(struct vow_log *log, uint64_t until_us) {
+  struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
+                        .tv_nsec = (long)(until_us % 1000000) * 1000};
+  return pthread_cond_timedwait(&log->wake, &log->lock, &at) == 0;
+}
+
+/* With the lock held. An acknowledgement that nobody waits for is not worth a sync of its own while
+ * the next vote may be on its way; with one client it nearly always is. To wait as long as a sync
+ * takes, and no longer, costs at most twice of what knowing the future would. */
+static void let_votes_come(struct vow_log *log) {
+  uint64_t until_us = now_us() + log->sync_us;
+  while (!log->stopping && log->forced_count == log->patient_count) {
+    if (!wait_until(log, until_us)) break;
+  }
 }
 
 /* With the lock held. When it is busy, the result that woke this thread is the first of several
@@ -378,15 +398,17 @@ static void let_company_come(struct vow_log *log) {
 static struct vow_log_job *take_jobs(struct vow_log *log) {
   pthread_mutex_lock(&log->lock);
   while (!log->stopping && !log->queue) pthread_cond_wait(&log->wake, &log->lock);
-  struct timespec deadline = lazy_deadline();
+  uint64_t until_us = now_us() + LAZY_MS * 1000;
   while (!log->stopping && log->forced_count == 0) {
-    if (pthread_cond_timedwait(&log->wake, &log->lock, &deadline) != 0) break;
+    if (!wait_until(log, until_us)) break;
   }
+  if (log->patient_count > 0) let_votes_come(log);
   let_company_come(log);
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
   for (log->taken = 0; *end && log->taken < jobs_max; log->taken++) {
     log->forced_count -= (*end)->forced;
+    log->patient_count -= (*end)->patient;
     end = &(*end)->next;
   }
   log->queue = *end;
@@ -412,12 +434,16 @@ enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *ho
 
 void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs) {
   struct vow_log_job **end = &jobs;
-  uint32_t forced = 0;
-  for (; *end; end = &(*end)->next) forced += (*end)->forced;
+  uint32_t forced = 0, patient = 0;
+  for (; *end; end = &(*end)->next) {
+    forced += (*end)->forced;
+    patient += (*end)->patient;
+  }
   pthread_mutex_lock(&log->lock);
   *log->queue_end = jobs;
   log->queue_end = end;
   log->forced_count += forced;
+  log->patient_count += patient;
   pthread_mutex_unlock(&log->lock);
   pthread_cond_signal(&log->wake); /* not under the lock, for which the thread would only wait */
 }

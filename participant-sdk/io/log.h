@@ -42,8 +42,10 @@ struct vow_log_job {
   struct vow_precord record;        /* of RECORD; what it points to stays until it is reported */
   uint64_t position;
   struct vow_log_position seen; /* of RECORD: of its coordinator's log, kept along; or nothing */
-  bool forced; /* sync now, and report; else it goes with the next that is forced, or within a
-                  second */
+  bool forced;  /* sync now, and report; else it goes with the next that is forced, or within a
+                   second */
+  bool patient; /* forced, but only the coordinator's bookkeeping waits for it: it may wait for
+                   company, as long as a sync takes */
   /* Of RECORD: a purge in the same transaction. */
   const char *purge_coordinator; /* NULL: none */
   struct vow_id purge_below;

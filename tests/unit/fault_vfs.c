@@ -76,6 +76,7 @@ static int on_sync(sqlite3_file *f, int flags) {
       (fault == FAULT_DB_SYNC && is(f, SQLITE_OPEN_MAIN_DB))) {
     return SQLITE_IOERR_FSYNC;
   }
+  if (fault == FAULT_SLOW_SYNC) (void)usleep(5000);
   if (call_fails()) return SQLITE_IOERR_FSYNC;
   return real_of(f)->pMethods->xSync(real_of(f), flags);
 }

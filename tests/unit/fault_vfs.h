@@ -12,6 +12,7 @@ enum fault {
   FAULT_SYNC,      /* xSync fails with an I/O error */
   FAULT_WAL_SYNC,  /* of a WAL */
   FAULT_DB_SYNC,   /* of the database itself: a checkpoint's */
+  FAULT_SLOW_SYNC, /* xSync takes 5 ms longer */
   FAULT_FULL,      /* xWrite: the disk is full */
   FAULT_WAL_FULL,  /* for a WAL */
   FAULT_DB_FULL,   /* for the database itself */

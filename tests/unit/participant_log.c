@@ -285,6 +285,59 @@ static void votes_that_come_together_share_a_sync(void **state) {
   assert_int_equal(stats.prepared, COUNT);
 }
 
+static uint64_t syncs_of(struct fixture *f) {
+  struct vow_participant_stats stats;
+  vow_participant_stats(f->participant, &stats);
+  return stats.log_syncs;
+}
+
+static void *send_commit(void *context) {
+  struct sender *sender = context;
+  sender->status = send_message(sender->f, "commit", sender->n, "").status;
+  return NULL;
+}
+
+/* Whether the commit of transaction n, and the vote on the next that comes a moment later, are
+ * written with one sync. */
+static bool share_a_sync(struct fixture *f, unsigned n) {
+  struct sender sender = {.f = f, .n = n};
+  uint64_t before = syncs_of(f);
+  int commits = atomic_load(&f->app->commits);
+  assert_int_equal(pthread_create(&sender.thread, NULL, send_commit, &sender), 0);
+  while (atomic_load(&f->app->commits) == commits) (void)usleep(50);
+  (void)usleep(200);
+  expect(send_message(f, "prepare", n + 1, ""), 200, VOTE_COMMIT);
+  pthread_join(sender.thread, NULL);
+  assert_int_equal(sender.status, 200);
+  return syncs_of(f) - before == 1;
+}
+
+/* A busy machine may come late now and then, but not for ever. */
+static void a_commit_waits_a_moment_for_the_next_vote(void **state) {
+  struct fixture *f = *state;
+  unsigned n = 1, in_a_row = 0;
+  f->options.prepare_leaves_nothing = 1;
+  fixture_open(f);
+  fault_vfs_set(FAULT_SLOW_SYNC);
+  expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+  while (in_a_row < 5) {
+    in_a_row = share_a_sync(f, n++) ? in_a_row + 1 : 0;
+    assert_true(n < 1000);
+  }
+}
+
+/* Nor does it wait longer than a sync takes, or the participant would never be done. */
+static void a_commit_that_no_vote_follows_is_written(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  fault_vfs_set(FAULT_SLOW_SYNC);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  fixture_reopen(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  assert_int_equal(f->app->commits, 1);
+}
+
 static int setup(void **state) {
   fault_vfs_set(FAULT_NONE);
   nearly_full = false;
@@ -314,6 +367,8 @@ int main(void) {
       test(a_failed_checkpoint_stops_all_answers),
       test(on_a_nearly_full_disk_nothing_begins_and_everything_ends),
       test(votes_that_come_together_share_a_sync),
+      test(a_commit_waits_a_moment_for_the_next_vote),
+      test(a_commit_that_no_vote_follows_is_written),
   };
   fault_vfs_install();
   return cmocka_run_group_tests(tests, NULL, NULL);
