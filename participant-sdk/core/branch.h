@@ -171,7 +171,7 @@ struct vow_paction {
     struct {
       const char *coordinator;
       struct vow_id finished_below;
-      const struct vow_precord_key *keys;
+      const struct vow_precord_key *keys; /* in the order of their transactions */
       uint32_t count;
     } purge;
     struct {

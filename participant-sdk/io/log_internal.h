@@ -24,9 +24,18 @@ enum vow_log_statement {
   VOW_LOG_HOOK_KEEP,
   VOW_LOG_PUT,
   VOW_LOG_ERASE,
+  VOW_LOG_ERASE_RANGE,
   VOW_LOG_PUT_COORDINATOR,
   VOW_LOG_PUT_SEEN,
   VOW_LOG_STATEMENTS
+};
+
+/* The keys that a walk over the rows erases. */
+struct vow_log_purge {
+  const struct vow_precord_key *keys;
+  uint32_t count;
+  uint32_t at;    /* the first key that the last row is not behind */
+  uint32_t asked; /* rows that were passed */
 };
 
 struct vow_log {
@@ -36,7 +45,9 @@ struct vow_log {
   int lock_fd; /* of "<database>-vow.lock", with a resource; else -1 */
   char *path;  /* owned; absolute, of the database */
   sqlite3_stmt *statements[VOW_LOG_STATEMENTS];
-  uint32_t wal_pages; /* in the WAL since the last checkpoint; the log thread's */
+  struct vow_log_purge purge;
+  uint32_t walks_to_skip; /* by purges of rows that lie far apart */
+  uint32_t wal_pages;     /* in the WAL since the last checkpoint; the log thread's */
 
   struct vow_log_hooks hooks;
   pthread_t thread;

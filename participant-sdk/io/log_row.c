@@ -11,6 +11,10 @@
 #include "log_internal.h"
 #include "url.h"
 
+#define WALK_KEYS_MIN  4  /* a purge of fewer looks for each */
+#define ROWS_A_KEY_MAX 4  /* a walk past more rows than so many a key costs more than to look */
+#define WALKS_SKIPPED  16 /* after such a one */
+
 const char vow_log_schema[] =
     "CREATE TABLE IF NOT EXISTS vow_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS vow_branch(transaction_id BLOB NOT NULL, branch INTEGER NOT NULL,"
@@ -24,46 +28,114 @@ const char vow_log_schema[] =
 
 /* ---- checksums ---- */
 
-static void add_bytes(XXH3_state_t *state, const void *data, size_t bytes) {
-  uint64_t length = data ? bytes : UINT64_MAX;
-  (void)XXH3_64bits_update(state, &length, sizeof length);
-  if (data && bytes > 0) (void)XXH3_64bits_update(state, data, bytes);
+/* Over parts, each behind its length. One call over a few bytes costs much less than a stream of
+ * them, and comes to the same; a stream is begun when there are more. */
+struct checksum {
+  size_t used;
+  bool streams;
+  unsigned char bytes[512];
+  XXH3_state_t stream;
+};
+
+static void begin_checksum(struct checksum *sum) {
+  sum->used = 0;
+  sum->streams = false;
 }
 
-static void add_text(XXH3_state_t *state, const char *text) {
-  add_bytes(state, text, text ? strlen(text) : 0);
+static void pass_on(struct checksum *sum, const void *data, size_t bytes) {
+  if (!sum->streams) (void)XXH3_64bits_reset(&sum->stream);
+  sum->streams = true;
+  (void)XXH3_64bits_update(&sum->stream, data, bytes);
+}
+
+static void add_raw(struct checksum *sum, const void *data, size_t bytes) {
+  if (bytes > sizeof sum->bytes - sum->used) {
+    pass_on(sum, sum->bytes, sum->used);
+    sum->used = 0;
+  }
+  if (bytes > sizeof sum->bytes) {
+    pass_on(sum, data, bytes);
+    return;
+  }
+  memcpy(sum->bytes + sum->used, data, bytes);
+  sum->used += bytes;
+}
+
+static void add_bytes(struct checksum *sum, const void *data, size_t bytes) {
+  uint64_t length = data ? bytes : UINT64_MAX;
+  add_raw(sum, &length, sizeof length);
+  if (data && bytes > 0) add_raw(sum, data, bytes);
+}
+
+static void add_text(struct checksum *sum, const char *text) {
+  add_bytes(sum, text, text ? strlen(text) : 0);
+}
+
+static int64_t end_checksum(struct checksum *sum) {
+  if (!sum->streams) return (int64_t)XXH3_64bits(sum->bytes, sum->used);
+  pass_on(sum, sum->bytes, sum->used);
+  return (int64_t)XXH3_64bits_digest(&sum->stream);
 }
 
 static int64_t record_checksum(const struct vow_precord *record) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
+  struct checksum sum;
   uint32_t numbers[3] = {record->branch, record->kind, record->outcome};
-  add_bytes(&state, record->transaction.bytes, sizeof record->transaction.bytes);
-  add_bytes(&state, numbers, sizeof numbers);
-  add_text(&state, record->coordinator);
-  add_bytes(&state, record->payload, record->payload_bytes);
-  add_text(&state, record->reason);
-  return (int64_t)XXH3_64bits_digest(&state);
+  begin_checksum(&sum);
+  add_bytes(&sum, record->transaction.bytes, sizeof record->transaction.bytes);
+  add_bytes(&sum, numbers, sizeof numbers);
+  add_text(&sum, record->coordinator);
+  add_bytes(&sum, record->payload, record->payload_bytes);
+  add_text(&sum, record->reason);
+  return end_checksum(&sum);
 }
 
 static int64_t coordinator_checksum(const char *url, struct vow_id finished_below) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
-  add_text(&state, url);
-  add_bytes(&state, finished_below.bytes, sizeof finished_below.bytes);
-  return (int64_t)XXH3_64bits_digest(&state);
+  struct checksum sum;
+  begin_checksum(&sum);
+  add_text(&sum, url);
+  add_bytes(&sum, finished_below.bytes, sizeof finished_below.bytes);
+  return end_checksum(&sum);
 }
 
 static int64_t seen_checksum(const char *url, struct vow_log_position seen) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
+  struct checksum sum;
   uint64_t numbers[2] = {seen.incarnation, seen.position};
-  add_text(&state, url);
-  add_bytes(&state, numbers, sizeof numbers);
-  return (int64_t)XXH3_64bits_digest(&state);
+  begin_checksum(&sum);
+  add_text(&sum, url);
+  add_bytes(&sum, numbers, sizeof numbers);
+  return end_checksum(&sum);
 }
 
 /* ---- writing ---- */
+
+static int compare(const struct vow_precord_key *key, const void *id) {
+  return memcmp(key->transaction.bytes, id, sizeof key->transaction.bytes);
+}
+
+/* The first key that is not below this id, beginning with where the last row was. */
+static uint32_t skip_to(struct vow_log_purge *purge, const void *id) {
+  while (purge->at > 0 && compare(&purge->keys[purge->at - 1], id) >= 0) purge->at--;
+  while (purge->at < purge->count && compare(&purge->keys[purge->at], id) < 0) purge->at++;
+  return purge->at;
+}
+
+/* vow_purged(transaction_id, branch): it is among the keys that are purged. They are in order, and
+ * so, mostly, are the rows that are asked about. */
+static void is_purged(sqlite3_context *context, int count, sqlite3_value **row) {
+  struct vow_log_purge *purge = sqlite3_user_data(context);
+  const void *id = sqlite3_value_blob(row[0]);
+  int64_t branch = sqlite3_value_int64(row[1]);
+  bool purged = false;
+  (void)count;
+  purge->asked++;
+  if (id && sqlite3_value_bytes(row[0]) == (int)sizeof purge->keys->transaction.bytes) {
+    uint32_t i = skip_to(purge, id);
+    for (; i < purge->count && compare(&purge->keys[i], id) == 0; i++) {
+      purged |= purge->keys[i].branch == branch;
+    }
+  }
+  sqlite3_result_int(context, purged);
+}
 
 enum vow_error vow_log_prepare_statements(struct vow_log *log) {
   static const char *const texts[VOW_LOG_STATEMENTS] = {
@@ -78,10 +150,13 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_HOOK_KEEP] = "RELEASE vow_hook",
       [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
       [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?",
+      [VOW_LOG_ERASE_RANGE] = ("DELETE FROM vow_branch WHERE transaction_id BETWEEN ? AND ?"
+                               " AND vow_purged(transaction_id, branch)"),
       [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
       [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
   };
-  int code = SQLITE_OK;
+  int code = sqlite3_create_function(log->db, "vow_purged", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+                                     &log->purge, is_purged, NULL, NULL);
   for (int i = 0; !code && i < VOW_LOG_STATEMENTS; i++) {
     code = sqlite3_prepare_v3(log->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
                               NULL);
@@ -93,11 +168,10 @@ void vow_log_finalize_statements(struct vow_log *log) {
   for (int i = 0; i < VOW_LOG_STATEMENTS; i++) sqlite3_finalize(log->statements[i]);
 }
 
+/* What was bound stays so, and nobody looks at it: all is bound anew before the next time. */
 static int run(sqlite3_stmt *statement) {
   (void)sqlite3_step(statement);
-  int code = sqlite3_reset(statement); /* the code of the step, in full */
-  (void)sqlite3_clear_bindings(statement);
-  return code;
+  return sqlite3_reset(statement); /* the code of the step, in full */
 }
 
 int vow_log_run(struct vow_log *log, enum vow_log_statement statement) {
@@ -115,29 +189,54 @@ int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
   if (!code) code = sqlite3_bind_int(put, 3, (int)record->kind);
   if (!code) code = sqlite3_bind_int(put, 4, (int)record->outcome);
   if (!code) code = sqlite3_bind_text(put, 5, record->coordinator, -1, SQLITE_STATIC);
-  if (!code && record->payload) {
+  if (!code) {
     code = sqlite3_bind_text64(put, 6, record->payload, record->payload_bytes, SQLITE_STATIC,
                                SQLITE_UTF8);
   }
   if (!code) code = sqlite3_bind_text(put, 7, record->reason, -1, SQLITE_STATIC);
   if (!code) code = sqlite3_bind_int64(put, 8, record_checksum(record));
-  if (code) {
-    (void)sqlite3_clear_bindings(put);
-    return code;
+  return code ? code : run(put);
+}
+
+static int erase_each(struct vow_log *log, const struct vow_log_job *job) {
+  sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE];
+  int code = SQLITE_OK;
+  for (uint32_t i = 0; !code && i < job->purge_count; i++) {
+    code = bind_id(erase, 1, &job->purge_keys[i].transaction);
+    if (!code) code = sqlite3_bind_int64(erase, 2, job->purge_keys[i].branch);
+    if (!code) code = run(erase);
   }
-  return run(put);
+  return code;
+}
+
+/* One walk from the first key to the last, past the rows between them that stay. */
+static int erase_range(struct vow_log *log, const struct vow_log_job *job) {
+  sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE_RANGE];
+  uint32_t count = job->purge_count;
+  log->purge = (struct vow_log_purge){.keys = job->purge_keys, .count = count};
+  int code = bind_id(erase, 1, &job->purge_keys[0].transaction);
+  if (!code) code = bind_id(erase, 2, &job->purge_keys[count - 1].transaction);
+  if (!code) code = run(erase);
+  if (log->purge.asked / ROWS_A_KEY_MAX > count) log->walks_to_skip = WALKS_SKIPPED;
+  log->purge.at = log->purge.count = 0; /* the keys are the job's */
+  return code;
+}
+
+/* Many keys are mostly neighbours, and a walk costs half as much as to look for each. Not so where
+ * another coordinator's rows, or branches still open, are many between them: then the next few
+ * purges do without. */
+static int erase(struct vow_log *log, const struct vow_log_job *job) {
+  if (job->purge_count < WALK_KEYS_MIN) return erase_each(log, job);
+  if (log->walks_to_skip == 0) return erase_range(log, job);
+  log->walks_to_skip--;
+  return erase_each(log, job);
 }
 
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {
-  sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE];
-  for (uint32_t i = 0; i < job->purge_count; i++) {
-    int code = bind_id(erase, 1, &job->purge_keys[i].transaction);
-    if (!code) code = sqlite3_bind_int64(erase, 2, job->purge_keys[i].branch);
-    if (!code) code = run(erase);
-    if (code) return code;
-  }
+  int code = erase(log, job);
+  if (code) return code;
   sqlite3_stmt *put = log->statements[VOW_LOG_PUT_COORDINATOR];
-  int code = sqlite3_bind_text(put, 1, job->purge_coordinator, -1, SQLITE_STATIC);
+  code = sqlite3_bind_text(put, 1, job->purge_coordinator, -1, SQLITE_STATIC);
   if (!code) code = bind_id(put, 2, &job->purge_below);
   if (!code) {
     code =

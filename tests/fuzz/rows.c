@@ -57,6 +57,7 @@ static void begin(struct table *t) {
   *t = (struct table){.honest = true};
   open_log();
   must(sqlite3_exec(the_log.db, empty, NULL, NULL, NULL) == SQLITE_OK);
+  the_log.walks_to_skip = 0;
   must(vow_pcore_new(&t->core, &config) == VOW_OK);
 }
 
@@ -106,20 +107,23 @@ static void put_wrong(struct table *t, struct choices *c) {
   t->honest = false;
 }
 
-/* A purge: a tombstone goes, the watermark that stands in for it comes. */
+/* A purge: tombstones go, one or as many as there are ids; the watermark that stands in for them
+ * comes. */
 static void put_watermark(struct table *t, struct choices *c) {
   char url[TEXT_BYTES_MAX + 1];
   unsigned id = choose(c, IDS);
   struct vow_log_job job = {.purge_coordinator = choose_text(c, url)};
-  struct vow_precord_key key = {.branch = 1};
+  struct vow_precord_key keys[IDS] = {0};
 
   if (job.purge_coordinator == NULL) job.purge_coordinator = "http://c";
-  key.transaction.bytes[15] = (uint8_t)id;
+  for (; id < IDS; id++) {
+    keys[job.purge_count].transaction.bytes[15] = (uint8_t)id;
+    keys[job.purge_count++].branch = 1;
+    t->kept[id][1].there = false;
+  }
   job.purge_below.bytes[15] = (uint8_t)choose(c, IDS);
-  job.purge_keys = &key;
-  job.purge_count = 1;
+  job.purge_keys = keys;
   must(vow_log_purge(&the_log, &job) == SQLITE_OK);
-  t->kept[id][1].there = false;
 }
 
 /* A position of a coordinator's log. */
