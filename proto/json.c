@@ -60,9 +60,10 @@ bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out) {
   uint64_t value = 0;
 
   if (node->type != VOW_JSON_NUMBER) return false;
-  for (const char *c = node->text; *c; c++) {
-    if (*c < '0' || *c > '9') return false;
-    uint64_t digit = (uint64_t)(*c - '0');
+  for (uint32_t i = 0; i < node->count; i++) {
+    char c = node->text[i];
+    if (c < '0' || c > '9') return false;
+    uint64_t digit = (uint64_t)(c - '0');
     if (value > (UINT64_MAX - digit) / 10) return false;
     value = value * 10 + digit;
   }
@@ -78,10 +79,13 @@ const struct vow_json_node *vow_json_array_at(const struct vow_json_node *array,
   return index < vow_json_array_length(array) ? &array->items[index] : NULL;
 }
 
-const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key) {
+const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key,
+                                            uint32_t from) {
   if (object->type != VOW_JSON_OBJECT) return NULL;
-  for (uint32_t i = 0; i < object->count; i++) {
-    if (strcmp(object->items[i].key, key) == 0) return &object->items[i];
+  for (uint32_t i = 0; i < object->count; i++, from++) {
+    if (from >= object->count) from = 0;
+    const struct vow_json_node *node = &object->items[from];
+    if (node->key[0] == key[0] && strcmp(node->key, key) == 0) return node;
   }
   return NULL;
 }
@@ -123,10 +127,10 @@ static void dump(struct vow_jsonw *w, const struct vow_json_node *node, const ch
       vow_jsonw_bool(w, key, node->type == VOW_JSON_TRUE);
       break;
     case VOW_JSON_NUMBER:
-      vow_jsonw_raw(w, key, node->text, strlen(node->text));
+      vow_jsonw_raw(w, key, node->text, node->count);
       break;
     case VOW_JSON_STRING:
-      vow_jsonw_string(w, key, node->text);
+      vow_jsonw_string_n(w, key, node->text, node->count);
       break;
     case VOW_JSON_ARRAY:
       vow_jsonw_array(w, key);

@@ -90,6 +90,8 @@ struct vow_json_object {
   char path[96]; /* for messages: "branches[2]" */
   const char *known[32];
   unsigned known_count;
+  uint32_t next; /* the member behind the one that was found last */
+  uint64_t read; /* one bit a member, of the first 64: it was found */
   bool unknown_is_fine;
   enum vow_error error;
   char why[VOW_JSON_WHY_BYTES];

@@ -19,23 +19,25 @@ enum vow_json_type {
 
 struct vow_json_node {
   enum vow_json_type type;
-  uint32_t count;  /* of an array or object */
+  uint32_t count;  /* of an array or object: its items; of a string or number: its bytes */
   const char *key; /* of a member; else NULL */
   union {
-    const char *text; /* of a string: its characters; of a number: as it was written */
+    const char *text; /* of a string: its characters and a NUL; of a number, as it was written,
+                       * without one */
     const struct vow_json_node *items; /* of an array or object: in a row, in their order */
   };
 };
 
-/* One block of memory: this struct, then the nodes, then the texts. */
+/* One block of memory: this struct, then the nodes, then the text, as the parser left it. */
 struct vow_json {
   struct vow_json_node root;
   struct vow_buf kept; /* vow_json_keep_text; its limit is the room that the whole text needs */
   struct vow_json_node nodes[];
 };
 
-/* NULL if there is none. */
-const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key);
+/* Looked for from the member `from` on, then from the first one on. NULL if there is none. */
+const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key,
+                                            uint32_t from);
 /* A key that somebody else made up, as it may stand in a sentence: short, and on one line. */
 #define VOW_JSON_SHOWN_KEY_BYTES 41
 void vow_json_show_key(const char *key, char out[VOW_JSON_SHOWN_KEY_BYTES]);

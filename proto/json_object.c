@@ -54,6 +54,8 @@ void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node
   memcpy(o->path, path ? path : "", bytes);
   o->path[bytes] = '\0';
   o->known_count = 0;
+  o->next = 0;
+  o->read = 0;
   o->unknown_is_fine = false;
   o->error = VOW_OK;
   o->why[0] = '\0';
@@ -72,8 +74,15 @@ static const struct vow_json_node *member(struct vow_json_object *o, const char 
     return NULL;
   }
   o->known[o->known_count++] = key;
-  const struct vow_json_node *node = vow_json_member(o->node, key);
-  if (!node && required) vow_json_object_fail(o, key, "is missing");
+  /* Members are mostly asked for in the order in which they were written. */
+  const struct vow_json_node *node = vow_json_member(o->node, key, o->next);
+  if (!node) {
+    if (required) vow_json_object_fail(o, key, "is missing");
+    return NULL;
+  }
+  ptrdiff_t index = node - o->node->items;
+  if (index < 64) o->read |= UINT64_C(1) << index;
+  o->next = (uint32_t)index + 1;
   return node;
 }
 
@@ -87,9 +96,9 @@ bool vow_json_get_string(struct vow_json_object *o, const char *key, bool requir
     vow_json_object_fail(o, key, "must be a string, not %s", vow_json_kind(node));
     return false;
   }
-  size_t bytes = strlen(value);
-  if (bytes > bytes_max) {
-    vow_json_object_fail(o, key, "must have at most %zu bytes, it has %zu", bytes_max, bytes);
+  if (node->count > bytes_max) {
+    vow_json_object_fail(o, key, "must have at most %zu bytes, it has %zu", bytes_max,
+                         (size_t)node->count);
     return false;
   }
   *out = value;
@@ -277,13 +286,6 @@ void vow_json_object_ignore_unknown(struct vow_json_object *o) {
   o->unknown_is_fine = true;
 }
 
-static bool is_known(const struct vow_json_object *o, const char *key) {
-  for (unsigned i = 0; i < o->known_count; i++) {
-    if (strcmp(o->known[i], key) == 0) return true;
-  }
-  return false;
-}
-
 /* Says which member is unknown, and which there are. */
 static void fail_unknown(struct vow_json_object *o, const char *key) {
   char shown[VOW_JSON_SHOWN_KEY_BYTES], known[120] = "";
@@ -304,9 +306,9 @@ static void fail_unknown(struct vow_json_object *o, const char *key) {
 
 enum vow_error vow_json_object_end(struct vow_json_object *o) {
   if (o->unknown_is_fine) return o->error;
+  /* Fewer members than `read` has bits can be known, so none is asked for behind its end. */
   for (uint32_t i = 0; o->error == VOW_OK && i < o->node->count; i++) {
-    const char *key = o->node->items[i].key;
-    if (!is_known(o, key)) fail_unknown(o, key);
+    if ((o->read >> i & 1) == 0) fail_unknown(o, o->node->items[i].key);
   }
   return o->error;
 }

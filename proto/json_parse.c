@@ -4,10 +4,13 @@
  *
  * Memory: nodes of open arrays and objects wait on `stack`; when one closes they move to `nodes`,
  * in a row. Neither can hold more than there are values in the text, and count_values() never
- * counts too few. Texts go to `texts` with a NUL each: a string has two quotes to make room for it,
- * a number the byte behind it or the end, so one byte more than the text has is enough.
+ * counts too few. The document has a copy of the text, and what is read is read there: a string
+ * stays where it is, and a NUL takes the place of the quote that closes it, or of what is in front
+ * of that where escapes were longer than what they stand for. Behind the copy there are NULs, which
+ * no JSON has, so nobody asks where it ends before looking at the next byte.
  */
 #include <assert.h>
+#include <endian.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,31 +20,28 @@
 #include "utf8.h"
 
 struct parser {
-  const char *text;
-  size_t bytes;
-  size_t at; /* <= bytes */
+  char *at;        /* in the copy */
+  const char *end; /* of it: the first of NULS */
+  char *to;        /* of a string that is being read: where its next byte goes, <= at */
   unsigned depth;
   struct vow_json_node *nodes; /* the next free one */
   struct vow_json_node *stack; /* all of it */
   size_t stack_count;
   size_t values_max; /* room in `nodes` and in `stack` */
-  char *texts;       /* the next free byte */
   const char *what;  /* is wrong, at `at`; NULL: nothing yet */
   char words[100];   /* where `what` is made up */
 };
+
+/* As many bytes as are looked at together. */
+#define NULS sizeof(uint64_t)
 
 static bool refuse(struct parser *p, const char *what) {
   p->what = what;
   return false;
 }
 
-/* The byte to be read next; NUL, which no JSON has, at the end. */
-static char peek(const struct parser *p) {
-  return p->at < p->bytes ? p->text[p->at] : '\0';
-}
-
 static void skip_space(struct parser *p) {
-  while (peek(p) == ' ' || peek(p) == '\t' || peek(p) == '\n' || peek(p) == '\r') p->at++;
+  while (*p->at == ' ' || *p->at == '\t' || *p->at == '\n' || *p->at == '\r') p->at++;
 }
 
 static bool is_digit(char c) {
@@ -54,7 +54,7 @@ static bool take_hex(struct parser *p, unsigned *out) {
   unsigned code = 0;
 
   for (int i = 0; i < 4; i++) {
-    char c = peek(p);
+    char c = *p->at;
     unsigned digit;
     if (is_digit(c)) {
       digit = (unsigned)(c - '0');
@@ -72,21 +72,21 @@ static bool take_hex(struct parser *p, unsigned *out) {
 
 static void put_character(struct parser *p, unsigned code) {
   if (code < 0x80) {
-    *p->texts++ = (char)code;
+    *p->to++ = (char)code;
     return;
   }
   if (code < 0x800) {
-    *p->texts++ = (char)(0xc0 | code >> 6);
+    *p->to++ = (char)(0xc0 | code >> 6);
   } else {
     if (code < 0x10000) {
-      *p->texts++ = (char)(0xe0 | code >> 12);
+      *p->to++ = (char)(0xe0 | code >> 12);
     } else {
-      *p->texts++ = (char)(0xf0 | code >> 18);
-      *p->texts++ = (char)(0x80 | (code >> 12 & 0x3f));
+      *p->to++ = (char)(0xf0 | code >> 18);
+      *p->to++ = (char)(0x80 | (code >> 12 & 0x3f));
     }
-    *p->texts++ = (char)(0x80 | (code >> 6 & 0x3f));
+    *p->to++ = (char)(0x80 | (code >> 6 & 0x3f));
   }
-  *p->texts++ = (char)(0x80 | (code & 0x3f));
+  *p->to++ = (char)(0x80 | (code & 0x3f));
 }
 
 /* What follows \u. Above U+FFFF it takes two of them. */
@@ -96,8 +96,7 @@ static bool take_code(struct parser *p) {
   if (!take_hex(p, &code)) return false;
   if (code == 0) return refuse(p, "a string holds U+0000, which is not allowed,");
   if (code >= 0xd800 && code <= 0xdbff) {
-    bool pair = peek(p) == '\\' && p->at + 1 < p->bytes && p->text[p->at + 1] == 'u';
-    if (!pair) return refuse(p, "a surrogate stands alone");
+    if (p->at[0] != '\\' || p->at[1] != 'u') return refuse(p, "a surrogate stands alone");
     p->at += 2;
     if (!take_hex(p, &low)) return false;
     if (low < 0xdc00 || low > 0xdfff) return refuse(p, "a surrogate stands alone");
@@ -113,51 +112,66 @@ static bool take_escape(struct parser *p) {
   static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
 
   p->at++; /* the backslash */
-  char c = peek(p);
+  char c = *p->at;
   if (c == 'u') {
     p->at++;
     return take_code(p);
   }
   const char *found = c != '\0' ? strchr(letters, c) : NULL;
   if (!found) return refuse(p, "this escape is not one of JSON's");
-  *p->texts++ = meant[found - letters];
+  *p->to++ = meant[found - letters];
   p->at++;
   return true;
 }
 
-/* ASCII that stands for itself, as much as there is: nearly all of a string. */
-static void take_plain(struct parser *p) {
-  size_t from = p->at, at = from;
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
 
-  while (at < p->bytes) {
-    unsigned char c = (unsigned char)p->text[at];
-    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
-    at++;
+/* Behind the ASCII that stands for itself: nearly all of a string, so eight bytes are looked at
+ * together. Of each the top bit is set in a sum unless the byte is what that asks for; the sums
+ * stay below 0x100, so nothing is carried into the next byte. */
+static char *skip_plain(char *at) {
+  for (;; at += sizeof(uint64_t)) {
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    bytes = le64toh(bytes);
+    uint64_t ascii = bytes & EACH_BYTE(0x7f);
+    uint64_t printable = ascii + EACH_BYTE(0x80 - 0x20);
+    uint64_t no_quote = (ascii ^ EACH_BYTE('"')) + EACH_BYTE(0x7f);
+    uint64_t no_backslash = (ascii ^ EACH_BYTE('\\')) + EACH_BYTE(0x7f);
+    uint64_t odd = (bytes | ~(printable & no_quote & no_backslash)) & EACH_BYTE(0x80);
+    if (odd != 0) return at + __builtin_ctzll(odd) / 8;
   }
-  memcpy(p->texts, p->text + from, at - from);
-  p->texts += at - from;
-  p->at = at;
 }
 
-static bool take_string(struct parser *p, const char **out) {
-  const char *start = p->texts;
+/* Bytes that go into the string as they are. */
+static void take_bytes(struct parser *p, size_t bytes) {
+  memmove(p->to, p->at, bytes);
+  p->to += bytes;
+  p->at += bytes;
+}
 
-  p->at++; /* the quote */
-  for (take_plain(p); peek(p) != '"'; take_plain(p)) {
-    if (p->at == p->bytes) return refuse(p, "a string is not closed");
-    if (peek(p) == '\\') {
-      if (!take_escape(p)) return false;
-      continue;
-    }
-    if ((unsigned char)peek(p) < 0x20) return refuse(p, "a control character must be escaped");
-    size_t bytes = vow_utf8_sequence(p->text + p->at, p->bytes - p->at);
-    if (bytes == 0) return refuse(p, "a string is not valid UTF-8");
-    memcpy(p->texts, p->text + p->at, bytes);
-    p->texts += bytes;
-    p->at += bytes;
+/* What is not plain and does not close the string. */
+static bool take_odd(struct parser *p) {
+  if (p->at == p->end) return refuse(p, "a string is not closed");
+  if (*p->at == '\\') return take_escape(p);
+  if ((unsigned char)*p->at < 0x20) return refuse(p, "a control character must be escaped");
+  size_t bytes = vow_utf8_sequence(p->at, (size_t)(p->end - p->at));
+  if (bytes == 0) return refuse(p, "a string is not valid UTF-8");
+  take_bytes(p, bytes);
+  return true;
+}
+
+/* Its NUL is at `to`. */
+static bool take_string(struct parser *p, const char **out) {
+  char *start = p->at + 1; /* behind the quote */
+
+  p->at = p->to = skip_plain(start);
+  while (*p->at != '"') {
+    if (!take_odd(p)) return false;
+    take_bytes(p, (size_t)(skip_plain(p->at) - p->at));
   }
   p->at++;
-  *p->texts++ = '\0';
+  *p->to = '\0';
   *out = start;
   return true;
 }
@@ -165,41 +179,37 @@ static bool take_string(struct parser *p, const char **out) {
 /* ---- numbers and words ---- */
 
 static bool skip_digits(struct parser *p) {
-  size_t start = p->at;
+  const char *start = p->at;
 
-  while (is_digit(peek(p))) p->at++;
+  while (is_digit(*p->at)) p->at++;
   return p->at > start;
 }
 
 static bool skip_number(struct parser *p) {
-  if (peek(p) == '-') p->at++;
-  if (peek(p) == '0') {
+  if (*p->at == '-') p->at++;
+  if (*p->at == '0') {
     p->at++;
   } else if (!skip_digits(p)) {
     return false;
   }
-  if (peek(p) == '.') {
+  if (*p->at == '.') {
     p->at++;
     if (!skip_digits(p)) return false;
   }
-  if (peek(p) == 'e' || peek(p) == 'E') {
+  if (*p->at == 'e' || *p->at == 'E') {
     p->at++;
-    if (peek(p) == '+' || peek(p) == '-') p->at++;
+    if (*p->at == '+' || *p->at == '-') p->at++;
     if (!skip_digits(p)) return false;
   }
   /* "01", "1-2" and "1.2.3" go on where a number must not */
-  return !is_digit(peek(p)) && !(peek(p) != '\0' && strchr("+-.eE", peek(p)));
+  char c = *p->at;
+  return !is_digit(c) && c != '+' && c != '-' && c != '.' && c != 'e' && c != 'E';
 }
 
-static bool take_number(struct parser *p, const char **out) {
-  size_t start = p->at;
-
+static bool take_number(struct parser *p, struct vow_json_node *node) {
+  node->text = p->at;
   if (!skip_number(p)) return refuse(p, "this is not how JSON writes a number,");
-  size_t bytes = p->at - start;
-  memcpy(p->texts, p->text + start, bytes);
-  p->texts[bytes] = '\0';
-  *out = p->texts;
-  p->texts += bytes + 1;
+  node->count = (uint32_t)(p->at - node->text);
   return true;
 }
 
@@ -212,8 +222,7 @@ static bool take_word(struct parser *p, struct vow_json_node *node) {
       {"null", 4, VOW_JSON_NULL}, {"false", 5, VOW_JSON_FALSE}, {"true", 4, VOW_JSON_TRUE}};
 
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-    if (p->bytes - p->at < words[i].bytes) continue;
-    if (memcmp(p->text + p->at, words[i].word, words[i].bytes) != 0) continue;
+    if (memcmp(p->at, words[i].word, words[i].bytes) != 0) continue;
     node->type = words[i].type;
     p->at += words[i].bytes;
     return true;
@@ -229,6 +238,10 @@ static int compare_keys(const void *a, const void *b) {
   return strcmp(left->key, right->key);
 }
 
+static bool same_key(const struct vow_json_node *a, const struct vow_json_node *b) {
+  return a->key[0] == b->key[0] && strcmp(a->key, b->key) == 0;
+}
+
 #define FEW_MEMBERS 12
 
 /* NULL: there are none. Few members are held against each other, many are sorted by their keys, so
@@ -236,13 +249,13 @@ static int compare_keys(const void *a, const void *b) {
 static const char *find_duplicate(struct vow_json_node *members, size_t count) {
   for (size_t i = 1; count <= FEW_MEMBERS && i < count; i++) {
     for (size_t j = 0; j < i; j++) {
-      if (strcmp(members[i].key, members[j].key) == 0) return members[i].key;
+      if (same_key(&members[i], &members[j])) return members[i].key;
     }
   }
   if (count <= FEW_MEMBERS) return NULL;
   qsort(members, count, sizeof members[0], compare_keys);
   for (size_t i = 1; i < count; i++) {
-    if (strcmp(members[i - 1].key, members[i].key) == 0) return members[i].key;
+    if (same_key(&members[i - 1], &members[i])) return members[i].key;
   }
   return NULL;
 }
@@ -270,21 +283,21 @@ static bool close_items(struct parser *p, struct vow_json_node *node, size_t bas
 static bool take_value(struct parser *p, struct vow_json_node *node);
 
 static bool take_item(struct parser *p, bool member) {
-  struct vow_json_node item = {.key = NULL};
+  /* The items of this one come to lie above it, and are gone when it is complete. */
+  assert(p->stack_count < p->values_max);
+  struct vow_json_node *item = &p->stack[p->stack_count++];
 
+  *item = (struct vow_json_node){.key = NULL};
   skip_space(p);
   if (member) {
-    if (peek(p) != '"') return refuse(p, "a key in double quotes is expected");
-    if (!take_string(p, &item.key)) return false;
+    if (*p->at != '"') return refuse(p, "a key in double quotes is expected");
+    if (!take_string(p, &item->key)) return false;
     skip_space(p);
-    if (peek(p) != ':') return refuse(p, "\":\" is expected");
+    if (*p->at != ':') return refuse(p, "\":\" is expected");
     p->at++;
     skip_space(p);
   }
-  if (!take_value(p, &item)) return false;
-  assert(p->stack_count < p->values_max);
-  p->stack[p->stack_count++] = item;
-  return true;
+  return take_value(p, item);
 }
 
 /* An array or object up to its closing bracket. */
@@ -300,13 +313,13 @@ static bool take_items(struct parser *p, struct vow_json_node *node) {
   p->depth++;
   p->at++; /* the bracket */
   skip_space(p);
-  if (peek(p) != close) {
+  if (*p->at != close) {
     if (!take_item(p, object)) return false;
-    for (skip_space(p); peek(p) == ','; skip_space(p)) {
+    for (skip_space(p); *p->at == ','; skip_space(p)) {
       p->at++;
       if (!take_item(p, object)) return false;
     }
-    if (peek(p) != close) {
+    if (*p->at != close) {
       return refuse(p, object ? "\",\" or \"}\" is expected" : "\",\" or \"]\" is expected");
     }
   }
@@ -316,7 +329,7 @@ static bool take_items(struct parser *p, struct vow_json_node *node) {
 }
 
 static bool take_value(struct parser *p, struct vow_json_node *node) {
-  char c = peek(p);
+  char c = *p->at;
 
   if (c == '{' || c == '[') {
     node->type = c == '{' ? VOW_JSON_OBJECT : VOW_JSON_ARRAY;
@@ -324,11 +337,13 @@ static bool take_value(struct parser *p, struct vow_json_node *node) {
   }
   if (c == '"') {
     node->type = VOW_JSON_STRING;
-    return take_string(p, &node->text);
+    if (!take_string(p, &node->text)) return false;
+    node->count = (uint32_t)(p->to - node->text);
+    return true;
   }
   if (c == '-' || is_digit(c)) {
     node->type = VOW_JSON_NUMBER;
-    return take_number(p, &node->text);
+    return take_number(p, node);
   }
   return take_word(p, node);
 }
@@ -336,59 +351,55 @@ static bool take_value(struct parser *p, struct vow_json_node *node) {
 /* ---- the whole ---- */
 
 /* At least as many as there are values before the first error: one at the top, one behind each
- * opening bracket, one behind each comma. */
+ * opening bracket, one behind each comma. Those in strings count, too, which is far cheaper than
+ * looking where strings are: a sum of one byte and a loop that only adds is what compilers do for
+ * many bytes at once. */
 static size_t count_values(const char *text, size_t bytes) {
   size_t count = 1;
-  bool in_string = false;
 
-  for (size_t i = 0; i < bytes; i++) {
-    if (in_string) {
-      if (text[i] == '\\')
-        i++;
-      else if (text[i] == '"')
-        in_string = false;
-    } else if (text[i] == '"') {
-      in_string = true;
-    } else if (text[i] == ',' || text[i] == '[' || text[i] == '{') {
-      count++;
-    }
+  for (size_t i = 0; i < bytes;) {
+    size_t end = bytes - i < UINT8_MAX ? bytes : i + UINT8_MAX;
+    uint8_t some = 0;
+    for (; i < end; i++) some += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    count += some;
   }
   return count;
 }
 
 /* Writes "what is wrong at line L, column C". A column counts characters. */
-static void say_why(const struct parser *p, char why[VOW_JSON_WHY_BYTES]) {
+static void say_why(const char *what, const char *text, size_t at, char why[VOW_JSON_WHY_BYTES]) {
   size_t line = 1, column = 1;
 
-  for (size_t i = 0; i < p->at; i++) {
-    if (p->text[i] == '\n') {
+  for (size_t i = 0; i < at; i++) {
+    if (text[i] == '\n') {
       line++;
       column = 1;
-    } else if (((unsigned char)p->text[i] & 0xc0) != 0x80) {
+    } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
       column++;
     }
   }
-  (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s at line %zu, column %zu", p->what, line, column);
+  (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s at line %zu, column %zu", what, line, column);
 }
 
 static bool take_document(struct parser *p, struct vow_json_node *root) {
   skip_space(p);
   if (!take_value(p, root)) return false;
   skip_space(p);
-  if (p->at < p->bytes) return refuse(p, "the value is complete, but more text follows");
+  if (p->at < p->end) return refuse(p, "the value is complete, but more text follows");
   return true;
 }
 
 enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t bytes,
                               char why[VOW_JSON_WHY_BYTES]) {
-  struct parser p = {.text = text, .bytes = bytes};
+  struct parser p = {.depth = 0};
 
   if (bytes > INT_MAX) { /* far below what a count of nodes or a product of sizes can hold */
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "the text is too long: %zu bytes", bytes);
     return VOW_E_INVALID_JSON;
   }
   p.values_max = count_values(text, bytes);
-  struct vow_json *json = malloc(sizeof *json + p.values_max * sizeof json->nodes[0] + bytes + 1);
+  struct vow_json *json =
+      malloc(sizeof *json + p.values_max * sizeof json->nodes[0] + bytes + NULS);
   p.stack = malloc(p.values_max * sizeof p.stack[0]);
   if (!json || !p.stack) {
     free(json);
@@ -397,12 +408,16 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
     return VOW_E_NO_MEMORY;
   }
   p.nodes = json->nodes;
-  p.texts = (char *)(json->nodes + p.values_max);
+  char *copy = (char *)(json->nodes + p.values_max);
+  if (bytes > 0) memcpy(copy, text, bytes);
+  memset(copy + bytes, '\0', NULS);
+  p.at = copy;
+  p.end = copy + bytes;
   json->root = (struct vow_json_node){.key = NULL};
   bool taken = take_document(&p, &json->root);
   free(p.stack);
   if (!taken) {
-    say_why(&p, why);
+    say_why(p.what, text, (size_t)(p.at - copy), why);
     free(json);
     return VOW_E_INVALID_JSON;
   }

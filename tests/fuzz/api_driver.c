@@ -271,7 +271,7 @@ static const char *text_of(const struct vow_json_node *object, const char *key) 
 
 /* Of an earlier run, or without a branch that could have work. */
 static bool needs_no_record(struct vow_id id, const struct vow_json_node *told) {
-  const struct vow_json_node *branches = vow_json_member(told, "branches");
+  const struct vow_json_node *branches = vow_json_member(told, "branches", 0);
   const struct vow_txn *txn = vow_core_find(the_driver->core, id);
   if (vow_id_unix_ms(id) < WALL_MS) return true;
   return branches != NULL ? vow_json_array_length(branches) == 0
@@ -306,10 +306,10 @@ static void all_told(const struct vow_json_node *list) {
 void stub_told(const struct vow_json_node *answer) {
   one_told(answer);
   if (!vow_json_is_object(answer)) return;
-  const struct vow_json_node *inside = vow_json_member(answer, "transaction"); /* of a problem */
+  const struct vow_json_node *inside = vow_json_member(answer, "transaction", 0); /* of a problem */
   if (inside != NULL) one_told(inside);
-  all_told(vow_json_member(answer, "transactions"));
-  all_told(vow_json_member(answer, "outcomes"));
+  all_told(vow_json_member(answer, "transactions", 0));
+  all_told(vow_json_member(answer, "outcomes", 0));
 }
 
 /* ---- time ---- */

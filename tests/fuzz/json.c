@@ -16,9 +16,11 @@
 static bool same(const struct vow_json_node *a, const struct vow_json_node *b) {
   if (a->type != b->type || (a->key == NULL) != (b->key == NULL)) return false;
   if (a->key != NULL && strcmp(a->key, b->key) != 0) return false;
-  if (a->type == VOW_JSON_NUMBER || a->type == VOW_JSON_STRING) return !strcmp(a->text, b->text);
-  if (a->type != VOW_JSON_ARRAY && a->type != VOW_JSON_OBJECT) return true;
   if (a->count != b->count) return false;
+  if (a->type == VOW_JSON_STRING && strlen(a->text) != a->count) return false;
+  if (a->type == VOW_JSON_NUMBER || a->type == VOW_JSON_STRING)
+    return memcmp(a->text, b->text, a->count) == 0;
+  if (a->type != VOW_JSON_ARRAY && a->type != VOW_JSON_OBJECT) return true;
   for (uint32_t i = 0; i < a->count; i++) {
     if (!same(&a->items[i], &b->items[i])) return false;
   }

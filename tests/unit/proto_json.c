@@ -140,6 +140,32 @@ static void strings_keep_their_characters(void **state) {
   assert_dump("[\"[{\",1.5,\"}]\\\"\"]", "[\"[{\",1.5,\"}]\\\"\"]");
 }
 
+/* What does not stand for itself is found at each place of a string, whatever is before it. */
+static void odd_characters_at_each_place(void **state) {
+  static const struct {
+    const char *text, *written; /* NULL: it is refused */
+  } odd[] = {{"\"", NULL},   {"\\n", "\\n"}, {"\xc3\xa9", "\xc3\xa9"},
+             {"\x1f", NULL}, {"\\", NULL},   {"\\ud83d\\ude00", "\xf0\x9f\x98\x80"},
+             {"\x80", NULL}, {"\xff", NULL}, {"\x7f", "\x7f"}};
+  static const char before[] = "~ !#[]^_`{}/0";
+
+  (void)state;
+  for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+    for (size_t at = 0; at < 20; at++) {
+      char text[64] = "\"", expected[64] = "\"";
+      for (size_t j = 0; j < at; j++) text[j + 1] = expected[j + 1] = before[j % 13];
+      (void)snprintf(text + at + 1, sizeof text - at - 1, "%sz\"", odd[i].text);
+      (void)snprintf(expected + at + 1, sizeof expected - at - 1, "%sz\"",
+                     odd[i].written ? odd[i].written : "");
+      if (odd[i].written) {
+        assert_dump(text, expected);
+      } else {
+        assert_refused(text, "line 1");
+      }
+    }
+  }
+}
+
 /* A string that looks like a number, or begins with an odd byte, is still a string. */
 static void strings_stay_strings(void **state) {
   struct vow_json *json = NULL;
@@ -408,7 +434,7 @@ static void kinds(void **state) {
     assert_int_equal(vow_json_uint_value(node, &number), i == 6 || i == 9);
     assert_int_equal(number, i == 6 ? 1 : i == 9 ? UINT64_MAX : 77);
     assert_int_equal(vow_json_array_length(node), 0);
-    assert_null(vow_json_member(node, "a"));
+    assert_null(vow_json_member(node, "a", 0));
   }
   assert_null(vow_json_array_at(root, 11));
   vow_json_free(json);
@@ -421,6 +447,7 @@ int main(void) {
       cmocka_unit_test(numbers_keep_their_text),
       cmocka_unit_test(bad_numbers),
       cmocka_unit_test(strings_keep_their_characters),
+      cmocka_unit_test(odd_characters_at_each_place),
       cmocka_unit_test(strings_stay_strings),
       cmocka_unit_test(broken_text),
       cmocka_unit_test(trailing_garbage),

@@ -361,6 +361,31 @@ static void unknown_members(void **state) {
   assert_ends(&r, VOW_OK, NULL);
 }
 
+/* Members are found in any order, however many there are, and then what is unknown among them. */
+static void many_members(void **state) {
+  static const unsigned order[] = {0, 2, 79, 1, 78, 64, 63, 4};
+  char keys[sizeof order / sizeof order[0]][8];
+  struct reading r;
+  struct vow_buf text;
+
+  (void)state;
+  vow_buf_init(&text, 4096);
+  for (int i = 0; i < 80; i++) vow_buf_printf(&text, "%s\"m%d\":%d", i > 0 ? "," : "{", i, i);
+  vow_buf_puts(&text, "}");
+  begin(&r, vow_buf_text(&text), NULL);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+    uint64_t value = 99;
+    (void)snprintf(keys[i], sizeof keys[i], "m%u", order[i]);
+    assert_true(vow_json_get_uint(&r.o, keys[i], VOW_JSON_REQUIRED, 0, 80, &value));
+    assert_int_equal(value, order[i]);
+  }
+  assert_false(get_uint(&r.o, "m", VOW_JSON_OPTIONAL));
+  assert_int_equal(vow_json_object_end(&r.o), VOW_E_INVALID_REQUEST);
+  assert_non_null(strstr(r.o.why, "has a member \"m3\""));
+  end(&r);
+  vow_buf_fini(&text);
+}
+
 /* A long unknown key, long known keys, and a long path are cut, not overrun. */
 static void long_words(void **state) {
   static const char *const keys[] = {
@@ -461,6 +486,7 @@ int main(void) {
       cmocka_unit_test(broken_times),
       cmocka_unit_test(ids),
       cmocka_unit_test(unknown_members),
+      cmocka_unit_test(many_members),
       cmocka_unit_test(long_words),
       cmocka_unit_test(the_first_problem_stays),
       cmocka_unit_test(complaints_of_callers),
