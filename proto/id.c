@@ -71,28 +71,30 @@ void vow_id_format(struct vow_id id, char text[VOW_ID_TEXT_BYTES]) {
   *text = '\0';
 }
 
-static int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+/* A bit that says so, and the value of the digit. */
+#define IS_HEX 0x10
+static const uint8_t hex_digits[256] = {
+    ['0'] = IS_HEX,      ['1'] = IS_HEX | 1,  ['2'] = IS_HEX | 2,  ['3'] = IS_HEX | 3,
+    ['4'] = IS_HEX | 4,  ['5'] = IS_HEX | 5,  ['6'] = IS_HEX | 6,  ['7'] = IS_HEX | 7,
+    ['8'] = IS_HEX | 8,  ['9'] = IS_HEX | 9,  ['a'] = IS_HEX | 10, ['b'] = IS_HEX | 11,
+    ['c'] = IS_HEX | 12, ['d'] = IS_HEX | 13, ['e'] = IS_HEX | 14, ['f'] = IS_HEX | 15,
+    ['A'] = IS_HEX | 10, ['B'] = IS_HEX | 11, ['C'] = IS_HEX | 12, ['D'] = IS_HEX | 13,
+    ['E'] = IS_HEX | 14, ['F'] = IS_HEX | 15};
 
 bool vow_id_parse(const char *text, struct vow_id *out) {
+  static const uint8_t at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+  unsigned all = IS_HEX;
   struct vow_id id;
 
-  if (!text) return false;
+  if (!text || strnlen(text, VOW_ID_TEXT_BYTES) != VOW_ID_TEXT_BYTES - 1) return false;
+  if (text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') return false;
   for (int i = 0; i < 16; i++) {
-    if (dash_before(i) && *text++ != '-') return false;
-    /* The final NUL has no hex value, so a short text ends here and is not read past. */
-    int high = hex_value(text[0]);
-    if (high < 0) return false;
-    int low = hex_value(text[1]);
-    if (low < 0) return false;
-    id.bytes[i] = (uint8_t)(high << 4 | low);
-    text += 2;
+    unsigned high = hex_digits[(unsigned char)text[at[i]]];
+    unsigned low = hex_digits[(unsigned char)text[at[i] + 1]];
+    all &= high & low;
+    id.bytes[i] = (uint8_t)(high << 4 | (low & 0x0f));
   }
-  if (*text != '\0') return false;
+  if (all == 0) return false;
   *out = id;
   return true;
 }

@@ -97,10 +97,8 @@ static void get_coordinator(struct vow_json_object *o, const char **out) {
   char normal[VOW_URL_BYTES_MAX + 1], why[VOW_JSON_WHY_BYTES];
 
   if (!vow_json_get_string(o, "coordinator", VOW_JSON_REQUIRED, VOW_URL_BYTES_MAX, out)) return;
-  enum vow_error error = vow_url_normalize(*out, normal, why, sizeof why);
-  if (error == VOW_OK) return;
+  if (vow_url_normalize(*out, normal, why, sizeof why) == VOW_OK) return;
   vow_json_object_fail(o, "coordinator", "must be a URL: %s", why);
-  if (error == VOW_E_NO_MEMORY) o->error = error;
 }
 
 static enum vow_error read_members(const struct vow_json_node *node, const char *path,

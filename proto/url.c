@@ -10,13 +10,20 @@
 
 #define HOST_BYTES_MAX 253 /* of a DNS name (RFC 1035) */
 
-/* One URL on its way from `at` to `out`. */
+/* One URL on its way from `at` to `out`. Only an IPv6 address can be longer in its normal form than
+ * it was, so there is always room. */
 struct parse {
   const char *at;
-  struct vow_buf out;
   char *why;
   size_t why_bytes;
+  size_t bytes; /* of `out` */
+  char out[VOW_URL_BYTES_MAX + INET6_ADDRSTRLEN];
 };
+
+static void put(struct parse *p, const char *text, size_t bytes) {
+  memcpy(p->out + p->bytes, text, bytes);
+  p->bytes += bytes;
+}
 
 __attribute__((format(printf, 2, 3))) static enum vow_error refuse(struct parse *p,
                                                                    const char *format, ...) {
@@ -51,33 +58,31 @@ static char upper(char c) {
 
 /* What is wrong with characters that no part of a URL may hold; VOW_OK if there are none. */
 static enum vow_error check_characters(struct parse *p, const char *url) {
-  for (const char *c = url; *c; c++) {
-    unsigned at = (unsigned)(c - url) + 1;
-    if (*c == ' ') return refuse(p, "the URL has a space at character %u: write it as %%20", at);
-    if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-      return refuse(p, "the URL has a control character at character %u", at);
-    }
-    if ((unsigned char)*c >= 0x80) {
-      return refuse(p, "the URL has a character that is not ASCII at byte %u: percent-encode it",
-                    at);
-    }
-    if (*c == '?') return refuse(p, "the URL must not have a query (\"?\"): paths are added to it");
-    if (*c == '#') return refuse(p, "the URL must not have a fragment (\"#\")");
+  const char *c = url;
+
+  while (*c > ' ' && *c < 0x7f && *c != '?' && *c != '#') c++;
+  unsigned at = (unsigned)(c - url) + 1;
+  if (*c == '\0') return VOW_OK;
+  if (*c == ' ') return refuse(p, "the URL has a space at character %u: write it as %%20", at);
+  if (*c == '?') return refuse(p, "the URL must not have a query (\"?\"): paths are added to it");
+  if (*c == '#') return refuse(p, "the URL must not have a fragment (\"#\")");
+  if ((unsigned char)*c < 0x80) {
+    return refuse(p, "the URL has a control character at character %u", at);
   }
-  return VOW_OK;
+  return refuse(p, "the URL has a character that is not ASCII at byte %u: percent-encode it", at);
 }
 
 static enum vow_error take_scheme(struct parse *p, const char **default_port) {
-  if (strncasecmp(p->at, "https://", 8) == 0) {
-    p->at += 8;
-    *default_port = "443";
-    vow_buf_puts(&p->out, "https://");
-    return VOW_OK;
-  }
   if (strncasecmp(p->at, "http://", 7) == 0) {
     p->at += 7;
     *default_port = "80";
-    vow_buf_puts(&p->out, "http://");
+    put(p, "http://", 7);
+    return VOW_OK;
+  }
+  if (strncasecmp(p->at, "https://", 8) == 0) {
+    p->at += 8;
+    *default_port = "443";
+    put(p, "https://", 8);
     return VOW_OK;
   }
   return refuse(p, "the URL must begin with http:// or https://");
@@ -99,7 +104,9 @@ static enum vow_error take_ipv6(struct parse *p) {
     return refuse(p, "what is between \"[\" and \"]\" in the URL is not an IPv6 address");
   }
   (void)inet_ntop(AF_INET6, &address, text, sizeof text);
-  vow_buf_printf(&p->out, "[%s]", text);
+  put(p, "[", 1);
+  put(p, text, strlen(text));
+  put(p, "]", 1);
   p->at = close + 1;
   return VOW_OK;
 }
@@ -128,7 +135,7 @@ static enum vow_error take_name(struct parse *p) {
                     "\"_\" and IPv6 addresses in [] are allowed",
                     c);
     }
-    vow_buf_append(&p->out, &c, 1);
+    p->out[p->bytes++] = c;
   }
   p->at += bytes;
   return VOW_OK;
@@ -148,8 +155,9 @@ static enum vow_error take_port(struct parse *p, const char *default_port) {
   if (*p->at != ':') return VOW_OK;
   const char *digits = p->at + 1;
   size_t count = strcspn(digits, "/");
-  bool valid = count > 0 && strspn(digits, "0123456789") >= count;
+  bool valid = true; /* no digits are 0 */
   for (size_t i = 0; valid && i < count && port <= 65535; i++) {
+    valid = is_digit(digits[i]);
     port = port * 10 + (unsigned long)(digits[i] - '0');
   }
   if (!valid || port < 1 || port > 65535) {
@@ -158,8 +166,8 @@ static enum vow_error take_port(struct parse *p, const char *default_port) {
   while (count > 1 && *digits == '0') digits++, count--; /* "080" is 80 */
   bool is_default = strlen(default_port) == count && memcmp(digits, default_port, count) == 0;
   if (!is_default) {
-    vow_buf_append(&p->out, ":", 1);
-    vow_buf_append(&p->out, digits, count);
+    put(p, ":", 1);
+    put(p, digits, count);
   }
   p->at = digits + count;
   return VOW_OK;
@@ -194,7 +202,8 @@ static enum vow_error take_path(struct parse *p) {
       if (bytes - i < 3 || !is_hex(p->at[i + 1]) || !is_hex(p->at[i + 2])) {
         return refuse(p, "\"%%\" in the path of the URL must be followed by two hex digits");
       }
-      vow_buf_printf(&p->out, "%%%c%c", upper(p->at[i + 1]), upper(p->at[i + 2]));
+      const char escape[] = {'%', upper(p->at[i + 1]), upper(p->at[i + 2])};
+      put(p, escape, sizeof escape);
       i += 2;
       continue;
     }
@@ -204,7 +213,7 @@ static enum vow_error take_path(struct parse *p) {
     if (c == '/' && is_dot_segment(p->at + i + 1, strcspn(p->at + i + 1, "/"))) {
       return refuse(p, "the path of the URL must not have \".\" or \"..\" as a part");
     }
-    vow_buf_append(&p->out, &c, 1);
+    p->out[p->bytes++] = c;
   }
   return VOW_OK;
 }
@@ -224,18 +233,19 @@ static enum vow_error take_all(struct parse *p, const char *url) {
 }
 
 enum vow_error vow_url_normalize(const char *url, char *out, char *why, size_t why_bytes) {
-  struct parse p = {.at = url, .why = why, .why_bytes = why_bytes};
+  struct parse p;
 
+  p.at = url;
+  p.why = why;
+  p.why_bytes = why_bytes;
+  p.bytes = 0;
   if (!url) return refuse(&p, "there is no URL");
-  vow_buf_init(&p.out, VOW_URL_BYTES_MAX);
   enum vow_error error = take_all(&p, url);
-  if (error == VOW_OK && p.out.error == VOW_E_LIMIT_EXCEEDED) {
+  if (error == VOW_OK && p.bytes > VOW_URL_BYTES_MAX) {
     error = refuse(&p, "the URL is longer than %d bytes", VOW_URL_BYTES_MAX);
-  } else if (error == VOW_OK && p.out.error != VOW_OK) {
-    (void)refuse(&p, "out of memory");
-    error = p.out.error;
   }
-  if (error == VOW_OK) memcpy(out, p.out.data, p.out.bytes + 1);
-  vow_buf_fini(&p.out);
-  return error;
+  if (error != VOW_OK) return error;
+  memcpy(out, p.out, p.bytes);
+  out[p.bytes] = '\0';
+  return VOW_OK;
 }

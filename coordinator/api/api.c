@@ -375,11 +375,15 @@ bool vow_api_prefers_async(const struct vow_api_call *call) {
   return false;
 }
 
+static bool may_be_in_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= ':') || c == '.' ||
+         c == '_' || c == '-';
+}
+
 bool vow_api_is_name(const char *name) {
-  static const char allowed[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-  size_t bytes = strlen(name);
-  return bytes >= 1 && bytes <= API_NAME_BYTES_MAX && strspn(name, allowed) == bytes;
+  size_t bytes = 0;
+  while (may_be_in_name(name[bytes])) bytes++;
+  return bytes >= 1 && bytes <= API_NAME_BYTES_MAX && name[bytes] == '\0';
 }
 
 uint64_t vow_api_wall_ms(void) {

@@ -15,7 +15,6 @@
 
 #include "batch.h"
 #include "known.h"
-#include "url.h"
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -198,18 +197,6 @@ static bool decode_known(void) {
   return error == VOW_OK;
 }
 
-static bool normalize_url(void) {
-  char out[VOW_URL_BYTES_MAX + 1] = "before", why[100] = "";
-
-  enum vow_error error = vow_url_normalize("http://a/b", out, why, sizeof why);
-  if (error != VOW_OK) {
-    assert_int_equal(error, VOW_E_NO_MEMORY);
-    assert_string_equal(out, "before");
-    assert_string_equal(why, "out of memory");
-  }
-  return error == VOW_OK;
-}
-
 static bool write_buffer(void) {
   struct vow_buf buf;
   size_t bytes = 99;
@@ -274,10 +261,7 @@ static void decode_known_without_memory(void **state) {
   (void)state;
   fail_each(decode_known);
 }
-static void normalize_url_without_memory(void **state) {
-  (void)state;
-  fail_each(normalize_url);
-}
+
 static void write_buffer_without_memory(void **state) {
   (void)state;
   fail_each(write_buffer);
@@ -294,7 +278,6 @@ int main(void) {
       cmocka_unit_test(decode_batch_replies_without_memory),
       cmocka_unit_test(read_position_without_memory),
       cmocka_unit_test(decode_known_without_memory),
-      cmocka_unit_test(normalize_url_without_memory),
       cmocka_unit_test(write_buffer_without_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
