@@ -89,7 +89,8 @@ enum vow_error vow_batch_decode(const char *text, size_t bytes, struct vow_json 
 
 enum vow_error vow_batch_message_read(struct vow_json *document,
                                       const struct vow_json_node *messages, size_t index,
-                                      struct vow_message *out, char why[VOW_JSON_WHY_BYTES]) {
+                                      const char *url, struct vow_message *out,
+                                      char why[VOW_JSON_WHY_BYTES]) {
   const struct vow_json_node *node = vow_json_array_at(messages, index);
   enum vow_message_type type = VOW_MESSAGE_FORGET;
   const char *name = NULL;
@@ -103,7 +104,7 @@ enum vow_error vow_batch_message_read(struct vow_json *document,
     vow_json_object_fail(&o, "type", "must be \"prepare\", \"commit\", \"abort\" or \"forget\"");
   }
   enum vow_error error = vow_json_object_end(&o);
-  if (error == VOW_OK) return vow_message_read(type, document, node, path, out, why);
+  if (error == VOW_OK) return vow_message_read(type, document, node, path, url, out, why);
   (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
   return error;
 }

@@ -34,10 +34,11 @@ enum vow_error vow_batch_seen_read(const struct vow_json *document, struct vow_l
 enum vow_error vow_batch_decode(const char *text, size_t bytes, struct vow_json **document,
                                 const struct vow_json_node **messages,
                                 char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
-/* The message at `index`, each once. What it points to lives as long as the document. */
+/* The message at `index`, each once. What it points to lives as long as the document. `url`: the
+ * coordinator of one that was read before, which is most likely that of this one; or NULL. */
 enum vow_error vow_batch_message_read(struct vow_json *document,
                                       const struct vow_json_node *messages, size_t index,
-                                      struct vow_message *out,
+                                      const char *url, struct vow_message *out,
                                       char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* ---- the answer: {replies: [...], seen?}, in the order of the messages ---- */

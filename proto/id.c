@@ -71,30 +71,33 @@ void vow_id_format(struct vow_id id, char text[VOW_ID_TEXT_BYTES]) {
   *text = '\0';
 }
 
-/* A bit that says so, and the value of the digit. */
-#define IS_HEX 0x10
-static const uint8_t hex_digits[256] = {
-    ['0'] = IS_HEX,      ['1'] = IS_HEX | 1,  ['2'] = IS_HEX | 2,  ['3'] = IS_HEX | 3,
-    ['4'] = IS_HEX | 4,  ['5'] = IS_HEX | 5,  ['6'] = IS_HEX | 6,  ['7'] = IS_HEX | 7,
-    ['8'] = IS_HEX | 8,  ['9'] = IS_HEX | 9,  ['a'] = IS_HEX | 10, ['b'] = IS_HEX | 11,
-    ['c'] = IS_HEX | 12, ['d'] = IS_HEX | 13, ['e'] = IS_HEX | 14, ['f'] = IS_HEX | 15,
-    ['A'] = IS_HEX | 10, ['B'] = IS_HEX | 11, ['C'] = IS_HEX | 12, ['D'] = IS_HEX | 13,
-    ['E'] = IS_HEX | 14, ['F'] = IS_HEX | 15};
+/* Puts the values of hex digits in their place; false: there is something else among them. It has
+ * no branches, so that compilers look at many digits at once. */
+static bool read_digits(unsigned char digits[32]) {
+  unsigned valid = 1;
+
+  for (int i = 0; i < 32; i++) {
+    unsigned char digit = (unsigned char)(digits[i] - '0');
+    unsigned char letter = (unsigned char)((digits[i] | 0x20) - 'a');
+    valid &= (unsigned)(digit < 10) | (unsigned)(letter < 6);
+    digits[i] = (unsigned char)(digit < 10 ? digit : letter + 10);
+  }
+  return valid != 0;
+}
 
 bool vow_id_parse(const char *text, struct vow_id *out) {
-  static const uint8_t at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
-  unsigned all = IS_HEX;
-  struct vow_id id;
+  unsigned char digits[32];
 
   if (!text || strnlen(text, VOW_ID_TEXT_BYTES) != VOW_ID_TEXT_BYTES - 1) return false;
   if (text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') return false;
+  memcpy(digits, text, 8);
+  memcpy(digits + 8, text + 9, 4);
+  memcpy(digits + 12, text + 14, 4);
+  memcpy(digits + 16, text + 19, 4);
+  memcpy(digits + 20, text + 24, 12);
+  if (!read_digits(digits)) return false;
   for (int i = 0; i < 16; i++) {
-    unsigned high = hex_digits[(unsigned char)text[at[i]]];
-    unsigned low = hex_digits[(unsigned char)text[at[i] + 1]];
-    all &= high & low;
-    id.bytes[i] = (uint8_t)(high << 4 | (low & 0x0f));
+    out->bytes[i] = (uint8_t)(digits[2 * i] << 4 | digits[2 * i + 1]);
   }
-  if (all == 0) return false;
-  *out = id;
   return true;
 }

@@ -161,18 +161,22 @@ static bool take_odd(struct parser *p) {
   return true;
 }
 
-/* Its NUL is at `to`. */
-static bool take_string(struct parser *p, const char **out) {
-  char *start = p->at + 1; /* behind the quote */
-
-  p->at = p->to = skip_plain(start);
-  while (*p->at != '"') {
+/* The rest of a string that is not plain, up to its quote. */
+static bool take_rest(struct parser *p) {
+  do {
     if (!take_odd(p)) return false;
     take_bytes(p, (size_t)(skip_plain(p->at) - p->at));
-  }
+  } while (*p->at != '"');
+  return true;
+}
+
+/* Its NUL is at `to`. */
+static bool take_string(struct parser *p, const char **out) {
+  *out = p->at + 1; /* behind the quote */
+  p->at = p->to = skip_plain(p->at + 1);
+  if (*p->at != '"' && !take_rest(p)) return false;
   p->at++;
   *p->to = '\0';
-  *out = start;
   return true;
 }
 

@@ -93,16 +93,18 @@ void vow_message_encode(const struct vow_message *message, struct vow_buf *out) 
   vow_jsonw_end(&w);
 }
 
-static void get_coordinator(struct vow_json_object *o, const char **out) {
+static void get_coordinator(struct vow_json_object *o, const char *url, const char **out) {
   char normal[VOW_URL_BYTES_MAX + 1], why[VOW_JSON_WHY_BYTES];
 
   if (!vow_json_get_string(o, "coordinator", VOW_JSON_REQUIRED, VOW_URL_BYTES_MAX, out)) return;
+  if (url && strcmp(*out, url) == 0) return;
   if (vow_url_normalize(*out, normal, why, sizeof why) == VOW_OK) return;
   vow_json_object_fail(o, "coordinator", "must be a URL: %s", why);
 }
 
 static enum vow_error read_members(const struct vow_json_node *node, const char *path,
-                                   struct vow_message *m, const struct vow_json_node **payload,
+                                   const char *url, struct vow_message *m,
+                                   const struct vow_json_node **payload,
                                    char why[VOW_JSON_WHY_BYTES]) {
   struct vow_json_object o;
   uint64_t branch = 0, timeout_ms = 0;
@@ -111,7 +113,7 @@ static enum vow_error read_members(const struct vow_json_node *node, const char 
   vow_json_object_ignore_unknown(&o);
   vow_json_get_id(&o, "transaction", VOW_JSON_REQUIRED, &m->transaction);
   vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
-  get_coordinator(&o, &m->coordinator);
+  get_coordinator(&o, url, &m->coordinator);
   vow_json_get_id(&o, "finished_below", VOW_JSON_REQUIRED, &m->finished_below);
   vow_log_position_get(&o, "log", &m->log, &m->log_ask);
   if (m->type == VOW_MESSAGE_PREPARE) {
@@ -130,12 +132,12 @@ static enum vow_error read_members(const struct vow_json_node *node, const char 
 }
 
 enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
-                                const struct vow_json_node *node, const char *path,
+                                const struct vow_json_node *node, const char *path, const char *url,
                                 struct vow_message *out, char why[VOW_JSON_WHY_BYTES]) {
   struct vow_message message = {.type = type};
   const struct vow_json_node *payload = NULL;
 
-  enum vow_error error = read_members(node, path, &message, &payload, why);
+  enum vow_error error = read_members(node, path, url, &message, &payload, why);
   if (error == VOW_OK && payload) {
     error = vow_json_keep_text(document, payload, &message.payload, &message.payload_bytes);
     if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
@@ -151,7 +153,7 @@ enum vow_error vow_message_decode(enum vow_message_type type, const char *text, 
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
   if (error != VOW_OK) return error;
-  error = vow_message_read(type, json, vow_json_root(json), NULL, out, why);
+  error = vow_message_read(type, json, vow_json_root(json), NULL, NULL, out, why);
   if (error != VOW_OK) {
     vow_json_free(json);
     return error;

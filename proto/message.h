@@ -54,9 +54,10 @@ struct vow_message_reply {
 void vow_message_write(struct vow_jsonw *w, const struct vow_message *message);
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
 /* A message out of a document, which must not be freed before it. `path` names the value for the
- * sentence; NULL: it is the whole. */
+ * sentence; NULL: it is the whole. `url`, if not NULL, is a coordinator of another message: the
+ * same again is not judged anew. */
 enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
-                                const struct vow_json_node *node, const char *path,
+                                const struct vow_json_node *node, const char *path, const char *url,
                                 struct vow_message *out,
                                 char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,

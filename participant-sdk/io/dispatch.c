@@ -198,7 +198,8 @@ static void read_batch(struct vow_participant *p, struct vow_json *document,
   enum vow_error unreadable = vow_batch_log_read(document, &common.log, &common.log_ask, why);
   for (uint32_t i = 0; i < count; i++) {
     enum vow_error error = unreadable;
-    if (!error) error = vow_batch_message_read(document, array, i, &messages[i], why);
+    if (!error)
+      error = vow_batch_message_read(document, array, i, reading.given, &messages[i], why);
     messages[i].log = common.log;
     messages[i].log_ask = common.log_ask;
     if (!error) error = check_coordinator(&reading, &messages[i], why);

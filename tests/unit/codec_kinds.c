@@ -65,7 +65,8 @@ static enum vow_error run_batch(const char *text, size_t bytes, struct vow_buf *
   vow_batch_begin(&w, again);
   error = vow_batch_log_read(document, &log, &ask, why);
   for (size_t i = 0; i < count && error == VOW_OK; i++) {
-    error = vow_batch_message_read(document, array, i, &messages[i], why);
+    error = vow_batch_message_read(document, array, i, i > 0 ? messages[0].coordinator : NULL,
+                                   &messages[i], why);
   }
   for (size_t i = 0; i < count && error == VOW_OK; i++) {
     vow_batch_message_write(&w, &messages[i], NULL);

@@ -18,6 +18,7 @@
 #define COMMON                                                                             \
   "\"transaction\":\"01935e2a-7c3b-7000-8a51-3f1f6c0d9b11\",\"coordinator\":\"http://c\"," \
   "\"finished_below\":\"01935e2a-7bd0-7000-8000-000000000000\""
+#define URL          "http://c" /* the coordinator in COMMON */
 #define GOOD(branch) "{\"type\":\"commit\"," COMMON ",\"branch\":" #branch "}"
 #define PAID(branch, payload)                                                                     \
   "{\"type\":\"prepare\"," COMMON ",\"branch\":" #branch ",\"timeout_ms\":5,\"payload\":" payload \
@@ -38,7 +39,7 @@ static void decode(struct batch *b, const char *text) {
 
 static void refused(struct batch *b, size_t index, const char *why) {
   struct vow_message message = {.branch = 99};
-  assert_int_equal(vow_batch_message_read(b->document, b->messages, index, &message, b->why),
+  assert_int_equal(vow_batch_message_read(b->document, b->messages, index, URL, &message, b->why),
                    VOW_E_INVALID_REQUEST);
   assert_string_equal(b->why, why);
   assert_int_equal(message.branch, 99);
@@ -46,7 +47,7 @@ static void refused(struct batch *b, size_t index, const char *why) {
 
 static uint32_t taken(struct batch *b, size_t index) {
   struct vow_message message;
-  if (vow_batch_message_read(b->document, b->messages, index, &message, b->why) != VOW_OK) {
+  if (vow_batch_message_read(b->document, b->messages, index, URL, &message, b->why) != VOW_OK) {
     fail_msg("%s", b->why);
   }
   return message.branch;
@@ -70,6 +71,24 @@ static void each_message_is_judged_alone(void **state) {
   vow_json_free(b.document);
 }
 
+/* Who said which coordinator before changes nothing about what the next one may be. */
+static void each_coordinator_is_judged(void **state) {
+  static const char text[] =
+      "{\"messages\":[{\"type\":\"commit\",\"branch\":1,"
+      "\"transaction\":\"01935e2a-7c3b-7000-8a51-3f1f6c0d9b11\",\"coordinator\":\"c\","
+      "\"finished_below\":\"01935e2a-7bd0-7000-8000-000000000000\"},{\"type\":\"commit\","
+      "\"branch\":2,"
+      "\"transaction\":\"01935e2a-7c3b-7000-8a51-3f1f6c0d9b11\",\"coordinator\":\"HTTP://d/\","
+      "\"finished_below\":\"01935e2a-7bd0-7000-8000-000000000000\"}]}";
+  struct batch b;
+  (void)state;
+  decode(&b, text);
+  refused(&b, 0,
+          "messages[0].coordinator must be a URL: the URL must begin with http:// or https://");
+  assert_int_equal(taken(&b, 1), 2);
+  vow_json_free(b.document);
+}
+
 /* Payloads stay where they are while others are read: each has its text until the document goes. */
 static void payloads_stay(void **state) {
   struct vow_message message[3];
@@ -78,7 +97,10 @@ static void payloads_stay(void **state) {
   decode(&b, "{\"messages\":[" PAID(1, "\"a\"") "," PAID(2, "[ 1.50 , \"\\u0041\\/\" ]") "," PAID(
                  3, "7") "]}");
   for (size_t i = 0; i < 3; i++) {
-    assert_int_equal(vow_batch_message_read(b.document, b.messages, i, &message[i], b.why), VOW_OK);
+    assert_int_equal(
+        vow_batch_message_read(b.document, b.messages, i, i > 0 ? message[0].coordinator : NULL,
+                               &message[i], b.why),
+        VOW_OK);
   }
   assert_string_equal(message[0].payload, "\"a\"");
   assert_string_equal(message[1].payload, "[1.50,\"A/\"]");
@@ -229,6 +251,7 @@ static void batches_are_written_as_documented(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_message_is_judged_alone),
+      cmocka_unit_test(each_coordinator_is_judged),
       cmocka_unit_test(payloads_stay),
       cmocka_unit_test(a_batch_has_1_to_128_messages),
       cmocka_unit_test(the_largest_batch_fits),

@@ -153,7 +153,7 @@ static bool decode_batch(void) {
   enum vow_error error = vow_batch_decode(text, strlen(text), &document, &messages, why);
   if (error != VOW_OK) assert_null(document);
   for (size_t i = 0; i < 2 && error == VOW_OK; i++) {
-    error = vow_batch_message_read(document, messages, i, &message, why);
+    error = vow_batch_message_read(document, messages, i, NULL, &message, why);
   }
   if (error != VOW_OK) {
     assert_int_equal(error, VOW_E_NO_MEMORY);
