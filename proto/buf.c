@@ -57,11 +57,12 @@ void vow_buf_reserve(struct vow_buf *buf, size_t bytes) {
   (void)reserve(buf, bytes);
 }
 
-void vow_buf_append_slowly(struct vow_buf *buf, const void *data, size_t bytes) {
-  if (!reserve(buf, bytes)) return;
-  if (bytes > 0) memcpy(buf->data + buf->bytes, data, bytes);
+char *vow_buf_extend_slowly(struct vow_buf *buf, size_t bytes) {
+  if (!reserve(buf, bytes)) return NULL;
+  char *at = buf->data + buf->bytes;
   buf->bytes += bytes;
-  buf->data[buf->bytes] = '\0';
+  at[bytes] = '\0';
+  return at;
 }
 
 void vow_buf_puts(struct vow_buf *buf, const char *text) {

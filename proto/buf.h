@@ -27,7 +27,7 @@ void vow_buf_fini(struct vow_buf *buf);
 void vow_buf_reset(struct vow_buf *buf); /* empty again, keeps the memory, clears the error */
 /* Room for `bytes` more, so that appending them moves nothing and cannot fail. */
 void vow_buf_reserve(struct vow_buf *buf, size_t bytes);
-void vow_buf_append_slowly(struct vow_buf *buf, const void *data, size_t bytes);
+char *vow_buf_extend_slowly(struct vow_buf *buf, size_t bytes);
 void vow_buf_puts(struct vow_buf *buf, const char *text);
 void vow_buf_printf(struct vow_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -35,16 +35,25 @@ char *vow_buf_take(struct vow_buf *buf,
                    size_t *bytes_out); /* the caller frees; NULL if failed; buf is empty then */
 const char *vow_buf_text(const struct vow_buf *buf); /* never NULL */
 
-/* Here, since everything that is written comes through it, a few bytes at a time. */
-static inline void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes) {
+/* These two are here, since everything that is written comes through them, a few bytes at a time.
+ */
+
+/* Makes the contents `bytes` longer and returns where the new ones begin, for the caller to fill at
+ * once. NULL if the buffer has failed. */
+static inline char *vow_buf_extend(struct vow_buf *buf, size_t bytes) {
   /* Room that is there is within the limit; `bytes` < `capacity` once there is any. */
-  if (buf->error != VOW_OK || bytes >= buf->capacity - buf->bytes || bytes >= PTRDIFF_MAX) {
-    vow_buf_append_slowly(buf, data, bytes);
-    return;
+  if (buf->error != VOW_OK || bytes >= buf->capacity - buf->bytes) {
+    return vow_buf_extend_slowly(buf, bytes);
   }
-  if (bytes > 0) memcpy(buf->data + buf->bytes, data, bytes);
+  char *at = buf->data + buf->bytes;
   buf->bytes += bytes;
-  buf->data[buf->bytes] = '\0';
+  at[bytes] = '\0';
+  return at;
+}
+
+static inline void vow_buf_append(struct vow_buf *buf, const void *data, size_t bytes) {
+  char *at = vow_buf_extend(buf, bytes);
+  if (at && bytes > 0) memcpy(at, data, bytes);
 }
 
 #endif

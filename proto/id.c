@@ -61,12 +61,17 @@ static bool dash_before(int byte) {
 }
 
 void vow_id_format(struct vow_id id, char text[VOW_ID_TEXT_BYTES]) {
-  static const char digits[] = "0123456789abcdef";
+/* The two digits of each byte, one after the other: "000102…fdfeff". */
+#define ROW(h) \
+  h "0" h "1" h "2" h "3" h "4" h "5" h "6" h "7" h "8" h "9" h "a" h "b" h "c" h "d" h "e" h "f"
+  static const char digits[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
+      ROW("7") ROW("8") ROW("9") ROW("a") ROW("b") ROW("c") ROW("d") ROW("e") ROW("f");
+#undef ROW
 
   for (int i = 0; i < 16; i++) {
     if (dash_before(i)) *text++ = '-';
-    *text++ = digits[id.bytes[i] >> 4];
-    *text++ = digits[id.bytes[i] & 0x0f];
+    memcpy(text, digits + 2 * id.bytes[i], 2);
+    text += 2;
   }
   *text = '\0';
 }

@@ -146,5 +146,6 @@ void vow_json_dump(const struct vow_json_node *node, struct vow_buf *buf) {
   struct vow_jsonw w;
 
   vow_jsonw_init(&w, buf);
+  w.keys_of_others = true;
   dump(&w, node, NULL);
 }

@@ -38,9 +38,12 @@
  * than VOW_JSON_DEPTH_MAX fails the buffer with VOW_E_LIMIT_EXCEEDED. */
 struct vow_jsonw {
   struct vow_buf *buf;
-  uint32_t has_item; /* one bit a level: something was written there */
-  uint32_t is_array; /* one bit a level: it is an array, not an object */
-  uint8_t depth;
+  uint64_t level;      /* the bit of the level that was opened last */
+  uint64_t has_item;   /* one bit a level: something was written there */
+  uint64_t is_array;   /* one bit a level: it is an array, not an object */
+  bool keys_of_others; /* keys may hold anything, not only what needs no escape, as ours do */
+  char date[11];       /* of the last time that was written */
+  uint64_t date_days;  /* the same in days since 1970-01-01 */
 };
 
 void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf);
@@ -48,6 +51,8 @@ void vow_jsonw_object(
     struct vow_jsonw *w,
     const char *key); /* key is NULL in an array and at the top, in all of these */
 void vow_jsonw_array(struct vow_jsonw *w, const char *key);
+/* The same, and writes its first items: one to four numbers. */
+void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values, size_t count);
 void vow_jsonw_end(
     struct vow_jsonw *w); /* closes what was opened last; the writer remembers which it was */
 void vow_jsonw_string(struct vow_jsonw *w, const char *key,

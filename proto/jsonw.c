@@ -9,8 +9,13 @@
 #include "json.h"
 #include "utf8.h"
 
+/* The top is like an array, but has no commas. */
+#define LEVEL_TOP UINT64_C(1)
+#define LEVEL_MAX (LEVEL_TOP << VOW_JSON_DEPTH_MAX)
+
 void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf) {
-  *w = (struct vow_jsonw){.buf = buf};
+  *w = (struct vow_jsonw){
+      .buf = buf, .level = LEVEL_TOP, .is_array = LEVEL_TOP, .date = "1970-01-01"};
 }
 
 /* The short escape where JSON has one, so that a value never grows by being parsed and written. */
@@ -67,51 +72,82 @@ static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
   vow_buf_append(buf, "\"", 1);
 }
 
-/* What comes before a value: the comma and the key. */
-static void put_prefix(struct vow_jsonw *w, const char *key) {
-  bool comma = false;
-  if (w->depth > 0) {
-    uint32_t level = UINT32_C(1) << (w->depth - 1);
-    assert(((w->is_array & level) != 0) == (key == NULL));
-    comma = w->has_item & level;
-    w->has_item |= level;
-  }
-  if (!key) {
-    if (comma) vow_buf_append(w->buf, ",", 1);
-    return;
-  }
-  vow_buf_append(w->buf, &",\""[!comma], 1 + (size_t)comma);
-  put_characters(w->buf, key, strlen(key));
-  vow_buf_append(w->buf, "\":", 2);
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether eight bytes are all plain. The top bit is set in one that is not ASCII, or by subtracting
+ * 0x20 from what is less, or 1 from what was a quote or a backslash. A borrow can make the next
+ * byte look odd, but only out of one that is. */
+static bool eight_plain(const char *text) {
+  uint64_t eight;
+  memcpy(&eight, text, sizeof eight);
+  uint64_t odd = eight | (eight - EACH(0x20)) | ((eight ^ EACH('"')) - EACH(1)) |
+                 ((eight ^ EACH('\\')) - EACH(1));
+  return (odd & EACH(0x80)) == 0;
 }
 
-static void open_level(struct vow_jsonw *w, const char *key, bool is_array) {
-  if (w->buf->error != VOW_OK) return;
-  if (w->depth == VOW_JSON_DEPTH_MAX) {
-    w->buf->error = VOW_E_LIMIT_EXCEEDED;
-    return;
+/* Whether all of it can be copied as it is. UTF-8 does not count: it must be looked at. */
+static inline bool all_plain(const char *text, size_t bytes) {
+  size_t i = 0;
+  if (bytes < 8) {
+    while (i < bytes && is_plain((unsigned char)text[i])) i++;
+    return i == bytes;
   }
-  put_prefix(w, key);
-  vow_buf_append(w->buf, is_array ? "[" : "{", 1);
-  uint32_t level = UINT32_C(1) << w->depth++;
-  w->has_item &= ~level;
-  w->is_array = is_array ? w->is_array | level : w->is_array & ~level;
+  while (i + 8 < bytes && eight_plain(text + i)) i += 8;
+  return i + 8 >= bytes && eight_plain(text + bytes - 8); /* the last eight may overlap */
+}
+
+/* What comes before a value: the comma and the key; and room for a value of `bytes`. Returns where
+ * the caller puts that at once, or NULL if the buffer has failed. */
+static char *begin_item(struct vow_jsonw *w, const char *key, size_t bytes) {
+  struct vow_buf *buf = w->buf;
+  if (buf->error != VOW_OK) return NULL;
+  assert(((w->is_array & w->level) != 0) == (key == NULL));
+  size_t comma = (w->has_item & w->level) != 0;
+  w->has_item |= w->level & ~LEVEL_TOP;
+  if (key && w->keys_of_others) {
+    vow_buf_append(buf, ",", comma);
+    put_quoted(buf, key, strlen(key));
+    vow_buf_append(buf, ":", 1);
+    return vow_buf_extend(buf, bytes);
+  }
+  size_t key_bytes = key ? strlen(key) : 0;
+  char *at = vow_buf_extend(buf, comma + (key ? key_bytes + 3 : 0) + bytes);
+  if (!at) return NULL;
+  if (comma) *at++ = ',';
+  if (key) {
+    *at = '"';
+    memcpy(at + 1, key, key_bytes);
+    memcpy(at + 1 + key_bytes, "\":", 2);
+    at += key_bytes + 3;
+  }
+  return at;
+}
+
+/* `text` is the bracket, with what already stands behind it. */
+static void open_level(struct vow_jsonw *w, const char *key, const char *text, size_t bytes) {
+  if (w->level == LEVEL_MAX && w->buf->error == VOW_OK) w->buf->error = VOW_E_LIMIT_EXCEEDED;
+  char *at = begin_item(w, key, bytes);
+  if (!at) return;
+  memcpy(at, text, bytes);
+  w->level <<= 1;
+  w->is_array = text[0] == '[' ? w->is_array | w->level : w->is_array & ~w->level;
+  w->has_item = bytes > 1 ? w->has_item | w->level : w->has_item & ~w->level;
 }
 
 void vow_jsonw_object(struct vow_jsonw *w, const char *key) {
-  open_level(w, key, false);
+  open_level(w, key, "{", 1);
 }
 
 void vow_jsonw_array(struct vow_jsonw *w, const char *key) {
-  open_level(w, key, true);
+  open_level(w, key, "[", 1);
 }
 
 void vow_jsonw_end(struct vow_jsonw *w) {
   /* A failed buffer has stopped counting levels, so the ends that follow may be too many. */
   if (w->buf->error != VOW_OK) return;
-  assert(w->depth > 0);
-  w->depth--;
-  vow_buf_append(w->buf, w->is_array & (UINT32_C(1) << w->depth) ? "]" : "}", 1);
+  assert(w->level > LEVEL_TOP);
+  vow_buf_append(w->buf, w->is_array & w->level ? "]" : "}", 1);
+  w->level >>= 1;
 }
 
 void vow_jsonw_string(struct vow_jsonw *w, const char *key, const char *value) {
@@ -119,28 +155,54 @@ void vow_jsonw_string(struct vow_jsonw *w, const char *key, const char *value) {
 }
 
 void vow_jsonw_string_n(struct vow_jsonw *w, const char *key, const char *value, size_t bytes) {
-  if (!value || w->buf->error != VOW_OK) return;
-  put_prefix(w, key);
-  put_quoted(w->buf, value, bytes);
+  if (!value) return;
+  if (!all_plain(value, bytes)) {
+    if (begin_item(w, key, 0)) put_quoted(w->buf, value, bytes);
+    return;
+  }
+  char *at = begin_item(w, key, bytes + 2);
+  if (!at) return;
+  at[0] = '"';
+  memcpy(at + 1, value, bytes);
+  at[1 + bytes] = '"';
 }
 
 void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const char *json, size_t bytes) {
-  if (!json || w->buf->error != VOW_OK) return;
-  put_prefix(w, key);
-  vow_buf_append(w->buf, json, bytes);
+  if (!json) return;
+  char *at = begin_item(w, key, bytes);
+  if (at) memcpy(at, json, bytes);
 }
 
-void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value) {
-  char text[20];
-  size_t at = sizeof text;
-
-  if (w->buf->error != VOW_OK) return;
-  put_prefix(w, key);
+/* Writes the digits so that they end at `end`; returns where they begin. */
+static char *put_digits(char *end, uint64_t value) {
   do {
-    text[--at] = (char)('0' + value % 10);
+    *--end = (char)('0' + value % 10);
     value /= 10;
   } while (value > 0);
-  vow_buf_append(w->buf, text + at, sizeof text - at);
+  return end;
+}
+
+#define DIGITS_MAX (sizeof "18446744073709551615" - 1)
+
+void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value) {
+  char text[DIGITS_MAX], *end = text + sizeof text;
+
+  char *digits = put_digits(end, value);
+  vow_jsonw_raw(w, key, digits, (size_t)(end - digits));
+}
+
+#define UINTS_MAX 4
+
+void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values,
+                        size_t count) {
+  char text[UINTS_MAX * (DIGITS_MAX + 1)], *end = text + sizeof text, *at = end;
+
+  assert(count > 0 && count <= UINTS_MAX);
+  for (size_t i = count; i-- > 0;) {
+    at = put_digits(at, values[i]);
+    *--at = i > 0 ? ',' : '[';
+  }
+  open_level(w, key, at, (size_t)(end - at));
 }
 
 void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value) {
@@ -148,10 +210,11 @@ void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value) {
 }
 
 void vow_jsonw_id(struct vow_jsonw *w, const char *key, struct vow_id id) {
-  char text[VOW_ID_TEXT_BYTES];
-
-  vow_id_format(id, text);
-  vow_jsonw_string_n(w, key, text, VOW_ID_TEXT_BYTES - 1);
+  char *at = begin_item(w, key, VOW_ID_TEXT_BYTES + 1);
+  if (!at) return;
+  at[0] = '"';
+  vow_id_format(id, at + 1);
+  at[VOW_ID_TEXT_BYTES] = '"'; /* where the format puts its NUL */
 }
 
 /* Days since 1970-01-01 as a date of the Gregorian calendar. Years are counted from March, so that
@@ -169,26 +232,38 @@ static void date_of_days(uint64_t days, unsigned *year, unsigned *month, unsigne
   *year = (unsigned)(year_of_era + era * 400) + (*month <= 2 ? 1 : 0);
 }
 
-static void put_digits(char *text, int digits, unsigned value) {
-  for (; digits > 0; value /= 10) text[--digits] = (char)('0' + value % 10);
+static void put_two(char *at, unsigned value) {
+  at[0] = (char)('0' + value / 10);
+  at[1] = (char)('0' + value % 10);
+}
+
+/* Most times that a writer gets are of one day, so it remembers the last. */
+static void remember_date(struct vow_jsonw *w, uint64_t days) {
+  unsigned year, month, day;
+
+  if (w->date_days == days) return;
+  date_of_days(days, &year, &month, &day);
+  put_two(w->date, year / 100);
+  put_two(w->date + 2, year % 100);
+  put_two(w->date + 5, month);
+  put_two(w->date + 8, day);
+  w->date_days = days;
 }
 
 void vow_jsonw_time(struct vow_jsonw *w, const char *key, uint64_t unix_ms) {
   static const uint64_t last_ms = UINT64_C(253402300799999); /* RFC 3339 ends with the year 9999 */
-  unsigned year, month, day;
+  static const char shape[] = "\"0000-00-00T00:00:00.000Z\"";
 
-  if (w->buf->error != VOW_OK) return;
+  char *at = begin_item(w, key, sizeof shape - 1);
+  if (!at) return;
   if (unix_ms > last_ms) unix_ms = last_ms;
-  date_of_days(unix_ms / 86400000, &year, &month, &day);
+  remember_date(w, unix_ms / 86400000);
   unsigned ms = (unsigned)(unix_ms % 86400000);
-  put_prefix(w, key);
-  char text[] = "\"0000-00-00T00:00:00.000Z\"";
-  put_digits(text + 1, 4, year);
-  put_digits(text + 6, 2, month);
-  put_digits(text + 9, 2, day);
-  put_digits(text + 12, 2, ms / 3600000);
-  put_digits(text + 15, 2, ms / 60000 % 60);
-  put_digits(text + 18, 2, ms / 1000 % 60);
-  put_digits(text + 21, 3, ms % 1000);
-  vow_buf_append(w->buf, text, sizeof text - 1);
+  memcpy(at, shape, sizeof shape - 1);
+  memcpy(at + 1, w->date, sizeof w->date - 1);
+  put_two(at + 12, ms / 3600000);
+  put_two(at + 15, ms / 60000 % 60);
+  put_two(at + 18, ms / 1000 % 60);
+  at[21] = (char)('0' + ms / 100 % 10);
+  put_two(at + 22, ms % 100);
 }

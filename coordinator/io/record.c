@@ -68,12 +68,10 @@ void vow_record_write_history(struct vow_jsonw *w, const char *key,
  * written twice. The difference wraps, as a clock may be set back. */
 static void write_compact(struct vow_jsonw *w, const struct vow_history *entry,
                           uint64_t created_ms) {
-  vow_jsonw_array(w, NULL);
-  vow_jsonw_uint(w, NULL, entry->time_ms - created_ms);
-  vow_jsonw_uint(w, NULL, entry->kind);
+  const uint64_t numbers[] = {entry->time_ms - created_ms, entry->kind, entry->branch,
+                              entry->count};
   bool counted = entry->detail != NULL || entry->count > 1;
-  if (counted || entry->branch != 0) vow_jsonw_uint(w, NULL, entry->branch);
-  if (counted) vow_jsonw_uint(w, NULL, entry->count);
+  vow_jsonw_array_of(w, NULL, numbers, counted ? 4 : entry->branch != 0 ? 3 : 2);
   vow_jsonw_string(w, NULL, entry->detail);
   vow_jsonw_end(w);
 }

@@ -108,19 +108,20 @@ static void printf_that_fails(void **state) {
 
 /* A size that would overflow is past any limit, not a small allocation. */
 static void sizes_do_not_overflow(void **state) {
+  volatile size_t most = SIZE_MAX; /* a size that the compiler knew it would warn of */
   struct vow_buf buf;
 
   (void)state;
   vow_buf_init(&buf, SIZE_MAX);
   vow_buf_append(&buf, "x", 1);
-  vow_buf_append(&buf, "y", SIZE_MAX - 1);
+  vow_buf_append(&buf, "y", most - 1);
   assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
   assert_string_equal(vow_buf_text(&buf), "x");
   vow_buf_reset(&buf);
-  vow_buf_append(&buf, "y", SIZE_MAX);
+  vow_buf_append(&buf, "y", most);
   assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
   vow_buf_reset(&buf);
-  vow_buf_append(&buf, "y", PTRDIFF_MAX);
+  vow_buf_append(&buf, "y", most / 2);
   assert_int_equal(buf.error, VOW_E_LIMIT_EXCEEDED);
   vow_buf_fini(&buf);
 }

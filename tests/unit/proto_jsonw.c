@@ -96,10 +96,28 @@ static void numbers_at_their_ends(void **state) {
   assert_text(f, "[18446744073709551615,0]");
 }
 
-/* Quotes, backslashes and control characters are escaped, in values and in keys. */
+/* An array can begin with numbers, and goes on as any other. */
+static void arrays_of_numbers(void **state) {
+  static const uint64_t numbers[] = {0, 10, UINT64_MAX, UINT64_MAX};
+  struct fixture *f = *state;
+
+  vow_jsonw_array_of(&f->w, NULL, numbers, 4);
+  vow_jsonw_array_of(&f->w, NULL, numbers, 1);
+  vow_jsonw_end(&f->w);
+  vow_jsonw_object(&f->w, NULL);
+  vow_jsonw_array_of(&f->w, "a", numbers, 2);
+  vow_jsonw_string(&f->w, NULL, "x");
+  vow_jsonw_end(&f->w);
+  vow_jsonw_end(&f->w);
+  vow_jsonw_end(&f->w);
+  assert_text(f, "[0,10,18446744073709551615,18446744073709551615,[0],{\"a\":[0,10,\"x\"]}]");
+}
+
+/* Quotes, backslashes and control characters are escaped, in values and in keys of others. */
 static void escapes(void **state) {
   struct fixture *f = *state;
 
+  f->w.keys_of_others = true;
   vow_jsonw_object(&f->w, NULL);
   vow_jsonw_string(&f->w, "k\"\n", "\"\\/\b\f\n\r\t\x01\x1f\x7f");
   vow_jsonw_string_n(&f->w, "n", "a\0b", 3);
@@ -145,6 +163,33 @@ static void utf8(void **state) {
     vow_jsonw_string(&f->w, NULL, cases[i].in);
     (void)snprintf(expected, sizeof expected, "\"%s\"", cases[i].out);
     assert_text(f, expected);
+  }
+}
+
+/* Each byte that needs an escape, and each that does not, is seen wherever it stands in a string of
+ * any length. */
+static void each_byte_in_each_place(void **state) {
+  struct fixture *f = *state;
+
+  for (unsigned byte = 1; byte < 0x80; byte++) {
+    char one[8], text[20], expected[40];
+    bool odd = byte < 0x20 || byte == '"' || byte == '\\';
+    (void)snprintf(one, sizeof one, "\\u%04x", byte);
+    const char *found = strchr("\"\"\\\\\bb\ff\nn\rr\tt", (int)byte);
+    if (odd && found) (void)snprintf(one, sizeof one, "\\%c", found[1]);
+    if (!odd) (void)snprintf(one, sizeof one, "%c", (int)byte);
+    for (int bytes = 1; bytes < (int)sizeof text; bytes++) {
+      for (int at = 0; at < bytes; at++) {
+        memset(text, '!', sizeof text); /* next to the quote */
+        text[at] = (char)byte;
+        (void)snprintf(expected, sizeof expected, "\"%.*s%s%.*s\"", at, "!!!!!!!!!!!!!!!!!!!!", one,
+                       bytes - at - 1, "!!!!!!!!!!!!!!!!!!!!");
+        vow_buf_reset(&f->buf);
+        vow_jsonw_init(&f->w, &f->buf);
+        vow_jsonw_string_n(&f->w, NULL, text, (size_t)bytes);
+        assert_text(f, expected);
+      }
+    }
   }
 }
 
@@ -198,6 +243,21 @@ static void times(void **state) {
   }
 }
 
+/* A writer writes each of its times with its own date. */
+static void times_of_one_writer(void **state) {
+  struct fixture *f = *state;
+
+  vow_jsonw_array(&f->w, NULL);
+  vow_jsonw_time(&f->w, NULL, 86399999);
+  vow_jsonw_time(&f->w, NULL, 86400000);
+  vow_jsonw_time(&f->w, NULL, 86400001);
+  vow_jsonw_time(&f->w, NULL, 0);
+  vow_jsonw_end(&f->w);
+  assert_text(f,
+              "[\"1970-01-01T23:59:59.999Z\",\"1970-01-02T00:00:00.000Z\","
+              "\"1970-01-02T00:00:00.001Z\",\"1970-01-01T00:00:00.000Z\"]");
+}
+
 /* Each day from 1970 to 2500 is written and read back as itself. */
 static void each_day_round_trips(void **state) {
   struct fixture *f = *state;
@@ -241,6 +301,7 @@ static void depth_is_limited(void **state) {
   assert_int_equal(f->buf.error, VOW_OK);
   vow_jsonw_array(&f->w, NULL);
   assert_int_equal(f->buf.error, VOW_E_LIMIT_EXCEEDED);
+  vow_jsonw_array(&f->w, NULL);
   for (int i = 0; i < 2 * VOW_JSON_DEPTH_MAX; i++) vow_jsonw_end(&f->w); /* harmless */
 }
 
@@ -264,6 +325,44 @@ static void full_buffer(void **state) {
   vow_buf_fini(&small);
 }
 
+/* One item of each kind behind another. */
+static void write_item(struct vow_jsonw *w, int kind) {
+  static const uint64_t number = 12;
+
+  if (kind == 0) vow_jsonw_string(w, "k", "plain");
+  if (kind == 1) vow_jsonw_string(w, "k", "\n");
+  if (kind == 2) vow_jsonw_uint(w, "k", number);
+  if (kind == 3) vow_jsonw_bool(w, "k", true);
+  if (kind == 4) vow_jsonw_id(w, "k", vow_id_floor(1, 1));
+  if (kind == 5) vow_jsonw_time(w, "k", 1);
+  if (kind == 6) vow_jsonw_array(w, "k");
+  if (kind == 7) vow_jsonw_array_of(w, "k", &number, 1);
+}
+
+/* An item needs room for its own bytes and no more; where one is missing, the buffer fails. */
+static void the_limit_is_exact(void **state) {
+  (void)state;
+  for (int kind = 0; kind < 8; kind++) {
+    for (int others = 0; others < 2; others++) {
+      size_t limit = 0;
+      for (bool fits = false; !fits; limit++) {
+        struct vow_buf buf;
+        struct vow_jsonw w;
+        vow_buf_init(&buf, limit);
+        vow_jsonw_init(&w, &buf);
+        w.keys_of_others = others;
+        vow_jsonw_object(&w, NULL);
+        vow_jsonw_uint(&w, "a", 1);
+        write_item(&w, kind);
+        fits = buf.error == VOW_OK;
+        assert_int_equal(fits ? VOW_OK : VOW_E_LIMIT_EXCEEDED, buf.error);
+        assert_true(buf.bytes <= limit && (!fits || buf.bytes == limit));
+        vow_buf_fini(&buf);
+      }
+    }
+  }
+}
+
 /* Ids are written in lower case. */
 static void ids(void **state) {
   struct fixture *f = *state;
@@ -281,13 +380,17 @@ int main(void) {
       TEST(scalar_at_the_top),
       TEST(null_is_left_out),
       TEST(numbers_at_their_ends),
+      TEST(arrays_of_numbers),
       TEST(escapes),
       TEST(utf8),
+      TEST(each_byte_in_each_place),
       TEST(any_bytes_make_valid_json),
       TEST(times),
+      TEST(times_of_one_writer),
       TEST(each_day_round_trips),
       TEST(depth_is_limited),
       TEST(full_buffer),
+      TEST(the_limit_is_exact),
       TEST(ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
