@@ -377,10 +377,12 @@ static bool wait_until(struct vow_log *log, uint64_t until_us) {
 
 /* With the lock held. An acknowledgement that nobody waits for is not worth a sync of its own while
  * the next vote may be on its way; with one client it nearly always is. To wait as long as a sync
- * takes, and no longer, costs at most twice of what knowing the future would. */
+ * takes, and no longer, costs at most twice of what knowing the future would. Several share a sync
+ * already, and their coordinator may hold back votes until it has their answer. */
 static void let_votes_come(struct vow_log *log) {
   uint64_t until_us = now_us() + log->sync_us;
-  while (!log->stopping && log->forced_count == log->patient_count) {
+  while (!log->stopping && log->forced_count == log->patient_count &&
+         log->patient_count < COMPANY_MIN) {
     if (!wait_until(log, until_us)) break;
   }
 }
