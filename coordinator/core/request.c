@@ -31,6 +31,12 @@ static const char *with_number(struct vow_core *core, const char *format, ...) {
   return core->detail;
 }
 
+/* The entries of a commit that goes well: each branch is sent two messages and answers both; it is
+ * begun, asked for, decided, and ends. Memory for them is taken once. */
+static uint32_t entries_of(uint32_t branch_count) {
+  return 4 + 4 * branch_count;
+}
+
 enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) {
   return refuse(core, token, core->loading ? VOW_E_LOADING : VOW_E_UNKNOWN_TRANSACTION, NULL, NULL);
 }
@@ -100,7 +106,8 @@ static enum vow_error build(struct vow_core *core, const struct vow_event *event
   txn->one_shot = event->u.begin.commit;
   txn->timeout_ms = event->u.begin.timeout_ms;
   if (txn->timeout_ms == 0) txn->timeout_ms = core->config.transaction_timeout_ms;
-  if (failed || !core_history_reserve(core, txn, 4) ||
+  uint32_t entries = txn->one_shot ? entries_of(event->u.begin.branch_count) : 1;
+  if (failed || !core_history_reserve(core, txn, entries) ||
       !core_txn_reserve_branches(txn, event->u.begin.branch_count)) {
     return VOW_E_NO_MEMORY;
   }
@@ -308,7 +315,8 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     return NULL;
   }
   struct core_waiter *waiter = NULL;
-  if (core_history_reserve(core, txn, 4)) waiter = core_waiter_new(event->token, wait);
+  if (core_history_reserve(core, txn, entries_of(txn->image.branch_count)))
+    waiter = core_waiter_new(event->token, wait);
   if (waiter == NULL) {
     *error = VOW_E_NO_MEMORY;
     return NULL;
