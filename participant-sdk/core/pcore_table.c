@@ -12,9 +12,10 @@
  * together.
  */
 static uint32_t hash(struct vow_id id) {
-  uint64_t bits = 0;
-  for (int i = 0; i < 16; i++) bits = (bits ^ id.bytes[i]) * 0x100000001B3U;
-  return (uint32_t)(bits ^ bits >> 32);
+  uint64_t half[2];
+  memcpy(half, id.bytes, sizeof half);
+  uint64_t bits = half[0] * 0x9E3779B97F4A7C15U ^ half[1];
+  return (uint32_t)((bits ^ bits >> 32) * 0x9E3779B97F4A7C15U >> 32);
 }
 
 static struct vow_pbranch **bucket_of(const struct vow_pcore *core, struct vow_id id) {
