@@ -54,7 +54,8 @@ static void settle(struct step *step, struct vow_exchange *exchange, enum vow_er
   if (p->pending == exchange) p->pending = exchange->next;
   if (!p->pending) pthread_cond_broadcast(&p->idle);
   exchange->error = error;
-  (void)snprintf(exchange->text, sizeof exchange->text, "%s", text ? text : "");
+  exchange->text[0] = '\0';
+  if (text) (void)snprintf(exchange->text, sizeof exchange->text, "%s", text);
   exchange->next = step->answered;
   step->answered = exchange;
 }
