@@ -91,22 +91,17 @@ enum vow_error vow_batch_message_read(struct vow_json *document,
                                       const struct vow_json_node *messages, size_t index,
                                       const char *url, struct vow_message *out,
                                       char why[VOW_JSON_WHY_BYTES]) {
-  const struct vow_json_node *node = vow_json_array_at(messages, index);
   enum vow_message_type type = VOW_MESSAGE_FORGET;
   const char *name = NULL;
   struct vow_json_object o;
-  char path[VOW_JSON_PLACE_BYTES];
 
-  vow_json_object_begin(&o, node, vow_json_place(path, "messages", index));
+  vow_json_object_begin_item(&o, messages, "messages", index);
   vow_json_object_ignore_unknown(&o);
   if (vow_json_get_string(&o, "type", VOW_JSON_REQUIRED, SIZE_MAX, &name) &&
       !vow_message_type_parse(name, &type)) {
     vow_json_object_fail(&o, "type", "must be \"prepare\", \"commit\", \"abort\" or \"forget\"");
   }
-  enum vow_error error = vow_json_object_end(&o);
-  if (error == VOW_OK) return vow_message_read(type, document, node, path, url, out, why);
-  (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
-  return error;
+  return vow_message_read(type, document, &o, url, out, why);
 }
 
 /* ---- answers ---- */
@@ -158,13 +153,11 @@ enum vow_error vow_batch_replies_decode(const char *text, size_t bytes, size_t c
 enum vow_error vow_batch_reply_read(const struct vow_json_node *replies, size_t index,
                                     enum vow_message_type type, struct vow_batch_reply *out,
                                     char why[VOW_JSON_WHY_BYTES]) {
-  const struct vow_json_node *node = vow_json_array_at(replies, index);
   struct vow_batch_reply reply = {.status = 0};
   uint64_t status = 0;
   struct vow_json_object o;
-  char path[VOW_JSON_PLACE_BYTES];
 
-  vow_json_object_begin(&o, node, vow_json_place(path, "replies", index));
+  vow_json_object_begin_item(&o, replies, "replies", index);
   vow_json_object_ignore_unknown(&o);
   vow_json_get_uint(&o, "status", VOW_JSON_REQUIRED, 100, 599, &status);
   enum vow_error error = vow_json_object_end(&o);
@@ -174,9 +167,9 @@ enum vow_error vow_batch_reply_read(const struct vow_json_node *replies, size_t 
   }
   reply.status = (int)status;
   if (status == 200) {
-    error = vow_message_reply_read(type, node, path, &reply.reply, why);
+    error = vow_message_reply_read(type, &o, &reply.reply, why);
   } else {
-    reply.problem = vow_problem_read(node, &reply.detail);
+    reply.problem = vow_problem_read(o.node, &reply.detail);
   }
   if (error == VOW_OK) *out = reply;
   return error;

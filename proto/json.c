@@ -64,8 +64,8 @@ bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out) {
     char c = node->text[i];
     if (c < '0' || c > '9') return false;
     uint64_t digit = (uint64_t)(c - '0');
-    if (value > (UINT64_MAX - digit) / 10) return false;
-    value = value * 10 + digit;
+    if (__builtin_mul_overflow(value, 10, &value)) return false;
+    if (__builtin_add_overflow(value, digit, &value)) return false;
   }
   *out = value;
   return true;
@@ -77,17 +77,6 @@ size_t vow_json_array_length(const struct vow_json_node *array) {
 
 const struct vow_json_node *vow_json_array_at(const struct vow_json_node *array, size_t index) {
   return index < vow_json_array_length(array) ? &array->items[index] : NULL;
-}
-
-const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key,
-                                            uint32_t from) {
-  if (object->type != VOW_JSON_OBJECT) return NULL;
-  for (uint32_t i = 0; i < object->count; i++, from++) {
-    if (from >= object->count) from = 0;
-    const struct vow_json_node *node = &object->items[from];
-    if (node->key[0] == key[0] && strcmp(node->key, key) == 0) return node;
-  }
-  return NULL;
 }
 
 void vow_json_show_key(const char *key, char out[VOW_JSON_SHOWN_KEY_BYTES]) {

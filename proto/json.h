@@ -92,7 +92,9 @@ enum vow_error vow_json_keep_text(struct vow_json *json, const struct vow_json_n
  * Strings are borrowed from the document. */
 struct vow_json_object {
   const struct vow_json_node *node;
-  char path[96]; /* for messages: "branches[2]" */
+  char path[96];     /* for sentences: "transaction"; of an item of an array what follows */
+  const char *array; /* "branches" of "branches[2]"; NULL: no item */
+  size_t index;
   const char *known[32];
   unsigned known_count;
   uint32_t next; /* the member behind the one that was found last */
@@ -102,15 +104,14 @@ struct vow_json_object {
   char why[VOW_JSON_WHY_BYTES];
 };
 
-/* "branches[2]"; a longer name of an array is cut. Returns `out`. */
-#define VOW_JSON_PLACE_BYTES 48
-const char *vow_json_place(char out[VOW_JSON_PLACE_BYTES], const char *array, size_t index);
-
 #define VOW_JSON_OPTIONAL false
 #define VOW_JSON_REQUIRED true
 
 void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
                            const char *path);
+/* The item at `index`, which there is; `name` is that of the array and lives as long as `o`. */
+void vow_json_object_begin_item(struct vow_json_object *o, const struct vow_json_node *array,
+                                const char *name, size_t index);
 bool vow_json_get_string(struct vow_json_object *o, const char *key, bool required,
                          size_t bytes_max, const char **out);
 bool vow_json_get_uint(struct vow_json_object *o, const char *key, bool required, uint64_t min,
@@ -128,6 +129,9 @@ bool vow_json_get_array(struct vow_json_object *o, const char *key, bool require
                         const struct vow_json_node **out);
 void vow_json_object_ignore_unknown(
     struct vow_json_object *o); /* for answers of others: be liberal there */
+/* "branches[2].url" (a key), "branches[2]" or "the body" (NULL), as snprintf does it. */
+int vow_json_object_place(const struct vow_json_object *o, const char *key, char *out,
+                          size_t bytes);
 void vow_json_object_fail(struct vow_json_object *o, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 enum vow_error vow_json_object_end(struct vow_json_object *o) VOW_MUST_CHECK;

@@ -5,6 +5,8 @@
 #ifndef VOW_PROTO_JSON_NODE_H
 #define VOW_PROTO_JSON_NODE_H
 
+#include <string.h>
+
 #include "json.h"
 
 enum vow_json_type {
@@ -36,8 +38,17 @@ struct vow_json {
 };
 
 /* Looked for from the member `from` on, then from the first one on. NULL if there is none. */
-const struct vow_json_node *vow_json_member(const struct vow_json_node *object, const char *key,
-                                            uint32_t from);
+static inline const struct vow_json_node *vow_json_member(const struct vow_json_node *object,
+                                                          const char *key, uint32_t from) {
+  if (object->type != VOW_JSON_OBJECT) return NULL;
+  for (uint32_t i = 0; i < object->count; i++, from++) {
+    if (from >= object->count) from = 0;
+    const struct vow_json_node *node = &object->items[from];
+    if (node->key[0] == key[0] && strcmp(node->key, key) == 0) return node;
+  }
+  return NULL;
+}
+
 /* A key that somebody else made up, as it may stand in a sentence: short, and on one line. */
 #define VOW_JSON_SHOWN_KEY_BYTES 41
 void vow_json_show_key(const char *key, char out[VOW_JSON_SHOWN_KEY_BYTES]);

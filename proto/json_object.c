@@ -10,8 +10,11 @@
 #include "json.h"
 #include "json_node.h"
 
-/* "branches[2].url", "url", "branches[2]" or "the body". */
-static int put_place(const struct vow_json_object *o, const char *key, char *out, size_t bytes) {
+int vow_json_object_place(const struct vow_json_object *o, const char *key, char *out,
+                          size_t bytes) {
+  if (o->array) {
+    return snprintf(out, bytes, "%s[%zu]%s%s", o->array, o->index, key ? "." : "", key ? key : "");
+  }
   if (!key) return snprintf(out, bytes, "%s", o->path[0] ? o->path : "the body");
   return snprintf(out, bytes, "%s%s%s", o->path, o->path[0] ? "." : "", key);
 }
@@ -21,7 +24,7 @@ void vow_json_object_fail(struct vow_json_object *o, const char *key, const char
 
   if (o->error != VOW_OK) return;
   o->error = VOW_E_INVALID_REQUEST;
-  int used = put_place(o, key, o->why, sizeof o->why);
+  int used = vow_json_object_place(o, key, o->why, sizeof o->why);
   if (used < 0 || (size_t)used + 2 > sizeof o->why) return;
   o->why[used++] = ' ';
   va_start(args, format);
@@ -29,39 +32,37 @@ void vow_json_object_fail(struct vow_json_object *o, const char *key, const char
   va_end(args);
 }
 
-const char *vow_json_place(char out[VOW_JSON_PLACE_BYTES], const char *array, size_t index) {
-  char digits[20];
-  size_t at = sizeof digits, bytes = strnlen(array, VOW_JSON_PLACE_BYTES - sizeof digits - 3);
-
-  do {
-    digits[--at] = (char)('0' + index % 10);
-    index /= 10;
-  } while (index > 0);
-  memcpy(out, array, bytes);
-  out[bytes++] = '[';
-  memcpy(out + bytes, digits + at, sizeof digits - at);
-  bytes += sizeof digits - at;
-  memcpy(out + bytes, "]", 2);
-  return out;
-}
-
-void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
-                           const char *path) {
-  size_t bytes = path ? strnlen(path, sizeof o->path - 1) : 0;
-
+static void begin(struct vow_json_object *o, const struct vow_json_node *node) {
   /* Its arrays are not cleared: this is done for every object of every message. */
   o->node = node;
-  memcpy(o->path, path ? path : "", bytes);
-  o->path[bytes] = '\0';
+  o->path[0] = '\0';
+  o->array = NULL;
   o->known_count = 0;
   o->next = 0;
   o->read = 0;
   o->unknown_is_fine = false;
   o->error = VOW_OK;
   o->why[0] = '\0';
-  if (!vow_json_is_object(node)) {
-    vow_json_object_fail(o, NULL, "must be an object, not %s", vow_json_kind(node));
-  }
+}
+
+static void check_kind(struct vow_json_object *o) {
+  if (vow_json_is_object(o->node)) return;
+  vow_json_object_fail(o, NULL, "must be an object, not %s", vow_json_kind(o->node));
+}
+
+void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
+                           const char *path) {
+  begin(o, node);
+  if (path) (void)snprintf(o->path, sizeof o->path, "%s", path);
+  check_kind(o);
+}
+
+void vow_json_object_begin_item(struct vow_json_object *o, const struct vow_json_node *array,
+                                const char *name, size_t index) {
+  begin(o, vow_json_array_at(array, index));
+  o->array = name;
+  o->index = index;
+  check_kind(o);
 }
 
 /* The member, and notes that its key is known. NULL: there is nothing to read. */

@@ -161,8 +161,9 @@ static bool take_odd(struct parser *p) {
   return true;
 }
 
-/* The rest of a string that is not plain, up to its quote. */
-static bool take_rest(struct parser *p) {
+/* The rest of a string that is not plain, up to its quote. Apart, so that a plain one pays for none
+ * of it. */
+__attribute__((noinline)) static bool take_rest(struct parser *p) {
   do {
     if (!take_odd(p)) return false;
     take_bytes(p, (size_t)(skip_plain(p->at) - p->at));
@@ -355,14 +356,14 @@ static bool take_value(struct parser *p, struct vow_json_node *node) {
 /* ---- the whole ---- */
 
 /* At least as many as there are values before the first error: one at the top, one behind each
- * opening bracket, one behind each comma. Those in strings count, too, which is far cheaper than
- * looking where strings are: a sum of one byte and a loop that only adds is what compilers do for
- * many bytes at once. */
+ * opening bracket, one behind each comma. Those in strings count, too, since a loop that only adds
+ * up bytes is what compilers do for 16 of them at once. */
 static size_t count_values(const char *text, size_t bytes) {
+  const size_t at_once = 15 * 16; /* their sum fits a byte */
   size_t count = 1;
 
   for (size_t i = 0; i < bytes;) {
-    size_t end = bytes - i < UINT8_MAX ? bytes : i + UINT8_MAX;
+    size_t end = bytes - i < at_once ? bytes : i + at_once;
     uint8_t some = 0;
     for (; i < end; i++) some += text[i] == ',' || text[i] == '[' || text[i] == '{';
     count += some;

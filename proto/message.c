@@ -102,28 +102,24 @@ static void get_coordinator(struct vow_json_object *o, const char *url, const ch
   vow_json_object_fail(o, "coordinator", "must be a URL: %s", why);
 }
 
-static enum vow_error read_members(const struct vow_json_node *node, const char *path,
-                                   const char *url, struct vow_message *m,
-                                   const struct vow_json_node **payload,
+static enum vow_error read_members(struct vow_json_object *o, const char *url,
+                                   struct vow_message *m, const struct vow_json_node **payload,
                                    char why[VOW_JSON_WHY_BYTES]) {
-  struct vow_json_object o;
   uint64_t branch = 0, timeout_ms = 0;
 
-  vow_json_object_begin(&o, node, path);
-  vow_json_object_ignore_unknown(&o);
-  vow_json_get_id(&o, "transaction", VOW_JSON_REQUIRED, &m->transaction);
-  vow_json_get_uint(&o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
-  get_coordinator(&o, url, &m->coordinator);
-  vow_json_get_id(&o, "finished_below", VOW_JSON_REQUIRED, &m->finished_below);
-  vow_log_position_get(&o, "log", &m->log, &m->log_ask);
+  vow_json_get_id(o, "transaction", VOW_JSON_REQUIRED, &m->transaction);
+  vow_json_get_uint(o, "branch", VOW_JSON_REQUIRED, 1, UINT32_MAX, &branch);
+  get_coordinator(o, url, &m->coordinator);
+  vow_json_get_id(o, "finished_below", VOW_JSON_REQUIRED, &m->finished_below);
+  vow_log_position_get(o, "log", &m->log, &m->log_ask);
   if (m->type == VOW_MESSAGE_PREPARE) {
-    vow_json_get_uint(&o, "timeout_ms", VOW_JSON_REQUIRED, 1, UINT32_MAX, &timeout_ms);
-    vow_json_get_bool(&o, "one_phase", VOW_JSON_OPTIONAL, &m->one_phase);
-    vow_json_get_any(&o, "payload", VOW_JSON_OPTIONAL, payload);
+    vow_json_get_uint(o, "timeout_ms", VOW_JSON_REQUIRED, 1, UINT32_MAX, &timeout_ms);
+    vow_json_get_bool(o, "one_phase", VOW_JSON_OPTIONAL, &m->one_phase);
+    vow_json_get_any(o, "payload", VOW_JSON_OPTIONAL, payload);
   }
-  enum vow_error error = vow_json_object_end(&o);
+  enum vow_error error = vow_json_object_end(o);
   if (error != VOW_OK) {
-    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o->why);
     return error;
   }
   m->branch = (uint32_t)branch;
@@ -132,12 +128,12 @@ static enum vow_error read_members(const struct vow_json_node *node, const char 
 }
 
 enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
-                                const struct vow_json_node *node, const char *path, const char *url,
-                                struct vow_message *out, char why[VOW_JSON_WHY_BYTES]) {
+                                struct vow_json_object *o, const char *url, struct vow_message *out,
+                                char why[VOW_JSON_WHY_BYTES]) {
   struct vow_message message = {.type = type};
   const struct vow_json_node *payload = NULL;
 
-  enum vow_error error = read_members(node, path, url, &message, &payload, why);
+  enum vow_error error = read_members(o, url, &message, &payload, why);
   if (error == VOW_OK && payload) {
     error = vow_json_keep_text(document, payload, &message.payload, &message.payload_bytes);
     if (error != VOW_OK) (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
@@ -149,11 +145,14 @@ enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *doc
 enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,
                                   struct vow_message *out, struct vow_json **document,
                                   char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_json_object o;
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
   if (error != VOW_OK) return error;
-  error = vow_message_read(type, json, vow_json_root(json), NULL, NULL, out, why);
+  vow_json_object_begin(&o, vow_json_root(json), NULL);
+  vow_json_object_ignore_unknown(&o);
+  error = vow_message_read(type, json, &o, NULL, out, why);
   if (error != VOW_OK) {
     vow_json_free(json);
     return error;
@@ -241,18 +240,14 @@ enum vow_error vow_error_of_answer(enum vow_error error) {
              : VOW_E_PROTOCOL;
 }
 
-enum vow_error vow_message_reply_read(enum vow_message_type type, const struct vow_json_node *node,
-                                      const char *path, struct vow_message_reply *out,
-                                      char why[VOW_JSON_WHY_BYTES]) {
+enum vow_error vow_message_reply_read(enum vow_message_type type, struct vow_json_object *o,
+                                      struct vow_message_reply *out, char why[VOW_JSON_WHY_BYTES]) {
   struct vow_message_reply reply = {0};
-  struct vow_json_object o;
 
-  vow_json_object_begin(&o, node, path);
-  vow_json_object_ignore_unknown(&o);
-  read_reply(&o, type, &reply);
-  enum vow_error error = vow_json_object_end(&o);
+  read_reply(o, type, &reply);
+  enum vow_error error = vow_json_object_end(o);
   if (error != VOW_OK) {
-    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o.why);
+    (void)snprintf(why, VOW_JSON_WHY_BYTES, "%s", o->why);
     return vow_error_of_answer(error);
   }
   *out = reply;
@@ -262,11 +257,14 @@ enum vow_error vow_message_reply_read(enum vow_message_type type, const struct v
 enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *text, size_t bytes,
                                         struct vow_message_reply *out, struct vow_json **document,
                                         char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_json_object o;
   struct vow_json *json = NULL;
 
   enum vow_error error = vow_json_parse(&json, text, bytes, why);
   if (error != VOW_OK) return vow_error_of_answer(error);
-  error = vow_message_reply_read(type, vow_json_root(json), NULL, out, why);
+  vow_json_object_begin(&o, vow_json_root(json), NULL);
+  vow_json_object_ignore_unknown(&o);
+  error = vow_message_reply_read(type, &o, out, why);
   if (error != VOW_OK) {
     vow_json_free(json);
     return error;

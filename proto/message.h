@@ -53,12 +53,11 @@ struct vow_message_reply {
 /* The members of a message, into the object that is open. */
 void vow_message_write(struct vow_jsonw *w, const struct vow_message *message);
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
-/* A message out of a document, which must not be freed before it. `path` names the value for the
- * sentence; NULL: it is the whole. `url`, if not NULL, is a coordinator of another message: the
- * same again is not judged anew. */
+/* A message out of a document, which must not be freed before it; `o` has begun to read it, and
+ * ignores what is unknown. `url`, if not NULL, is a coordinator of another message: the same again
+ * is not judged anew. */
 enum vow_error vow_message_read(enum vow_message_type type, struct vow_json *document,
-                                const struct vow_json_node *node, const char *path, const char *url,
-                                struct vow_message *out,
+                                struct vow_json_object *o, const char *url, struct vow_message *out,
                                 char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error vow_message_decode(enum vow_message_type type, const char *text, size_t bytes,
                                   struct vow_message *out, struct vow_json **document,
@@ -70,8 +69,8 @@ void vow_message_reply_encode(enum vow_message_type type, const struct vow_messa
                               struct vow_buf *out);
 /* VOW_E_PROTOCOL with a sentence when it is not a valid answer to `type` (a vote where an outcome
  * is due, …). */
-enum vow_error vow_message_reply_read(enum vow_message_type type, const struct vow_json_node *node,
-                                      const char *path, struct vow_message_reply *out,
+enum vow_error vow_message_reply_read(enum vow_message_type type, struct vow_json_object *o,
+                                      struct vow_message_reply *out,
                                       char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error vow_message_reply_decode(enum vow_message_type type, const char *text, size_t bytes,
                                         struct vow_message_reply *out, struct vow_json **document,

@@ -29,7 +29,7 @@ void vow_log_position_get(struct vow_json_object *o, const char *key, struct vow
   bool asked = false;
 
   if (!vow_json_get_object(o, key, VOW_JSON_OPTIONAL, &node)) return;
-  (void)snprintf(path, sizeof path, "%s%s%s", o->path, o->path[0] ? "." : "", key);
+  (void)vow_json_object_place(o, key, path, sizeof path);
   vow_json_object_begin(&members, node, path);
   vow_json_object_ignore_unknown(&members);
   vow_json_get_uint(&members, "incarnation", VOW_JSON_REQUIRED, 1, VOW_LOG_NUMBER_MAX,

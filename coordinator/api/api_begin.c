@@ -93,9 +93,7 @@ static enum vow_error read_branches(struct vow_api_call *call, struct begin *beg
   enum vow_error error = vow_api_branches_init(&begin->branches, count, 6 * body_bytes + 64);
   for (size_t i = 0; error == VOW_OK && i < count; i++) {
     struct vow_json_object object;
-    char place[VOW_JSON_PLACE_BYTES];
-    vow_json_object_begin(&object, vow_json_array_at(array, i),
-                          vow_json_place(place, "branches", i));
+    vow_json_object_begin_item(&object, array, "branches", i);
     error = vow_api_read_branch(call->api, &object, &begin->branches);
     if (error != VOW_OK) memcpy(why, object.why, VOW_JSON_WHY_BYTES);
   }
