@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "daemon.h"
+#include "io/log.h"
 
 #define TEXT_BYTES_MAX (4u * 1024 * 1024)
 
@@ -53,6 +54,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "vowd: %s\n", why);
     return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_CONFIG;
   }
+  vow_log_process_init();
   if (config.action == VOW_CONFIG_SERVE) return vow_daemon_run(&config, argc, argv, environ);
   int code = act(&config);
   vow_config_fini(&config);

@@ -150,6 +150,11 @@ static void fill_info(struct vow_log *log) {
   log_explain(info->why, "%s", log->trust.why);
 }
 
+/* SQLite refuses it when it is in use already; then all is as it was. */
+void vow_log_process_init(void) {
+  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *config,
                             char why[VOW_LOG_WHY_BYTES]) {
   struct vow_log *log;

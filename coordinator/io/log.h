@@ -47,6 +47,10 @@ struct vow_log_config {
   void *wake_context;
 };
 
+/* Once, at the beginning of a process that is vowd's own, before anything else here: SQLite counts
+ * no memory. Nobody asks for the sum, and it takes a lock for each allocation and each release. */
+void vow_log_process_init(void);
+
 /* Opens, locks, verifies (rule 3: quick_check, checksums of the open rows, checkpoint, fsync of
  * file and folder) and raises the incarnation. Blocks: on disk. `why` gets what is wrong and what
  * to do about it; a log that is refused as damaged, locked or of another version is left as it was

@@ -53,6 +53,7 @@ static void *sqlite_realloc(void *old, int bytes) {
 }
 
 static void configure_sqlite(void) {
+  vow_log_process_init(); /* as in vowd */
   sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
   sqlite3_mem_methods methods = real_memory;
   methods.xMalloc = sqlite_malloc;
@@ -245,12 +246,23 @@ static void a_quarantine_does_not_depend_on_memory(void **state) {
   fixture_teardown(&f);
 }
 
+/* Its counters would cost a lock for each allocation. */
+static void sqlite_counts_no_memory(void **state) {
+  struct fixture f;
+  (void)state;
+  fixture_setup(&f);
+  fixture_open(&f);
+  assert_int_equal(sqlite3_memory_used(), 0);
+  fixture_teardown(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_allocation_of_ours_may_fail),
       cmocka_unit_test(any_allocation_of_sqlite_may_fail),
       cmocka_unit_test(a_large_log_is_not_called_damaged_for_want_of_memory),
       cmocka_unit_test(a_quarantine_does_not_depend_on_memory),
+      cmocka_unit_test(sqlite_counts_no_memory),
   };
   configure_sqlite();
   return cmocka_run_group_tests(tests, NULL, NULL);
