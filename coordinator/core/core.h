@@ -198,6 +198,7 @@ struct vow_action {
       enum vow_record_kind record;
       uint64_t position; /* of this record; consecutive */
       bool forced; /* sync it now; else with the next sync, or within the log's own lazy bound */
+      bool first;  /* of its transaction: there is no record of it before this one */
       const struct vow_txn *txn; /* open iff txn->ended_ms == 0 */
       struct vow_id ceiling;
       struct vow_log_position seen;

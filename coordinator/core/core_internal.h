@@ -155,6 +155,7 @@ struct core_txn {
   bool one_shot;       /* begun with commit */
   bool held;           /* has no id yet */
   bool loaded;         /* from the log, and not driven to its end yet */
+  bool recorded;       /* there is a record of it, of this run or from the log */
   bool forgetting;     /* forgets are out */
   bool presumed;       /* the log did not say how it was decided: taken for aborted */
   bool parked;         /* of the last run, and the log may have lost something: nothing is done */

@@ -94,7 +94,9 @@ static bool emit_record(struct vow_core *core, struct core_txn *txn) {
   action->u.log.record = VOW_RECORD_TXN;
   action->u.log.position = txn->logged;
   action->u.log.forced = txn->record >= CORE_RECORD_FORCED;
+  action->u.log.first = !txn->recorded;
   action->u.log.txn = &txn->image;
+  txn->recorded = true;
   txn->record = CORE_RECORD_NONE;
   set_waiters_position(txn);
   return true;

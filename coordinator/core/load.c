@@ -101,6 +101,7 @@ static void enter(struct vow_core *core, struct core_txn *txn, struct vow_txn *i
   txn->branch_capacity = image->branch_count;
   txn->history_capacity = image->history_count;
   txn->logged = core->durable;
+  txn->recorded = true;
   txn->decided = core->durable;
   image->decision_durable = image->state >= VOW_TXN_COMMITTING;
   core_tree_insert(&core->by_id, &image->id, &txn->by_id);

@@ -277,6 +277,7 @@ enum vow_error log_encode(struct log_entry *entry, const struct vow_action *acti
   }
   entry->id = txn->id;
   entry->position = action->u.log.position;
+  entry->first = action->u.log.first;
   entry->state = (int)txn->state;
   entry->heuristic = (int)txn->heuristic;
   entry->kept = (txn->heuristic != VOW_HEURISTIC_NONE && !txn->forgotten) || may_be_asked_for(txn);

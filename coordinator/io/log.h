@@ -92,8 +92,9 @@ void vow_log_info(const struct vow_log *log, struct vow_log_info *out);
 enum vow_error vow_log_start(struct vow_log *log)
     VOW_MUST_CHECK; /* starts the thread; from here on use append and query */
 
-/* Queues one LOG action: encodes it now, borrows nothing. Never blocks. VOW_E_NO_MEMORY;
- * VOW_E_INVALID_ARGUMENT when the position is not above the last one. */
+/* Queues one LOG action: encodes it now, borrows nothing. That it is its transaction's first is
+ * believed. Never blocks. VOW_E_NO_MEMORY; VOW_E_INVALID_ARGUMENT when the position is not above
+ * the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
 /* Has the thread begin with what was appended, if it sleeps: once after several, which then share a
  * sync. */

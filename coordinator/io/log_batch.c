@@ -71,10 +71,12 @@ enum vow_error log_batch_put(struct log_batch *batch, struct log_entry *entry) {
     if (error != VOW_OK) return error;
   }
   uint32_t slot = find_slot(batch, entry->id);
-  if (batch->slots[slot] == 0) batch->slots[slot] = ++batch->count;
+  bool joins = batch->slots[slot] != 0;
+  if (!joins) batch->slots[slot] = ++batch->count;
   struct log_entry *place = &batch->entries[batch->slots[slot] - 1];
   struct log_entry old = *place;
   *place = *entry;
+  place->first |= joins && old.first; /* which is not written now */
   place->slot = slot;
   *entry = old;
   return VOW_OK;

@@ -155,6 +155,27 @@ enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   return error;
 }
 
+/* Each row may be sound, and yet not both of them. */
+static enum vow_error check_apart(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  static const char select[] = "SELECT o.id FROM open_txn o CROSS JOIN ended_txn e ON e.id = o.id";
+  char what[VOW_LOG_WHY_BYTES], text[VOW_ID_TEXT_BYTES];
+  struct vow_id id;
+  sqlite3_stmt *row = NULL;
+  enum vow_error error = VOW_OK;
+  int rc = sqlite3_prepare_v2(log->db, select, -1, &row, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(row);
+  if (rc == SQLITE_ROW && read_id(row, 0, &id)) {
+    vow_id_format(id, text);
+    log_explain(what, "transaction %s is among the open ones and among those that have ended",
+                text);
+    error = damaged(log, what, why);
+  } else if (rc != SQLITE_DONE) {
+    error = log_sqlite_error(log, rc == SQLITE_ROW ? SQLITE_NOMEM : rc, "reading its rows", why);
+  }
+  sqlite3_finalize(row);
+  return error;
+}
+
 /* Everything: structure, every checksum, every record. The first problem is the sentence. */
 enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
                              char why[VOW_LOG_WHY_BYTES]) {
@@ -181,6 +202,7 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
   if (error == VOW_OK && ended != log->head.ended)
     error =
         damaged(log, "its head counts another number of ended transactions than there are", why);
+  if (error == VOW_OK) error = check_apart(log, why);
   *checked_out = checked;
   *bad_out = bad;
   return error;

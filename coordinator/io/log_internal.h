@@ -71,7 +71,8 @@ struct log_entry {
   struct vow_id id;
   uint64_t position;
   int state, heuristic;
-  bool kept; /* waits for an operator, or for a participant that may ask: never purged */
+  bool first; /* no row of it was written before */
+  bool kept;  /* waits for an operator, or for a participant that may ask: never purged */
   uint64_t created_ms, ended_ms;
   char *key;             /* owned; or NULL */
   struct vow_buf record; /* owned */

@@ -43,15 +43,20 @@ static bool append(struct vow_action *action) {
   return error == VOW_OK || wrong("append: %s", vow_error_text(error));
 }
 
-static bool append_txn(uint32_t n, bool forced) {
+static bool append_record(uint32_t n, bool forced, bool first) {
   struct txn_state *state = &story.txns[n];
   struct vow_txn txn;
-  struct vow_action action = {.u.log = {.record = VOW_RECORD_TXN, .forced = forced, .txn = &txn}};
+  struct vow_action action = {
+      .u.log = {.record = VOW_RECORD_TXN, .forced = forced, .first = first, .txn = &txn}};
   txn_fill(&txn, n, state);
   bool ok = append(&action);
   model_note_image(n, story.position, &txn);
   vow_txn_fini(&txn);
   return ok;
+}
+
+static bool append_txn(uint32_t n, bool forced) {
+  return append_record(n, forced, false);
 }
 
 static bool append_ceiling(void) {
@@ -70,7 +75,7 @@ static bool begin_txn(void) {
   *state = (struct txn_state){.keyed = n % 3 == 0};
   bool decided = draw(4) > 0;
   state->state = decided ? VOW_TXN_COMMITTING : VOW_TXN_PREPARING;
-  return append_txn(n, decided);
+  return append_record(n, decided, true);
 }
 
 /* Moves an open transaction towards its end, or an ended heuristic one into oblivion. */

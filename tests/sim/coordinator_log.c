@@ -206,6 +206,12 @@ static bool hopes_to_commit(const struct vow_txn *image) {
   return image->state == VOW_TXN_PREPARING && !image->delegated;
 }
 
+/* The log looks for no older row then (io/log_write.c). */
+static void check_first(struct sim *s, const struct sim_coordinator *c, uint32_t txn) {
+  bool had = c->disk.table[txn].used || c->writing.rows[txn].used || c->queue.rows[txn].used;
+  sim_check(s, !had, SIM_CONTRACT, "t%u has a record before its first", txn);
+}
+
 static void append_image(struct sim *s, struct sim_coordinator *c,
                          const struct vow_action *action) {
   const struct vow_txn *image = action->u.log.txn;
@@ -214,6 +220,7 @@ static void append_image(struct sim *s, struct sim_coordinator *c,
   sim_see(s, c, image);
   uint32_t txn = sim_txn_of(s, image->id);
   sim_check_decision(s, image);
+  if (action->u.log.first) check_first(s, c, txn);
   sim_say(s, node_of(c), "log%s t%u %s%s", action->u.log.forced ? "!" : "", txn,
           vow_txn_state_name(image->state), image->ended_ms ? ", ended" : "");
   sim_check(s, image->history_count <= c->config.history_max, SIM_B1,

@@ -68,6 +68,35 @@ static void what_is_durable_survives_a_restart(void **state) {
   answer_fini(&page);
 }
 
+/* The log looks for no older row at a first record: none is left behind, however the records of a
+ * transaction fall into batches. */
+static void a_transaction_has_one_row(void **state) {
+  struct fixture *f = *state;
+  struct answer check;
+  uint64_t now = fixture_now_ms();
+  f->config.lazy_flush_ms = 100000;
+  fixture_open(f);
+  append_first(f, 1, VOW_TXN_PREPARING, 0); /* each is written by itself */
+  wait_durable(f, append_nth(f, 10, VOW_TXN_ABORTED, now, true));
+  append_nth(f, 1, VOW_TXN_COMMITTING, 0, false);
+  append_first(f, 2, VOW_TXN_PREPARING, 0); /* the first two go together */
+  append_nth(f, 2, VOW_TXN_COMMITTING, 0, false);
+  append_first(f, 3, VOW_TXN_PREPARING, 0); /* all of them go together */
+  append_nth(f, 3, VOW_TXN_COMMITTING, 0, false);
+  append_nth(f, 3, VOW_TXN_COMMITTED, now, false);
+  append_first(f, 4, VOW_TXN_ABORTED, now); /* there is one only */
+  wait_durable(f, append_nth(f, 11, VOW_TXN_ABORTED, now, true));
+  for (uint32_t n = 1; n <= 4; n++) append_nth(f, n, VOW_TXN_COMMITTED, now, false);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_OK);
+  assert_int_equal(check.result.rows_checked, 6);
+  answer_fini(&check);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(info(f).open, 0);
+  assert_int_equal(info(f).ended, 6);
+}
+
 static void a_query_sees_what_was_appended_before_it(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -150,6 +179,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_new_log_is_empty_and_counts_its_starts),
       TEST(what_is_durable_survives_a_restart),
+      TEST(a_transaction_has_one_row),
       TEST(a_query_sees_what_was_appended_before_it),
       TEST(the_id_ceiling_is_kept),
       TEST(a_transaction_is_found_by_its_key_the_newest_first),

@@ -132,15 +132,28 @@ struct vow_txn nth_txn(uint32_t n, enum vow_txn_state state, uint64_t ended_ms) 
   return txn;
 }
 
-uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced) {
+static uint64_t append_record(struct fixture *f, const struct vow_txn *txn, bool forced,
+                              bool first) {
   struct vow_action action = {.type = VOW_ACTION_LOG};
   action.u.log.record = VOW_RECORD_TXN;
   action.u.log.position = f->position + 1;
   action.u.log.forced = forced;
+  action.u.log.first = first;
   action.u.log.txn = txn;
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
   vow_log_flush(f->log);
   return ++f->position;
+}
+
+uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced) {
+  return append_record(f, txn, forced, false);
+}
+
+uint64_t append_first(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms) {
+  struct vow_txn txn = nth_txn(n, state, ended_ms);
+  uint64_t position = append_record(f, &txn, false, true);
+  vow_txn_fini(&txn);
+  return position;
 }
 
 uint64_t append_nth(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms,

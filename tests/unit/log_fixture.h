@@ -42,6 +42,8 @@ void set_text(char **place, const char *text);
 
 /* Appends; returns the position. `txn` stays the caller's. */
 uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced);
+/* As the first record of its transaction. */
+uint64_t append_first(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms);
 uint64_t append_nth(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms,
                     bool forced);
 void wait_durable(struct fixture *f, uint64_t position);

@@ -515,6 +515,21 @@ static void reading_after_a_kill_sees_the_wal_and_changes_nothing(void **state) 
   assert_int_equal(access(wal, F_OK), -1);
 }
 
+/* Each row is sound. */
+static void a_transaction_in_both_tables_is_damage(void **state) {
+  struct fixture *f = *state;
+  struct answer answer;
+  fill(f, 3);
+  tamper(f, "INSERT INTO ended_txn SELECT * FROM open_txn WHERE position = 1");
+  f->config.read_only = true;
+  fixture_open_only(f);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  assert_int_equal(answer.result.error, VOW_E_LOG_CORRUPT);
+  assert_int_equal(answer.result.rows_bad, 0);
+  assert_non_null(strstr(answer.why, "among the open ones"));
+  answer_fini(&answer);
+}
+
 /* What `vowctl check` is for. */
 static void a_damaged_log_can_be_read_and_says_what_is_wrong(void **state) {
   struct fixture *f = *state;
@@ -571,6 +586,7 @@ int main(void) {
       TEST(a_second_opener_in_the_same_process_is_refused),
       TEST(reading_after_a_kill_sees_the_wal_and_changes_nothing),
       TEST(a_damaged_log_can_be_read_and_says_what_is_wrong),
+      TEST(a_transaction_in_both_tables_is_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -318,6 +318,30 @@ static void a_reconciliation_ends_it(void **state) {
   assert_false(vow_log_knows(info(f).known, info(f).known_count, seen));
 }
 
+/* What ended here, and was decided the other way before the log lost it, goes on. */
+static void a_reconciliation_opens_again_what_has_ended(void **state) {
+  struct fixture *f = *state;
+  struct answer check;
+  char why[VOW_LOG_WHY_BYTES];
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 1, VOW_TXN_ABORTED, fixture_now_ms(), true));
+  fixture_close(f);
+  fixture_open_only(f);
+  struct vow_txn txn = nth_txn(1, VOW_TXN_COMMITTING, 0);
+  struct vow_log_reconciled decided = {.txns = &txn, .count = 1};
+  assert_int_equal(vow_log_reconcile(f->log, &decided, why), VOW_OK);
+  vow_txn_fini(&txn);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(info(f).open, 1);
+  assert_int_equal(info(f).ended, 0);
+  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_OK);
+  assert_int_equal(check.result.rows_checked, 1);
+  answer_fini(&check);
+}
+
 /* With a clock that was put back while `vowctl reconcile` was at work ids go on behind the gap that
  * its start has left: none of them is taken for one that was never issued. */
 static void ids_go_on_behind_the_start_that_reconciled(void **state) {
@@ -477,6 +501,7 @@ int main(void) {
       TEST(what_a_witness_says_is_durable),
       TEST(a_backup_is_in_quarantine_once_it_is_started_on),
       TEST(a_reconciliation_ends_it),
+      TEST(a_reconciliation_opens_again_what_has_ended),
       TEST(ids_go_on_behind_the_start_that_reconciled),
       TEST(an_older_log_is_upgraded),
       TEST(a_log_without_gaps_is_upgraded),
