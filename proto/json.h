@@ -47,24 +47,77 @@ struct vow_jsonw {
 };
 
 void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf);
-void vow_jsonw_object(
-    struct vow_jsonw *w,
-    const char *key); /* key is NULL in an array and at the top, in all of these */
-void vow_jsonw_array(struct vow_jsonw *w, const char *key);
+/* Closes what was opened last; the writer remembers which it was. */
+void vow_jsonw_end(struct vow_jsonw *w);
+
+/* The key of an item; NULL in an array and at the top. It is a literal nearly always, whose length
+ * is known where it stands, since the functions that take it as text are inline. */
+struct vow_jsonw_key {
+  const char *text;
+  size_t bytes;
+};
+
+static inline struct vow_jsonw_key vow_jsonw_key(const char *text) {
+  return (struct vow_jsonw_key){text, text ? strlen(text) : 0};
+}
+
+void vow_jsonw_put_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array);
+void vow_jsonw_put_array_of(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
+                            size_t count);
+void vow_jsonw_put_string(struct vow_jsonw *w, struct vow_jsonw_key key, const char *value,
+                          size_t bytes);
+void vow_jsonw_put_raw(struct vow_jsonw *w, struct vow_jsonw_key key, const char *json,
+                       size_t bytes);
+void vow_jsonw_put_uint(struct vow_jsonw *w, struct vow_jsonw_key key, uint64_t value);
+void vow_jsonw_put_id(struct vow_jsonw *w, struct vow_jsonw_key key, struct vow_id id);
+void vow_jsonw_put_time(struct vow_jsonw *w, struct vow_jsonw_key key, uint64_t unix_ms);
+
+static inline void vow_jsonw_object(struct vow_jsonw *w, const char *key) {
+  vow_jsonw_put_level(w, vow_jsonw_key(key), false);
+}
+
+static inline void vow_jsonw_array(struct vow_jsonw *w, const char *key) {
+  vow_jsonw_put_level(w, vow_jsonw_key(key), true);
+}
+
 /* The same, and writes its first items: one to four numbers. */
-void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values, size_t count);
-void vow_jsonw_end(
-    struct vow_jsonw *w); /* closes what was opened last; the writer remembers which it was */
-void vow_jsonw_string(struct vow_jsonw *w, const char *key,
-                      const char *value); /* NULL value: nothing is written */
-void vow_jsonw_string_n(struct vow_jsonw *w, const char *key, const char *value, size_t bytes);
-void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value);
-void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value);
-void vow_jsonw_id(struct vow_jsonw *w, const char *key, struct vow_id id);
-void vow_jsonw_time(struct vow_jsonw *w, const char *key,
-                    uint64_t unix_ms); /* RFC 3339, UTC, milliseconds */
-void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const char *json,
-                   size_t bytes); /* already JSON */
+static inline void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values,
+                                      size_t count) {
+  vow_jsonw_put_array_of(w, vow_jsonw_key(key), values, count);
+}
+
+/* NULL value: nothing is written. */
+static inline void vow_jsonw_string_n(struct vow_jsonw *w, const char *key, const char *value,
+                                      size_t bytes) {
+  if (value) vow_jsonw_put_string(w, vow_jsonw_key(key), value, bytes);
+}
+
+static inline void vow_jsonw_string(struct vow_jsonw *w, const char *key, const char *value) {
+  if (value) vow_jsonw_put_string(w, vow_jsonw_key(key), value, strlen(value));
+}
+
+/* Already JSON. */
+static inline void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const char *json,
+                                 size_t bytes) {
+  if (json) vow_jsonw_put_raw(w, vow_jsonw_key(key), json, bytes);
+}
+
+static inline void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value) {
+  vow_jsonw_put_raw(w, vow_jsonw_key(key), value ? "true" : "false", value ? 4 : 5);
+}
+
+static inline void vow_jsonw_uint(struct vow_jsonw *w, const char *key, uint64_t value) {
+  vow_jsonw_put_uint(w, vow_jsonw_key(key), value);
+}
+
+static inline void vow_jsonw_id(struct vow_jsonw *w, const char *key, struct vow_id id) {
+  vow_jsonw_put_id(w, vow_jsonw_key(key), id);
+}
+
+/* RFC 3339, UTC, milliseconds. */
+static inline void vow_jsonw_time(struct vow_jsonw *w, const char *key, uint64_t unix_ms) {
+  vow_jsonw_put_time(w, vow_jsonw_key(key), unix_ms);
+}
 
 /* ---- reading ---- */
 
