@@ -53,7 +53,11 @@ static void check_kind(struct vow_json_object *o) {
 void vow_json_object_begin(struct vow_json_object *o, const struct vow_json_node *node,
                            const char *path) {
   begin(o, node);
-  if (path) (void)snprintf(o->path, sizeof o->path, "%s", path);
+  if (path) {
+    size_t bytes = strnlen(path, sizeof o->path - 1);
+    memcpy(o->path, path, bytes);
+    o->path[bytes] = '\0';
+  }
   check_kind(o);
 }
 
