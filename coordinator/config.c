@@ -214,9 +214,9 @@ static enum vow_error set_participant(struct vow_config_reading *reading,
     return refuse(reading, place, "participant", value,
                   "NAME=URL with a name of letters, digits and ._:-");
   }
-  enum vow_error error = vow_url_normalize(equals + 1, url, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY) return error;
-  if (error != VOW_OK) return refuse_url(reading, place, "participant", value, why);
+  if (vow_url_normalize(equals + 1, url, why, sizeof why) != VOW_OK) {
+    return refuse_url(reading, place, "participant", value, why);
+  }
   for (uint32_t i = 0; i < config->participant_count; i++) {
     const char *name = config->participants[i].name;
     if (strlen(name) == name_bytes && memcmp(name, value, name_bytes) == 0) {
@@ -418,9 +418,7 @@ static enum vow_error check_together(struct vow_config_reading *reading) {
                   "host:port, such as 127.0.0.1:7800 or [::1]:7800");
   }
   if (config->advertise_url[0] == '\0') return VOW_OK;
-  enum vow_error error = vow_url_normalize(config->advertise_url, url, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY) return error;
-  if (error != VOW_OK) {
+  if (vow_url_normalize(config->advertise_url, url, why, sizeof why) != VOW_OK) {
     return refuse_url(reading, "the configuration", "advertise_url", config->advertise_url, why);
   }
   return set_text(reading, find_option("advertise_url"), url);

@@ -116,7 +116,6 @@ static enum ctl_exit set_value(struct ctl_args *args, enum ctl_option_id id, con
   char url[VOW_URL_BYTES_MAX + 1], why[256];
   uint64_t number = 0;
   bool chosen = false;
-  enum vow_error error;
   switch (option->kind) {
     case CTL_DURATION:
       if (!ctl_duration_parse(value, &number) || number < option->min || number > option->max) {
@@ -140,11 +139,7 @@ static enum ctl_exit set_value(struct ctl_args *args, enum ctl_option_id id, con
       }
       break;
     case CTL_URL:
-      error = vow_url_normalize(value, url, why, sizeof why);
-      if (error == VOW_E_NO_MEMORY) {
-        return ctl_no_memory();
-      }
-      if (error != VOW_OK) {
+      if (vow_url_normalize(value, url, why, sizeof why) != VOW_OK) {
         return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",
                         "%s \"%s\" cannot be used: %s.", source, value, why);
       }

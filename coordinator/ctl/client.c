@@ -24,9 +24,7 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
   char why[256];
   const char *url = args->text[CTL_OPT_URL];
   memset(client, 0, sizeof *client);
-  enum vow_error error = vow_url_normalize(url, client->base, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
-  if (error != VOW_OK) {
+  if (vow_url_normalize(url, client->base, why, sizeof why) != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "An address looks like http://127.0.0.1:7800.",
                     "\"%s\" cannot be used: %s.", url, why);
   }
@@ -48,7 +46,7 @@ enum ctl_exit ctl_client_open(struct ctl_client *client, const struct ctl_args *
                     "the event loop cannot be made.");
   }
   client->open = true;
-  error = vow_sender_open(&client->sender, &client->loop, &config);
+  enum vow_error error = vow_sender_open(&client->sender, &client->loop, &config);
   if (error == VOW_OK) return CTL_EXIT_OK;
   return ctl_fail(CTL_EXIT_FAILED, "Free memory or file handles, then try again.",
                   "HTTP cannot be used: %s.", vow_error_text(error));

@@ -23,24 +23,26 @@
 
 /* ---- the words of the command line ---- */
 
-static enum ctl_exit take_url(void *context, const char *word) {
-  struct ctl_reconciliation *r = context;
-  char url[VOW_URL_BYTES_MAX + 1], why[256];
-  enum vow_error error = vow_url_normalize(word, url, why, sizeof why);
-  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
-  if (error != VOW_OK) {
+static enum ctl_exit add_url(struct ctl_reconciliation *r, const char *word,
+                             char url[VOW_URL_BYTES_MAX + 1]) {
+  char why[256];
+  if (vow_url_normalize(word, url, why, sizeof why) != VOW_OK) {
     return ctl_fail(CTL_EXIT_USAGE, "Addresses stand one after the other, with commas between.",
                     "\"%.200s\" cannot be used: %s.", word, why);
   }
   return ctl_places_add(&r->places, url) ? CTL_EXIT_OK : ctl_no_memory();
 }
 
+static enum ctl_exit take_url(void *context, const char *word) {
+  char url[VOW_URL_BYTES_MAX + 1];
+  return add_url(context, word, url);
+}
+
 static enum ctl_exit take_without(void *context, const char *word) {
   struct ctl_reconciliation *r = context;
-  enum ctl_exit code = take_url(r, word);
-  char url[VOW_URL_BYTES_MAX + 1], why[256];
+  char url[VOW_URL_BYTES_MAX + 1];
+  enum ctl_exit code = add_url(r, word, url);
   if (code != CTL_EXIT_OK) return code;
-  if (vow_url_normalize(word, url, why, sizeof why) != VOW_OK) return ctl_no_memory();
   for (size_t i = 0; i < r->places.count; i++) {
     if (strcmp(r->places.items[i].url, url) == 0) r->places.items[i].left_out = true;
   }
@@ -216,9 +218,7 @@ static enum ctl_exit name_coordinator(struct ctl_reconciliation *r) {
   const char *said = r->args->text[CTL_OPT_ADVERTISE_URL];
   if (said == NULL) said = r->info.advertise_url;
   if (said[0] == '\0') said = "http://127.0.0.1:7800";
-  enum vow_error error = vow_url_normalize(said, r->coordinator, why, sizeof why);
-  if (error == VOW_OK) return CTL_EXIT_OK;
-  if (error == VOW_E_NO_MEMORY) return ctl_no_memory();
+  if (vow_url_normalize(said, r->coordinator, why, sizeof why) == VOW_OK) return CTL_EXIT_OK;
   return ctl_fail(CTL_EXIT_USAGE, "It is what advertise_url was in the daemon's configuration.",
                   "\"%.200s\" cannot be used: %s.", said, why);
 }
