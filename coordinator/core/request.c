@@ -31,10 +31,10 @@ static const char *with_number(struct vow_core *core, const char *format, ...) {
   return core->detail;
 }
 
-/* The entries of a commit that goes well: each branch is sent two messages and answers both; it is
- * begun, asked for, decided, and ends. Memory for them is taken once. */
+/* The entries up to the decision, where all goes well: it is begun and asked to commit, each branch
+ * is sent a message and answers. Memory for them is taken once. */
 static uint32_t entries_of(uint32_t branch_count) {
-  return 4 + 4 * branch_count;
+  return 2 + 2 * branch_count;
 }
 
 enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) {
