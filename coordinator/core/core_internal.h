@@ -67,10 +67,11 @@ struct core_endpoint {
   uint32_t branches; /* of transactions in the core */
   uint32_t queued;
   uint32_t inflight;
-  uint32_t slow;      /* of the requests under way, those that have taken long already */
-  uint32_t messages;  /* in the requests under way */
-  uint32_t batch_max; /* messages that it takes at once; at least 1 */
-  bool batch_refused; /* it did not take one: its offers do not count until it comes back up */
+  uint32_t slow;          /* of the requests under way, those that have taken long already */
+  uint32_t slow_messages; /* and the messages in them */
+  uint32_t messages;      /* in the requests under way */
+  uint32_t batch_max;     /* messages that it takes at once; at least 1 */
+  bool batch_refused;     /* it did not take one: its offers do not count until it comes back up */
   bool down;
   bool introduced; /* in this run it has answered, and so has said what it saw of the log */
   bool probing;    /* down, and one request is under way to see whether it still is */

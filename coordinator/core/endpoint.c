@@ -14,12 +14,14 @@
  * never gets an answer can't keep the endpoint down for the rest.
  *
  * Batches. A participant offers with its answers how many messages it takes at once. To one that
- * does, two requests are under way at a time; what queues up meanwhile leaves as one when a slot is
- * free, so a batch is as large as the endpoint is busy and nothing ever waits for company. One slow
- * callback must not hold up the rest: a request that has taken long counts no more, and others
- * leave in its place, up to the limit of requests. Together they carry two full batches at most,
- * and single messages beyond that: that bounds what the participant has to do at once. Every
- * request for a branch whose last one failed is single, too, so that it spoils no batch twice.
+ * does, two requests are under way at a time, and what queues up meanwhile leaves as one; the
+ * second leaves when it carries as many messages as the first, or more. So where little is to be
+ * done nothing waits, and where much is, one message does not run ahead of many that would have
+ * shared its request and its sync. One slow callback must not hold up the rest: a request that has
+ * taken long counts no more, and others leave in its place, up to the limit of requests. Together
+ * they carry two full batches at most, and single messages beyond that: that bounds what the
+ * participant has to do at once. Every request for a branch whose last one failed is single, too,
+ * so that it spoils no batch twice.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -95,8 +97,11 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
 }
 
 static bool has_slot(const struct vow_core *core, const struct core_endpoint *endpoint) {
+  uint32_t quick = endpoint->inflight - endpoint->slow;
+
   if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return false;
-  return endpoint->batch_max == 1 || endpoint->inflight - endpoint->slow < CORE_SLOTS;
+  if (endpoint->batch_max == 1 || quick == 0) return true;
+  return quick < CORE_SLOTS && endpoint->queued >= endpoint->messages - endpoint->slow_messages;
 }
 
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
@@ -156,6 +161,7 @@ void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
        request = oldest_quick(endpoint)) {
     request->slow = true;
     endpoint->slow++;
+    endpoint->slow_messages += request->count;
   }
   core_endpoint_kick(core, endpoint);
 }
@@ -176,7 +182,9 @@ void core_endpoint_returned(struct core_request *request) {
   core_list_remove(&request->link);
   endpoint->inflight--;
   endpoint->messages -= request->count;
-  endpoint->slow -= request->slow;
+  if (!request->slow) return;
+  endpoint->slow--;
+  endpoint->slow_messages -= request->count;
 }
 
 void core_endpoint_refused_batch(struct core_endpoint *endpoint) {

@@ -118,7 +118,7 @@ static void without_an_offer_messages_go_one_by_one(void **state) {
 }
 
 /* An idle endpoint gets single messages at once; what falls due while the slots are taken leaves as
- * one when a slot is free. */
+ * one when a slot is free, and it is as much as is under way already. */
 static void what_queues_leaves_as_one(void **state) {
   struct world *w = *state;
 
@@ -134,7 +134,49 @@ static void what_queues_leaves_as_one(void **state) {
   assert_int_equal(view(w).queued, 0);
   begin_from(w, 9, 9);
   yes(w, "a3");
-  assert_int_equal(newest(w), 1); /* as large as the endpoint is busy */
+  begin_from(w, 10, 12);
+  assert_int_equal(view(w).inflight, 1);
+  assert_int_equal(view(w).queued, 4); /* one less than is under way */
+  begin_from(w, 13, 13);
+  assert_int_equal(view(w).inflight, SLOTS);
+  assert_int_equal(newest(w), 5);
+}
+
+/* What is less than is under way need not wait longer than for that. */
+static void a_few_leave_when_the_many_are_answered(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 8);
+  answer_yes(w, 2, 3);
+  begin_from(w, 9, 10);
+  assert_int_equal(view(w).queued, 2);
+  answer_yes(w, 4, 7);
+  assert_int_equal(view(w).queued, 2); /* the answer to a batch comes as one, with its last */
+  answer_yes(w, 8, 8);
+  assert_int_equal(view(w).queued, 0);
+  assert_int_equal(newest(w), 2);
+}
+
+/* A batch that takes long counts no more, nor do its messages. */
+static void a_slow_batch_does_not_hold_up_a_few(void **state) {
+  struct world *w = *state;
+
+  fill_slots(w);
+  begin_from(w, 4, 8);
+  answer_yes(w, 2, 3);
+  begin_from(w, 9, 9);
+  wait_ms(w, PATIENCE - 1);
+  assert_int_equal(view(w).queued, 1);
+  wait_ms(w, 1);
+  assert_int_equal(view(w).queued, 0);
+  assert_int_equal(newest(w), 1);
+  begin_from(w, 10, 10); /* beside the one, not beside the batch */
+  assert_int_equal(view(w).queued, 0);
+  answer_yes(w, 4, 8);
+  answer_yes(w, 9, 10);
+  begin_from(w, 11, 13);
+  assert_int_equal(view(w).inflight, SLOTS);
 }
 
 /* Messages of all kinds share a batch; each transaction is decided by itself. */
@@ -176,17 +218,17 @@ static void the_offer_is_the_limit(void **state) {
 
   w->offer = 3;
   fill_slots(w);
-  begin_from(w, 4, 8);
+  begin_from(w, 4, 9);
   yes(w, "a2");
   assert_int_equal(newest(w), 3);
   yes(w, "a3");
-  assert_int_equal(newest(w), 2);
+  assert_int_equal(newest(w), 3);
   w->offer = 100000;
   answer_yes(w, 4, 6);
-  answer_yes(w, 7, 8);
-  begin_from(w, 9, 10);
-  begin_from(w, 11, 150);
-  answer_yes(w, 9, 9);
+  answer_yes(w, 7, 9);
+  begin_from(w, 10, 11);
+  begin_from(w, 12, 151);
+  answer_yes(w, 10, 10);
   assert_int_equal(newest(w), 128);
 }
 
@@ -224,6 +266,8 @@ static void payloads_are_the_limit(void **state) {
   yes(w, "p3");
   assert_int_equal(newest(w), 1); /* p4 */
   yes(w, "p4");
+  yes(w, "p1");
+  yes(w, "p2");
   assert_int_equal(newest(w), 1); /* p5 */
   assert_int_equal(view(w).queued, 0);
 }
@@ -519,6 +563,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(without_an_offer_messages_go_one_by_one),
       TEST(what_queues_leaves_as_one),
+      TEST(a_few_leave_when_the_many_are_answered),
+      TEST(a_slow_batch_does_not_hold_up_a_few),
       TEST(results_are_mixed),
       TEST(the_offer_is_the_limit),
       TEST(payloads_are_the_limit),
