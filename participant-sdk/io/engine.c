@@ -20,6 +20,7 @@ struct step {
   struct vow_log_job *last_record;          /* a purge belongs to it */
   struct vow_log_job *jobs, **end;          /* for the log, all at once: they share a sync */
   struct vow_pool_task *tasks, **tasks_end; /* for the pool, all at once */
+  int callbacks;                            /* how many more of them are under way */
 };
 
 uint64_t vow_engine_now_ms(void) {
@@ -88,7 +89,7 @@ static void complete(struct vow_exchange *answered) {
  * since its order counts, and to the others after that, so that they need not wait for the lock. */
 static void leave(struct step *step) {
   struct vow_participant *p = step->p;
-  if (step->jobs) vow_log_submit(p->log, step->jobs);
+  if (step->jobs || step->callbacks != 0) vow_log_submit(p->log, step->jobs, step->callbacks);
   pthread_mutex_unlock(&p->lock);
   if (step->tasks) vow_pool_give(p->pool, step->tasks);
   complete(step->answered);
@@ -119,7 +120,9 @@ struct callback_task {
 
 static void run_callback(struct vow_pool_task *task);
 
-static void drop_callback(struct vow_pool_task *task) {
+static void drop_callback(struct vow_pool_task *pool_task) {
+  struct callback_task *task = (struct callback_task *)pool_task;
+  vow_log_submit(task->p->log, NULL, -1);
   free(task);
 }
 
@@ -141,6 +144,7 @@ static void give_callback(struct step *step, const struct vow_paction *action) {
   task->work.payload = branch->live->payload;
   task->work.payload_bytes = branch->live->payload_bytes;
   task->task.urgent = task->call != VOW_MESSAGE_PREPARE;
+  step->callbacks++;
   if (!step->tasks) step->tasks_end = &step->tasks;
   *step->tasks_end = &task->task;
   step->tasks_end = &task->task.next;
@@ -251,9 +255,9 @@ static void run(struct step *step, struct vow_pevent *event) {
   if (vow_pcore_next_deadline(p->core) < p->tick_due_ms) pthread_cond_signal(&p->ticked);
 }
 
-/* One event, with the lock taken and released around it. */
-static void run_alone(struct vow_participant *p, struct vow_pevent *event) {
-  struct step step = {.p = p};
+/* One event, with the lock taken and released around it; perhaps what `returned` callbacks did. */
+static void run_alone(struct vow_participant *p, struct vow_pevent *event, int returned) {
+  struct step step = {.p = p, .callbacks = -returned};
   pthread_mutex_lock(&p->lock);
   run(&step, event);
   leave(&step);
@@ -359,13 +363,13 @@ void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key
   event.u.answer.outcome = outcome;
   event.u.answer.log = log;
   event.u.answer.told = told;
-  run_alone(p, &event);
+  run_alone(p, &event, 0);
 }
 
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator) {
   struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED};
   event.u.coordinator.url = coordinator;
-  run_alone(p, &event);
+  run_alone(p, &event, 0);
 }
 
 void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const char *why) {
@@ -411,7 +415,7 @@ static void run_callback(struct vow_pool_task *pool_task) {
     error = options->abort(options->context, &task->work, &reason);
   }
   struct vow_pevent event = result_event(&task->key, task->call, vote, error, reason.text);
-  run_alone(task->p, &event);
+  run_alone(task->p, &event, 1);
   free(task);
 }
 

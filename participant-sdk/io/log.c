@@ -4,7 +4,6 @@
 #include "log.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
-#define COMPANY_MIN          4    /* a batch of so many jobs: the next will have company, too */
+#define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
 #define CHECKPOINT_PAGES     1000
@@ -387,13 +386,15 @@ static void let_votes_come(struct vow_log *log) {
   }
 }
 
-/* With the lock held. When it is busy, the result that woke this thread is the first of several
- * callbacks': a turn for whoever is ready to run, and the rest share the sync. */
-static void let_company_come(struct vow_log *log) {
-  if (log->taken < COMPANY_MIN) return;
-  pthread_mutex_unlock(&log->lock);
-  (void)sched_yield();
-  pthread_mutex_lock(&log->lock);
+/* With the lock held. The result that woke this thread may be the first of several callbacks':
+ * those that return while a sync would take share this one. */
+static void let_callbacks_return(struct vow_log *log) {
+  uint64_t until_us = now_us() + log->sync_us;
+  log->awaits_callbacks = true;
+  while (!log->stopping && log->callbacks > 0) {
+    if (!wait_until(log, until_us)) break;
+  }
+  log->awaits_callbacks = false;
 }
 
 /* Waits until something must be written, and takes what there is, at most a batch. */
@@ -405,10 +406,10 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
     if (!wait_until(log, until_us)) break;
   }
   if (log->patient_count > 0) let_votes_come(log);
-  let_company_come(log);
+  if (log->callbacks > 0) let_callbacks_return(log);
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
-  for (log->taken = 0; *end && log->taken < jobs_max; log->taken++) {
+  for (uint32_t taken = 0; *end && taken < jobs_max; taken++) {
     log->forced_count -= (*end)->forced;
     log->patient_count -= (*end)->patient;
     end = &(*end)->next;
@@ -434,7 +435,7 @@ enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *ho
   return VOW_OK;
 }
 
-void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs) {
+void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks) {
   struct vow_log_job **end = &jobs;
   uint32_t forced = 0, patient = 0;
   for (; *end; end = &(*end)->next) {
@@ -443,11 +444,13 @@ void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs) {
   }
   pthread_mutex_lock(&log->lock);
   *log->queue_end = jobs;
-  log->queue_end = end;
+  if (jobs) log->queue_end = end;
   log->forced_count += forced;
   log->patient_count += patient;
+  log->callbacks += callbacks;
+  bool wake = log->queue && (!log->awaits_callbacks || log->callbacks == 0);
   pthread_mutex_unlock(&log->lock);
-  pthread_cond_signal(&log->wake); /* not under the lock, for which the thread would only wait */
+  if (wake) pthread_cond_signal(&log->wake); /* the lock is free: the thread would only want it */
 }
 
 void vow_log_stop(struct vow_log *log) {

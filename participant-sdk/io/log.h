@@ -83,8 +83,9 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
                             const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;
 enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) VOW_MUST_CHECK;
-/* Takes the jobs over, a list of one or more, queued together. Never blocks. */
-void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs);
+/* Takes the jobs over, queued together; NULL: none. `callbacks`: by how much the number of those
+ * changes whose results are still to come; they are worth a moment's wait. Never blocks. */
+void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks);
 /* Does what is queued, reports it, and ends the thread. Once. */
 void vow_log_stop(struct vow_log *log);
 void vow_log_close(struct vow_log *log); /* NULL is fine */

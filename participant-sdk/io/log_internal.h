@@ -53,14 +53,15 @@ struct vow_log {
   pthread_t thread;
   bool started;
   bool broken;      /* the log thread's */
-  uint32_t taken;   /* the log thread's: how many jobs the last batch had */
-  uint32_t sync_us; /* the log thread's: what its COMMIT took */
+  uint32_t sync_us; /* the log thread's: what the last COMMIT took */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next four */
+  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next six */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */
+  int callbacks;                        /* that run or are about to */
+  bool awaits_callbacks;                /* the thread sleeps until there are none */
   bool stopping;
 
   atomic_uint_fast64_t space_checked_ms;

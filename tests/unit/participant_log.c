@@ -326,6 +326,37 @@ static void a_commit_waits_a_moment_for_the_next_vote(void **state) {
   }
 }
 
+/* Prepares transactions n to n + count - 1 in one request. */
+static void send_prepares(struct fixture *f, unsigned n, unsigned count) {
+  char text[16384] = "{\"messages\":[", body[1024];
+  size_t bytes = strlen(text);
+  for (unsigned i = 0; i < count; i++) {
+    fixture_message(f, body, sizeof body, "prepare", n + i, NO_WATERMARK, "");
+    bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "%s{\"type\":\"prepare\",%s",
+                              i == 0 ? "" : ",", body + 1);
+  }
+  assert_true(bytes + 3 < sizeof text);
+  memcpy(text + bytes, "]}", 3);
+  assert_int_equal(send_raw(f, "POST", "/batch", "application/json", text).status, 200);
+}
+
+/* Quick ones, that is: what takes longer than a sync has one of its own. */
+static void the_votes_of_a_batch_share_one_sync(void **state) {
+  struct fixture *f = *state;
+  enum { COUNT = 16 };
+  unsigned n = 1, in_a_row = 0;
+  f->options.prepare_leaves_nothing = 1;
+  fixture_open(f);
+  fault_vfs_set(FAULT_SLOW_SYNC);
+  expect(send_message(f, "prepare", n++, ""), 200, VOTE_COMMIT);
+  for (; in_a_row < 3; n += COUNT) {
+    uint64_t before = syncs_of(f);
+    assert_true(n < 1000 * COUNT);
+    send_prepares(f, n, COUNT);
+    in_a_row = syncs_of(f) - before == 1 ? in_a_row + 1 : 0;
+  }
+}
+
 /* Nor does it wait longer than a sync takes, or the participant would never be done. */
 static void a_commit_that_no_vote_follows_is_written(void **state) {
   struct fixture *f = *state;
@@ -369,6 +400,7 @@ int main(void) {
       test(votes_that_come_together_share_a_sync),
       test(a_commit_waits_a_moment_for_the_next_vote),
       test(a_commit_that_no_vote_follows_is_written),
+      test(the_votes_of_a_batch_share_one_sync),
   };
   fault_vfs_install();
   return cmocka_run_group_tests(tests, NULL, NULL);
