@@ -30,6 +30,7 @@ void app_enter(struct app *app, const struct vow_work *work) {
   int most = atomic_load(&app->running_most);
   while (running > most && !atomic_compare_exchange_weak(&app->running_most, &most, running)) {
   }
+  if (atomic_load(&app->nap_us) > 0) (void)usleep((useconds_t)atomic_load(&app->nap_us));
   unsigned slot = (unsigned)strtoul(work->transaction + 24, NULL, 16) % 64;
   pthread_mutex_lock(&app->lock);
   if (app->in_branch[slot]++ != 0) atomic_fetch_add(&app->same_branch_overlaps, 1);

@@ -26,6 +26,7 @@ struct app {
   atomic_int prepares, commits, aborts; /* calls */
   atomic_int running, running_most;     /* callbacks at once */
   atomic_int same_branch_overlaps;      /* must stay 0 */
+  atomic_int nap_us;                    /* what each callback takes */
   _Atomic(enum vow_vote) vote;
   _Atomic(enum vow_error) commit_error, abort_error;
   char payload[256]; /* of the last call */

@@ -343,9 +343,11 @@ static void send_prepares(struct fixture *f, unsigned n, unsigned count) {
 /* Quick ones, that is: what takes longer than a sync has one of its own. */
 static void the_votes_of_a_batch_share_one_sync(void **state) {
   struct fixture *f = *state;
-  enum { COUNT = 16 };
+  enum { COUNT = 8 };
   unsigned n = 1, in_a_row = 0;
   f->options.prepare_leaves_nothing = 1;
+  f->options.callback_threads = 1;
+  f->app->nap_us = 50;
   fixture_open(f);
   fault_vfs_set(FAULT_SLOW_SYNC);
   expect(send_message(f, "prepare", n++, ""), 200, VOTE_COMMIT);
