@@ -34,8 +34,7 @@ enum vow_log_statement {
 struct vow_log_purge {
   const struct vow_precord_key *keys;
   uint32_t count;
-  uint32_t at;    /* the first key that the last row is not behind */
-  uint32_t asked; /* rows that were passed */
+  uint32_t at; /* the first key that the last row is not behind */
 };
 
 struct vow_log {
@@ -46,14 +45,13 @@ struct vow_log {
   char *path;  /* owned; absolute, of the database */
   sqlite3_stmt *statements[VOW_LOG_STATEMENTS];
   struct vow_log_purge purge;
-  uint32_t walks_to_skip; /* by purges of rows that lie far apart */
-  uint32_t wal_pages;     /* in the WAL since the last checkpoint; the log thread's */
+  uint32_t wal_pages; /* in the WAL since the last checkpoint; the log thread's */
 
   struct vow_log_hooks hooks;
   pthread_t thread;
   bool started;
   bool broken;      /* the log thread's */
-  uint32_t sync_us; /* the log thread's: what the last COMMIT took */
+  uint32_t sync_us; /* the log thread's: what the last COMMIT took, as far as it counts */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;

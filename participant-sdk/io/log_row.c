@@ -11,9 +11,8 @@
 #include "log_internal.h"
 #include "url.h"
 
-#define WALK_KEYS_MIN  4  /* a purge of fewer looks for each */
-#define ROWS_A_KEY_MAX 4  /* a walk past more rows than so many a key costs more than to look */
-#define WALKS_SKIPPED  16 /* after such a one */
+#define WALK_KEYS_MIN 4   /* a purge of fewer looks for each */
+#define WALK_SPAN_MS  100 /* and one of ids that were made over a longer time */
 
 const char vow_log_schema[] =
     "CREATE TABLE IF NOT EXISTS vow_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -127,7 +126,6 @@ static void is_purged(sqlite3_context *context, int count, sqlite3_value **row) 
   int64_t branch = sqlite3_value_int64(row[1]);
   bool purged = false;
   (void)count;
-  purge->asked++;
   if (id && sqlite3_value_bytes(row[0]) == (int)sizeof purge->keys->transaction.bytes) {
     uint32_t i = skip_to(purge, id);
     for (; i < purge->count && compare(&purge->keys[i], id) == 0; i++) {
@@ -217,19 +215,18 @@ static int erase_range(struct vow_log *log, const struct vow_log_job *job) {
   int code = bind_id(erase, 1, &job->purge_keys[0].transaction);
   if (!code) code = bind_id(erase, 2, &job->purge_keys[count - 1].transaction);
   if (!code) code = run(erase);
-  if (log->purge.asked / ROWS_A_KEY_MAX > count) log->walks_to_skip = WALKS_SKIPPED;
   log->purge.at = log->purge.count = 0; /* the keys are the job's */
   return code;
 }
 
-/* Many keys are mostly neighbours, and a walk costs half as much as to look for each. Not so where
- * another coordinator's rows, or branches still open, are many between them: then the next few
- * purges do without. */
+/* Many keys are mostly neighbours, and a walk costs half as much as to look for each. It passes
+ * other coordinators' rows, too, and those of a long time may be any number. */
 static int erase(struct vow_log *log, const struct vow_log_job *job) {
+  const struct vow_precord_key *first = job->purge_keys;
   if (job->purge_count < WALK_KEYS_MIN) return erase_each(log, job);
-  if (log->walks_to_skip == 0) return erase_range(log, job);
-  log->walks_to_skip--;
-  return erase_each(log, job);
+  const struct vow_precord_key *last = first + job->purge_count - 1;
+  uint64_t span_ms = vow_id_unix_ms(last->transaction) - vow_id_unix_ms(first->transaction);
+  return span_ms > WALK_SPAN_MS ? erase_each(log, job) : erase_range(log, job);
 }
 
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {

@@ -57,7 +57,6 @@ static void begin(struct table *t) {
   *t = (struct table){.honest = true};
   open_log();
   must(sqlite3_exec(the_log.db, empty, NULL, NULL, NULL) == SQLITE_OK);
-  the_log.walks_to_skip = 0;
   must(vow_pcore_new(&t->core, &config) == VOW_OK);
 }
 
