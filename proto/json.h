@@ -5,9 +5,9 @@
  * must be a string, not a number").
  *
  * The parser is our own because of what a payload needs: numbers that are never turned into
- * doubles, memory that is bounded by the text (at most 25 times its bytes, twice that while
- * parsing), and no value that is half read when memory runs out: jansson 2.14 then drops single
- * characters of strings and numbers and reports success.
+ * doubles, memory that is bounded by the text (at most 25 times its bytes, where it is all commas,
+ * twice that while parsing), and no value that is half read when memory runs out: jansson 2.14 then
+ * drops single characters of strings and numbers and reports success.
  *
  * What a value keeps between vow_json_parse and vow_json_dump (a payload goes this way): numbers
  * keep their exact text ("1.10", "1e400" and integers of any length stay as they were written),

@@ -15,7 +15,7 @@
  *
  * Batches. A participant offers with its answers how many messages it takes at once. To one that
  * does, two requests are under way at a time, and what queues up meanwhile leaves as one; the
- * second leaves when it carries as many messages as the first, or more. So where little is to be
+ * second leaves when as many are queued as the first carries. So where little is to be
  * done nothing waits, and where much is, one message does not run ahead of many that would have
  * shared its request and its sync. One slow callback must not hold up the rest: a request that has
  * taken long counts no more, and others leave in its place, up to the limit of requests. Together

@@ -31,10 +31,10 @@ static const char *with_number(struct vow_core *core, const char *format, ...) {
   return core->detail;
 }
 
-/* The entries up to the decision, where all goes well: it is begun and asked to commit, each branch
- * is sent a message and answers. Memory for them is taken once. */
+/* The entries up to the decision, where all goes well: it is begun and asked to commit, and perhaps
+ * delegated; each branch is sent a message and answers. Memory for them is taken once. */
 static uint32_t entries_of(uint32_t branch_count) {
-  return 2 + 2 * branch_count;
+  return 3 + 2 * branch_count;
 }
 
 enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) {
@@ -315,7 +315,8 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     return NULL;
   }
   struct core_waiter *waiter = NULL;
-  if (core_history_reserve(core, txn, entries_of(txn->image.branch_count)))
+  bool begins = txn->image.state == VOW_TXN_ACTIVE;
+  if (core_history_reserve(core, txn, begins ? entries_of(txn->image.branch_count) : 4))
     waiter = core_waiter_new(event->token, wait);
   if (waiter == NULL) {
     *error = VOW_E_NO_MEMORY;

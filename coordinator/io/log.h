@@ -96,8 +96,8 @@ enum vow_error vow_log_start(struct vow_log *log)
  * believed. Never blocks. VOW_E_NO_MEMORY; VOW_E_INVALID_ARGUMENT when the position is not above
  * the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
-/* Has the thread begin with what was appended, if it sleeps: once after several, which then share a
- * sync. */
+/* To be called after the last append of a step, whose records then share a sync: wakes the thread
+ * if it would sleep past the time at which they are due. */
 void vow_log_flush(struct vow_log *log);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */

@@ -205,9 +205,9 @@ struct vow_log {
   struct vow_id id_from; /* it issues ids from here on */
   struct log_witness witness;
   struct vow_log_position witnessed; /* what it says */
-  struct log_limits limits;
-  struct log_batch writing; /* not empty while a full disk holds it up */
-  uint64_t taken_records;   /* how many the last batch had */
+  struct log_limits limits;          /* written, and by the owner read, under the mutex */
+  struct log_batch writing;          /* not empty while a full disk holds it up */
+  uint64_t taken_records;            /* how many the last batch had */
   struct log_backup *backup;
   uint64_t wal_bytes;
   uint64_t page_bytes;

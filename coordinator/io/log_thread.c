@@ -233,8 +233,8 @@ static void wait_until(struct vow_log *log, uint64_t until) {
   log->asleep_until_ms = 0;
 }
 
-/* With the mutex held. When it is busy, the record that woke this thread is the first of those that
- * the loop is just making: a turn for whoever is ready to run, and the rest share the sync. */
+/* With the mutex held. When it is busy, the step that woke this thread is the first of several that
+ * the loop is about to make: a turn for whoever is ready to run, and they share the sync. */
 static void let_company_come(struct vow_log *log) {
   if (log->taken_records < COMPANY_MIN) return;
   pthread_mutex_unlock(&log->mutex);

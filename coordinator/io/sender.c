@@ -293,7 +293,8 @@ static int on_timer(CURLM *multi, long wait_ms, void *context) {
 static void on_event(uv_poll_t *poll, int status, int events) {
   struct watch *watch = poll->data;
   int flags = 0;
-  if (watch->wanted == 0) { /* closed by the other side: curl finds out when it wants it again */
+  if (status < 0) watch->active = 0; /* libuv has stopped it */
+  if (watch->wanted == 0) { /* mostly closed by the other side: curl will see when it wants it */
     uv_poll_stop(poll);
     watch->active = 0;
     return;

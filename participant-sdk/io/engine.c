@@ -178,7 +178,8 @@ static void do_log(struct step *step, const struct vow_paction *action) {
   job->position = action->u.log.position;
   job->forced = action->u.log.forced;
   /* Of a branch that had voted, everybody else has been told how it ends. */
-  job->patient = job->forced && action->branch->durable == VOW_PRECORD_PREPARED;
+  bool ends = job->record.kind == VOW_PRECORD_COMMITTED || job->record.kind == VOW_PRECORD_ABORTED;
+  job->patient = job->forced && ends && action->branch->durable == VOW_PRECORD_PREPARED;
   job->seen = action->u.log.seen;
   step->last_record = job;
 }

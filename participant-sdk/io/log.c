@@ -367,7 +367,7 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
 
 /* ---- the thread ---- */
 
-/* With the lock held: sleeps until something is queued, or `until_us`. False: the time is over. */
+/* With the lock held: sleeps until it is woken, or `until_us`. False: the time is over. */
 static bool wait_until(struct vow_log *log, uint64_t until_us) {
   struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
                         .tv_nsec = (long)(until_us % 1000000) * 1000};
@@ -378,8 +378,7 @@ static bool wait_until(struct vow_log *log, uint64_t until_us) {
  * the next vote may be on its way; with one client it nearly always is. To wait as long as a sync
  * takes, and no longer, costs at most twice of what knowing the future would. Several share a sync
  * already, and their coordinator may hold back votes until it has their answer. */
-static void let_votes_come(struct vow_log *log) {
-  uint64_t until_us = now_us() + log->sync_us;
+static void let_votes_come(struct vow_log *log, uint64_t until_us) {
   while (!log->stopping && log->forced_count == log->patient_count &&
          log->patient_count < COMPANY_MIN) {
     if (!wait_until(log, until_us)) break;
@@ -388,8 +387,7 @@ static void let_votes_come(struct vow_log *log) {
 
 /* With the lock held. The result that woke this thread may be the first of several callbacks':
  * those that return while a sync would take share this one. */
-static void let_callbacks_return(struct vow_log *log) {
-  uint64_t until_us = now_us() + log->sync_us;
+static void let_callbacks_return(struct vow_log *log, uint64_t until_us) {
   log->awaits_callbacks = true;
   while (!log->stopping && log->callbacks > 0) {
     if (!wait_until(log, until_us)) break;
@@ -405,8 +403,9 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   while (!log->stopping && log->forced_count == 0) {
     if (!wait_until(log, until_us)) break;
   }
-  if (log->patient_count > 0) let_votes_come(log);
-  if (log->callbacks > 0) let_callbacks_return(log);
+  until_us = now_us() + log->sync_us; /* for both */
+  if (log->patient_count > 0) let_votes_come(log, until_us);
+  if (log->callbacks > 0) let_callbacks_return(log, until_us);
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
   for (uint32_t taken = 0; *end && taken < jobs_max; taken++) {
@@ -448,7 +447,7 @@ void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks
   log->forced_count += forced;
   log->patient_count += patient;
   log->callbacks += callbacks;
-  bool wake = log->queue && (!log->awaits_callbacks || log->callbacks == 0);
+  bool wake = log->awaits_callbacks ? log->callbacks == 0 : jobs != NULL;
   pthread_mutex_unlock(&log->lock);
   if (wake) pthread_cond_signal(&log->wake); /* the lock is free: the thread would only want it */
 }

@@ -71,7 +71,10 @@ static void do_purge(struct sim *s, const struct vow_paction *action, struct sim
   job->purge_of = coordinator_of(action->u.purge.coordinator);
   job->purge_below = action->u.purge.finished_below;
   job->purge_count = action->u.purge.count;
+  const struct vow_precord_key *keys = action->u.purge.keys;
   for (uint32_t i = 0; i < action->u.purge.count; i++) {
+    bool rises = i == 0 || vow_id_compare(keys[i - 1].transaction, keys[i].transaction) <= 0;
+    sim_check(s, rises, SIM_CONTRACT, "a purge's keys are not in the order of their transactions");
     job->purge[i].txn = sim_txn_of(s, action->u.purge.keys[i].transaction);
     job->purge[i].branch = action->u.purge.keys[i].branch;
   }

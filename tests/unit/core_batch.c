@@ -1,7 +1,7 @@
 /*
  * Batches: what queues up for an endpoint leaves as one request where the participant offers that,
- * nothing waits for company, one slow request does not hold up the rest, and what goes wrong with a
- * batch costs no message more than its time.
+ * an idle endpoint waits for nothing, one slow request does not hold up the rest, and what goes
+ * wrong with a batch costs no message more than its time.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -76,6 +76,8 @@ static void an_empty_record_ends(void **state) {
 
   begin(w, "");
   struct vow_txn image = world_copy_image(world_find(w, T1));
+  w->log[w->log_count++] =
+      (struct world_record){.kind = VOW_RECORD_TXN, .image = world_copy_image(&image)};
   vow_core_free(w->core);
   assert_int_equal(vow_core_new(&w->core, &w->config), VOW_OK);
   event.u.load_begin.position = w->position;

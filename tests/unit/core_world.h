@@ -16,7 +16,7 @@
  * is a branch x at http://a. The world fails the test by itself when an action breaks a rule of
  * core.h: a position that is not durable, a token answered twice, a commit that is sent or told
  * without a durable record, an id at or above the durable ceiling, a watermark that passes
- * something open.
+ * something open, a record that is called a transaction's first and is not, or the reverse.
  */
 #ifndef VOW_TEST_CORE_WORLD_H
 #define VOW_TEST_CORE_WORLD_H

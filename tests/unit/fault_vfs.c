@@ -77,6 +77,7 @@ static int on_sync(sqlite3_file *f, int flags) {
     return SQLITE_IOERR_FSYNC;
   }
   if (fault == FAULT_SLOW_SYNC) (void)usleep(5000);
+  if (fault == FAULT_VERY_SLOW_SYNC) (void)usleep(FAULT_VERY_SLOW_MS * 1000);
   if (call_fails()) return SQLITE_IOERR_FSYNC;
   return real_of(f)->pMethods->xSync(real_of(f), flags);
 }

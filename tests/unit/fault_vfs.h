@@ -7,18 +7,21 @@
 
 #include <stdbool.h>
 
+#define FAULT_VERY_SLOW_MS 300
+
 enum fault {
   FAULT_NONE = 0,
-  FAULT_SYNC,      /* xSync fails with an I/O error */
-  FAULT_WAL_SYNC,  /* of a WAL */
-  FAULT_DB_SYNC,   /* of the database itself: a checkpoint's */
-  FAULT_SLOW_SYNC, /* xSync takes 5 ms longer */
-  FAULT_FULL,      /* xWrite: the disk is full */
-  FAULT_WAL_FULL,  /* for a WAL */
-  FAULT_DB_FULL,   /* for the database itself */
-  FAULT_WRITE,     /* xWrite fails with an I/O error */
-  FAULT_READ_ONLY, /* files can be opened for reading only */
-  FAULT_FULL_WHILE /* fault_vfs_full_while() */
+  FAULT_SYNC,           /* xSync fails with an I/O error */
+  FAULT_WAL_SYNC,       /* of a WAL */
+  FAULT_DB_SYNC,        /* of the database itself: a checkpoint's */
+  FAULT_SLOW_SYNC,      /* xSync takes 5 ms longer */
+  FAULT_VERY_SLOW_SYNC, /* by FAULT_VERY_SLOW_MS */
+  FAULT_FULL,           /* xWrite: the disk is full */
+  FAULT_WAL_FULL,       /* for a WAL */
+  FAULT_DB_FULL,        /* for the database itself */
+  FAULT_WRITE,          /* xWrite fails with an I/O error */
+  FAULT_READ_ONLY,      /* files can be opened for reading only */
+  FAULT_FULL_WHILE      /* fault_vfs_full_while() */
 };
 
 void fault_vfs_install(void);

@@ -3,6 +3,8 @@
  */
 #include <arpa/inet.h>
 
+#include <poll.h>
+
 #include "http_world.h"
 
 /* ---- tests: the two with each other ---- */
@@ -135,6 +137,7 @@ struct peer {
   bool keeps;    /* the connection, after its first answer */
   bool vanishes; /* closes the listener at the second request, and the connection unanswered */
   unsigned served;
+  uv_stream_t *kept; /* the connection that it has kept; or NULL */
   char kept_answer[128];
   const char *answer;
   char url[64];
@@ -173,6 +176,7 @@ static void peer_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (peer->keeps) {
     uv_buf_t whole = uv_buf_init(peer->kept_answer, (unsigned)strlen(peer->kept_answer));
     assert_int_equal(uv_try_write(stream, &whole, 1), (int)whole.len);
+    peer->kept = stream;
     return;
   }
   uv_read_stop(stream);
@@ -279,6 +283,29 @@ static void not_sent(void **state) {
   bad_peer(w, NULL, VOW_E_TIMEOUT, "no answer from 127.0.0.1");
 }
 
+static void closed_while_kept(void **state) {
+  /* A kept connection that the other side closes keeps the loop busy for a moment only, and the
+   * next request takes another. */
+  struct world *w = *state;
+  struct peer peer = {.keeps = true};
+  struct reply reply;
+  struct pollfd loop = {.fd = uv_backend_fd(&w->loop), .events = POLLIN};
+  snprintf(peer.kept_answer, sizeof peer.kept_answer,
+           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  peer_open(w, &peer, "");
+  submit(w, &reply, "POST", peer.url, "{}", 5000);
+  WAIT_UNTIL(w, reply.there);
+  uv_close((uv_handle_t *)peer.kept, free_stream);
+  for (int i = 0; i < 5; i++) turn(w);
+  WAIT_UNTIL(w, poll(&loop, 1, 0) == 0);
+  submit(w, &reply, "POST", peer.url, "{}", 5000);
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(reply.status, 200);
+  assert_int_equal(peer.served, 2);
+  uv_close((uv_handle_t *)peer.kept, free_stream);
+  peer_close(w, &peer);
+}
+
 static void no_redirects(void **state) {
   /* A redirect is an answer like any other: it is not followed. */
   struct world *w = *state;
@@ -315,9 +342,10 @@ static void dropped_at_close(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
-      T(echoes),    T(describes),     T(empty_answers), T(handles_are_reused),
-      T(many_wait), T(large_answers), T(deadline),      T(bad_peers),
-      T(refused),   T(not_sent),      T(no_redirects),  T(dropped_at_close),
+      T(echoes),           T(describes),     T(empty_answers),     T(handles_are_reused),
+      T(many_wait),        T(large_answers), T(deadline),          T(bad_peers),
+      T(refused),          T(not_sent),      T(closed_while_kept), T(no_redirects),
+      T(dropped_at_close),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
