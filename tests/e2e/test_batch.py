@@ -131,12 +131,10 @@ def test_an_offer_is_taken_back(world):
     b = world.toy()
     warm(vowd, a, b)
     load(vowd, (a, b), 100)
+    everything_ends(vowd, (a, b))  # commits may still be on their way, in batches
     assert a.batches
-    a.script("batch", toy.answer(404))  # what is under way may still come
     a.batch_max, a.batches = 0, []
-    everything_ends(vowd, (a, b))
     warm(vowd, a, b)
-    a.batches.clear()
     for answer in load(vowd, (a, b), 100):
         assert_committed(answer)
     everything_ends(vowd, (a, b))

@@ -230,6 +230,13 @@ static void must_be_same(const struct said *a, const struct said *b) {
   }
 }
 
+/* A URL may hold what another line says. */
+static bool has_line(const char *text, const char *line) {
+  const char *found = strstr(text, line);
+  while (found != NULL && found != text && found[-1] != '\n') found = strstr(found + 1, line);
+  return found != NULL;
+}
+
 /* Each word of a list is a participant that is asked, or left out. */
 static void check_list(const char *list, const char *shown, const char *signs) {
   char url[VOW_URL_BYTES_MAX + 1], why[256], entry[VOW_URL_BYTES_MAX + 4];
@@ -241,8 +248,7 @@ static void check_list(const char *list, const char *shown, const char *signs) {
     bool there = false;
     for (const char *sign = signs; *sign != '\0'; sign++) {
       snprintf(entry, sizeof entry, "%c%s\n", *sign, url);
-      const char *found = strstr(shown, entry);
-      there = there || (found != NULL && (found == shown || found[-1] == '\n'));
+      there = there || has_line(shown, entry);
     }
     must(there);
   }
