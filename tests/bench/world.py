@@ -9,6 +9,9 @@ from processes import BenchError, Process, Server, Vowd, wait_until
 
 WINDOW_MAX_S = 60.0
 
+# A run has more transactions than vowd keeps by default, and each is looked up at the end.
+VOWD_OPTIONS = {"log_level": "warn", "retention_count": 100_000_000}
+
 
 class Participant(Server):
     """A bench participant, with what is needed to start it again."""
@@ -59,12 +62,12 @@ class World:
 
     def vowd(self, name="vowd", **options):
         log = self.folder / f"{name}.log"
-        options = list({"log_level": "warn", **options}.items())
+        options = list({**VOWD_OPTIONS, **options}.items())
         return self.adopt(Vowd(name, self.programs.vowd, self.folder, log, options=options))
 
     def vowd_again(self, old, **options):
         """Another run on the same log, at the same address."""
-        options = list({"log_level": "warn", **options}.items())
+        options = list({**VOWD_OPTIONS, **options}.items())
         command = (old.name, self.programs.vowd, self.folder, old.log, old.address, options)
         return self.adopt(Vowd(*command))
 
