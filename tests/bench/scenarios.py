@@ -183,9 +183,8 @@ def history(settings):
     with World(settings, "history") as world:
         participants = world.make_participants()
         prefill(world, "old", count, participants)
-        keep = {"retention_count": 10 * count}
-        young = world.vowd("young", **keep)
-        old = world.vowd("old", **keep)
+        young = world.vowd("young")
+        old = world.vowd("old")
         wait_until(lambda: young.ready() and old.ready(), "both are ready")
         pairs = alternate(
             settings.rounds,

@@ -142,13 +142,18 @@ static void what_queues_leaves_as_one(void **state) {
   assert_int_equal(newest(w), 5);
 }
 
+/* A batch of five, 4 to 8, is all that is under way. */
+static void send_five(struct world *w) {
+  fill_slots(w);
+  begin_from(w, 4, 8);
+  answer_yes(w, 2, 3);
+}
+
 /* What is less than is under way need not wait longer than for that. */
 static void a_few_leave_when_the_many_are_answered(void **state) {
   struct world *w = *state;
 
-  fill_slots(w);
-  begin_from(w, 4, 8);
-  answer_yes(w, 2, 3);
+  send_five(w);
   begin_from(w, 9, 10);
   assert_int_equal(view(w).queued, 2);
   answer_yes(w, 4, 7);
@@ -162,9 +167,7 @@ static void a_few_leave_when_the_many_are_answered(void **state) {
 static void a_slow_batch_does_not_hold_up_a_few(void **state) {
   struct world *w = *state;
 
-  fill_slots(w);
-  begin_from(w, 4, 8);
-  answer_yes(w, 2, 3);
+  send_five(w);
   begin_from(w, 9, 9);
   wait_ms(w, PATIENCE - 1);
   assert_int_equal(view(w).queued, 1);

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fault_vfs.h"
@@ -363,12 +362,6 @@ static void the_votes_of_a_batch_share_one_sync(void **state) {
   }
 }
 
-static uint64_t now_ms(void) {
-  struct timespec now;
-  (void)clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Nor does it wait for ever, or as long as a disk takes that is very slow. */
 static void a_commit_that_no_vote_follows_is_written(void **state) {
   struct fixture *f = *state;
@@ -378,9 +371,9 @@ static void a_commit_that_no_vote_follows_is_written(void **state) {
   for (unsigned n = 1; took_ms >= 2 * FAULT_VERY_SLOW_MS; n++) {
     assert_true(n < 20);
     expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
-    uint64_t from_ms = now_ms();
+    uint64_t from_ms = fixture_now_ms();
     expect(send_message(f, "commit", n, ""), 200, COMMITTED);
-    took_ms = now_ms() - from_ms;
+    took_ms = fixture_now_ms() - from_ms;
   }
 }
 

@@ -174,9 +174,10 @@ static void a_purge_rides_on_a_record_and_takes_a_few_tombstones(void **state) {
   assert_null(find_action(w, VOW_PACTION_PURGE));
   prepare(w, 1000, HERE, count);
   const struct vow_paction *purge = find_action(w, VOW_PACTION_PURGE);
+  assert_non_null(purge);
   assert_int_equal(purge->u.purge.count, VOW_PCORE_PURGE_MAX);
   assert_int_equal(vow_id_compare(purge->u.purge.finished_below, id_of(count)), 0);
-  for (uint32_t i = 0; i < VOW_PCORE_PURGE_MAX; i++) /* in the order of their transactions */
+  for (uint32_t i = 0; i < VOW_PCORE_PURGE_MAX; i++)
     assert_int_equal(vow_id_compare(purge->u.purge.keys[i].transaction, id_of(i + 1)), 0);
   log_it(w);
   prepare(w, 1001, HERE, count);
@@ -187,9 +188,8 @@ static void a_purge_rides_on_a_record_and_takes_a_few_tombstones(void **state) {
   assert_null(find_action(w, VOW_PACTION_PURGE));
 }
 
-/* A reconciliation opens again what the watermark had passed: its commit is taken, and its
- * tombstone stays until the watermark passes it anew. No prepare below the highest is taken
- * meanwhile. */
+/* A reconciliation opens again what the watermark had passed: its commit is taken, its tombstone
+ * stays until the watermark passes it anew, and no prepare below the highest is taken till then. */
 static void what_is_opened_again_is_kept(void **state) {
   struct world *w = *state;
   prepared(w, 10, HERE);
