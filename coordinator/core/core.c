@@ -314,7 +314,7 @@ enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *even
   core->random = event->random;
   enum vow_error error = take(core, event);
   if (error != VOW_OK) return error;
-  core_flush(core);
+  core_flush(core, event->more);
   actions->items = core->actions;
   actions->count = core->action_count;
   return VOW_OK;
@@ -322,6 +322,7 @@ enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *even
 
 uint64_t vow_core_next_deadline(const struct vow_core *core) {
   if (core->deferred) return 0;
+  if (!core_list_empty(&core->ready)) return core->now_ms;
   return core->timers.first == NULL ? CORE_NEVER : core->timers.first->due_ms;
 }
 

@@ -112,6 +112,8 @@ struct vow_event {
   uint64_t wall_ms; /* Unix time; for ids and for what is shown */
   uint64_t random;  /* fresh random bits */
   uint64_t token;   /* of a request: the driver's name for it, never 0 */
+  bool more;        /* others follow before long: messages to participants wait for a step that does
+                       not say so, to share their requests; until then that step is overdue */
   struct vow_id id; /* the transaction; not of BEGIN */
   union {
     struct {
@@ -242,7 +244,7 @@ void vow_core_free(struct vow_core *core);
 enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *event,
                              struct vow_actions *actions) VOW_MUST_CHECK;
 
-/* Monotonic time of the next TICK it needs; UINT64_MAX: none. */
+/* Monotonic time of the next TICK it needs, which may be over; UINT64_MAX: none. */
 uint64_t vow_core_next_deadline(const struct vow_core *core);
 
 /* ---- reading; none of these changes anything; results are valid until the next step ---- */

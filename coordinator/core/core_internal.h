@@ -405,6 +405,6 @@ bool core_waiter_answer(const struct vow_core *core, const struct core_waiter *w
 /* Answers a request in the step that brought it; there is room for one. */
 void core_answer(struct vow_core *core, uint64_t token, enum vow_error error, const char *detail,
                  const struct core_txn *txn);
-void core_flush(struct vow_core *core);
+void core_flush(struct vow_core *core, bool more);
 
 #endif

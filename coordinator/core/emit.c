@@ -246,7 +246,7 @@ static bool bring_forward(struct vow_core *core, struct core_txn *txn) {
   return true;
 }
 
-void core_flush(struct vow_core *core) {
+void core_flush(struct vow_core *core, bool more) {
   struct core_list again;
 
   emit_ceiling(core);
@@ -264,5 +264,5 @@ void core_flush(struct vow_core *core) {
     core_list_remove(node);
     core_list_insert_before(&core->dirty, node);
   }
-  emit_messages(core);
+  if (!more) emit_messages(core);
 }

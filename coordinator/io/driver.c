@@ -5,6 +5,9 @@
  *   1. The core is stepped by vow_driver_step alone and never from within a step.
  *   2. An action is carried out only when the position it names is durable; checked in every build.
  *   3. A token is the number of a slot and its generation, so a stale one finds nothing.
+ *   4. Messages to participants are made up once a turn of the loop, when all that it brought is in
+ *      the core and clients have their answers: those of many transactions share a request. The
+ *      loop does not wait before that.
  */
 #include "driver.h"
 
@@ -21,6 +24,7 @@
 
 #define LOAD_PAGE    256
 #define PENDING_NONE UINT32_MAX
+#define HANDLES      4
 #define DEFERRED_MS  10 /* until a core that lacked memory tries again */
 #define PENDING_MAX  (1u << 20)
 #define BODY_BYTES_MAX \
@@ -170,11 +174,21 @@ static void carry_out(struct vow_driver *driver, const struct vow_actions *actio
 
 static void on_tick(uv_timer_t *timer);
 
+/* That it is active keeps the loop from waiting. */
+static void on_idle(uv_idle_t *idle) {
+  (void)idle;
+}
+
 /* A timer that is early finds nothing to do and is armed anew; so it is only moved to the front.
- * A core that lacks memory is due at 0, and again at once: the loop has to turn in between, for a
- * timer that is always due keeps libuv from everything else. */
+ * What is overdue comes with the end of the turn. A core that lacks memory is due at 0, and again
+ * at once: the loop has to turn in between, for a timer that is always due keeps libuv from
+ * everything else. */
 static void arm_tick(struct vow_driver *driver, uint64_t now_ms) {
   uint64_t due_ms = vow_core_next_deadline(driver->core);
+  if (due_ms != 0 && due_ms <= now_ms) {
+    uv_idle_start(&driver->idle, on_idle);
+    return;
+  }
   if (due_ms >= driver->tick_ms) return;
   driver->tick_ms = due_ms;
   uv_update_time(driver->loop);
@@ -188,6 +202,7 @@ static enum vow_error step(struct vow_driver *driver, struct vow_event *event) {
   event->now_ms = read_clock_ms(CLOCK_MONOTONIC);
   event->wall_ms = read_clock_ms(CLOCK_REALTIME);
   event->random = take_random(driver);
+  event->more = event->type != VOW_EVENT_TICK;
   driver->in_step = true;
   enum vow_error error = vow_core_step(driver->core, event, &actions);
   if (error == VOW_OK) carry_out(driver, &actions);
@@ -222,6 +237,17 @@ static void on_tick(uv_timer_t *timer) {
     return;
   }
   vow_driver_step(driver, &event);
+}
+
+/* The loop is about to wait, or would be if there were nothing to send. */
+static void on_prepare(uv_prepare_t *prepare) {
+  struct vow_driver *driver = prepare->data;
+  struct vow_event event = {.type = VOW_EVENT_TICK};
+  if (!uv_is_active((uv_handle_t *)&driver->idle)) return;
+  uv_idle_stop(&driver->idle);
+  if (driver->closing) return;
+  vow_driver_step(driver, &event);
+  vow_sender_flush(driver->sender);
 }
 
 /* ---- what the log says ---- */
@@ -453,8 +479,12 @@ enum vow_error vow_driver_open(struct vow_driver **out, struct uv_loop_s *loop,
   vow_buf_init(&driver->body, BODY_BYTES_MAX);
   uv_timer_init(loop, &driver->tick);
   uv_async_init(loop, &driver->wake, on_wake);
+  uv_idle_init(loop, &driver->idle);
+  uv_prepare_init(loop, &driver->prepare);
+  uv_prepare_start(&driver->prepare, on_prepare);
   driver->tick.data = driver->wake.data = driver;
-  driver->handles_open = 2;
+  driver->idle.data = driver->prepare.data = driver;
+  driver->handles_open = HANDLES;
   enum vow_error error = open_parts(driver, why);
   if (error == VOW_OK) error = vow_log_start(driver->log);
   if (error != VOW_OK) {
@@ -485,4 +515,6 @@ void vow_driver_close(struct vow_driver *driver) {
   close_log(driver);
   uv_close((uv_handle_t *)&driver->tick, on_handle_closed);
   uv_close((uv_handle_t *)&driver->wake, on_handle_closed);
+  uv_close((uv_handle_t *)&driver->idle, on_handle_closed);
+  uv_close((uv_handle_t *)&driver->prepare, on_handle_closed);
 }

@@ -22,6 +22,8 @@ struct vow_driver {
   struct vow_sender *sender;
   uv_timer_t tick;
   uv_async_t wake;
+  uv_idle_t idle; /* active while messages wait for the end of the loop's turn */
+  uv_prepare_t prepare;
   unsigned handles_open;
   uint64_t tick_ms; /* monotonic, when `tick` is due; UINT64_MAX: it is not armed */
   bool in_step, closing;

@@ -279,6 +279,13 @@ static void on_timeout(uv_timer_t *timer) {
   act(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
+void vow_sender_flush(struct vow_sender *sender) {
+  const uv_timer_t *timer = &sender->timer;
+  if (!uv_is_active((const uv_handle_t *)timer) || uv_timer_get_due_in(timer) > 0) return;
+  uv_timer_stop(&sender->timer);
+  act(sender, CURL_SOCKET_TIMEOUT, 0);
+}
+
 static int on_timer(CURLM *multi, long wait_ms, void *context) {
   struct vow_sender *sender = context;
   (void)multi;

@@ -67,6 +67,8 @@ enum vow_error vow_sender_open(struct vow_sender **out, struct uv_loop_s *loop,
 /* Never blocks; done() may submit again. VOW_E_NO_MEMORY: done() will not be called. */
 enum vow_error vow_sender_submit(struct vow_sender *sender,
                                  const struct vow_sender_request *request) VOW_MUST_CHECK;
+/* Sends what was submitted now, rather than with the loop's next turn. Not from within done(). */
+void vow_sender_flush(struct vow_sender *sender);
 /* Drops what is under way without calling done; closes its loop handles (run the loop until they
  * are closed), then frees. Not from within done(). NULL is fine. */
 void vow_sender_close(struct vow_sender *sender);

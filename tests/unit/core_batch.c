@@ -142,6 +142,28 @@ static void what_queues_leaves_as_one(void **state) {
   assert_int_equal(newest(w), 5);
 }
 
+/* Where others follow, messages wait for the step that ends them, however long that takes, and then
+ * go as what queued: here to an idle endpoint, which would have got the first alone. */
+static void messages_wait_for_what_follows(void **state) {
+  struct world *w = *state;
+
+  begin_from(w, 1, 1);
+  answer_yes(w, 1, 1);
+  world_forget_trace(w);
+  uint32_t before = requests(w);
+  assert_true(vow_core_next_deadline(w->core) > w->now_ms);
+  w->more = true;
+  begin_from(w, 2, 6);
+  assert_int_equal(requests(w), before);
+  assert_int_equal(view(w).inflight, 0);
+  assert_int_equal(view(w).queued, 5);
+  assert_true(vow_core_next_deadline(w->core) <= w->now_ms);
+  tick(w);
+  assert_int_equal(newest(w), 5);
+  assert_int_equal(view(w).queued, 0);
+  assert_true(vow_core_next_deadline(w->core) > w->now_ms);
+}
+
 /* A batch of five, 4 to 8, is all that is under way. */
 static void send_five(struct world *w) {
   fill_slots(w);
@@ -566,6 +588,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(without_an_offer_messages_go_one_by_one),
       TEST(what_queues_leaves_as_one),
+      TEST(messages_wait_for_what_follows),
       TEST(a_few_leave_when_the_many_are_answered),
       TEST(a_slow_batch_does_not_hold_up_a_few),
       TEST(results_are_mixed),

@@ -465,6 +465,7 @@ static void note_keys(void) {
 static void any_step(void) {
   uint64_t pick = draw(100);
 
+  run.w->more = chance(30);
   if (pick < 30) {
     client();
   } else if (pick < 65) {
@@ -502,6 +503,7 @@ static bool all_over(void) {
 static void heal(void) {
   const struct vow_id nil = {{0}};
 
+  run.w->more = false;
   while (run.ghost_count > 0) raise_ghost();
   for (int round = 0; round < HEAL_ROUNDS; round++) {
     if (all_over()) return;

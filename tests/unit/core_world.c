@@ -264,6 +264,7 @@ enum vow_error world_step(struct world *w, struct vow_event *event) {
   event->now_ms = w->now_ms;
   event->wall_ms = w->wall_ms;
   event->random = ++w->random * UINT64_C(0x9E3779B97F4A7C15);
+  event->more = w->more && event->type != VOW_EVENT_TICK;
   enum vow_error error = vow_core_step(w->core, event, &actions);
   if (error != VOW_OK) return error;
   number_new(w);

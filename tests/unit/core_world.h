@@ -83,6 +83,7 @@ struct world {
   struct vow_id presume_from;
   struct vow_log_position seen; /* comes with every reply */
   bool memory_is_short; /* allocations may fail: what fails is tried again, as a client would */
+  bool more;            /* of each event but ticks */
   bool long_run;        /* nobody reads the trace but after a failure: its newest part is kept */
 };
 
