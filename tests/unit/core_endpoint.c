@@ -22,16 +22,6 @@ static int teardown(void **state) {
   return 0;
 }
 
-static struct vow_endpoint_view view(const struct world *w, const char *url) {
-  struct vow_endpoint_view out;
-
-  for (uint32_t i = 0; vow_core_endpoint_at(w->core, i, w->now_ms, &out); i++) {
-    if (strcmp(out.url, url) == 0) return out;
-  }
-  fail_msg("no endpoint %s", url);
-  return out;
-}
-
 /* Begins transactions that have decided to commit and wait for branches aN at http://a. */
 static void committing(struct world *w, uint32_t count) {
   char text[64];
@@ -72,13 +62,13 @@ static void the_dead_cost_one_probe_at_a_time(void **state) {
   while (one_out(w, "http://b", branch, sizeof(branch))) {
     acknowledge(w, branch, VOW_OUTCOME_COMMITTED);
   }
-  assert_int_equal(view(w, "http://b").queued, 0);
+  assert_int_equal(world_endpoint(w, "http://b").queued, 0);
   down(w, "a1"); /* two were under way: one outage */
   down(w, "a2");
-  assert_int_equal(view(w, "http://a").failures_in_row, 1);
-  assert_false(view(w, "http://a").up);
-  assert_string_equal(view(w, "http://a").last_error, "it failed");
-  assert_in_range(view(w, "http://a").retry_in_ms, 50, 100);
+  assert_int_equal(world_endpoint(w, "http://a").failures_in_row, 1);
+  assert_false(world_endpoint(w, "http://a").up);
+  assert_string_equal(world_endpoint(w, "http://a").last_error, "it failed");
+  assert_in_range(world_endpoint(w, "http://a").retry_in_ms, 50, 100);
 
   uint32_t before = sent_to(w, "http://a");
   uint64_t began = w->now_ms;
@@ -86,12 +76,12 @@ static void the_dead_cost_one_probe_at_a_time(void **state) {
     while (!one_out(w, "http://a", branch, sizeof(branch))) {
       wait_ms(w, vow_core_next_deadline(w->core) - w->now_ms);
     }
-    assert_int_equal(view(w, "http://a").inflight, 1);
+    assert_int_equal(world_endpoint(w, "http://a").inflight, 1);
     assert_string_not_equal(branch, last);
     memcpy(last, branch, sizeof(last));
     down(w, branch);
-    assert_int_equal(view(w, "http://a").failures_in_row, probe + 1);
-    wait_ms(w, view(w, "http://a").retry_in_ms - 1);
+    assert_int_equal(world_endpoint(w, "http://a").failures_in_row, probe + 1);
+    wait_ms(w, world_endpoint(w, "http://a").retry_in_ms - 1);
     assert_int_equal(sent_to(w, "http://a"), before + probe);
     wait_ms(w, 1);
   }
@@ -99,9 +89,9 @@ static void the_dead_cost_one_probe_at_a_time(void **state) {
 
   assert_true(one_out(w, "http://a", branch, sizeof(branch)));
   acknowledge(w, branch, VOW_OUTCOME_COMMITTED); /* it is back: the queue drains */
-  assert_true(view(w, "http://a").up);
-  assert_null(view(w, "http://a").last_error);
-  assert_int_equal(view(w, "http://a").inflight, 2);
+  assert_true(world_endpoint(w, "http://a").up);
+  assert_null(world_endpoint(w, "http://a").last_error);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   while (one_out(w, "http://a", branch, sizeof(branch))) {
     acknowledge(w, branch, VOW_OUTCOME_COMMITTED);
   }
@@ -114,15 +104,15 @@ static void stragglers_change_nothing(void **state) {
 
   committing(w, 3);
   down(w, "a1");
-  assert_int_equal(view(w, "http://a").failures_in_row, 1);
+  assert_int_equal(world_endpoint(w, "http://a").failures_in_row, 1);
   acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
-  assert_false(view(w, "http://a").up);
+  assert_false(world_endpoint(w, "http://a").up);
   world_forget_trace(w);
   wait_ms(w, 100);
   expect(w, "send commit t3/a3");
   acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
   expect_some(w, "send commit t1/a1");
-  assert_true(view(w, "http://a").up);
+  assert_true(world_endpoint(w, "http://a").up);
 }
 
 /* A branch that fails waits by itself, ever longer; the others go on. */
@@ -131,7 +121,7 @@ static void a_failing_branch_waits_alone(void **state) {
 
   committing(w, 3);
   failed(w, "a1");
-  assert_true(view(w, "http://a").up);
+  assert_true(world_endpoint(w, "http://a").up);
   assert_true(under_way(w, "a3"));
   acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
   acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
@@ -153,14 +143,14 @@ static void the_limit_may_be_raised(void **state) {
   struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
 
   committing(w, 5);
-  assert_int_equal(view(w, "http://a").inflight, 2);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   w->config.inflight_per_endpoint_max = 4;
   world_must(w, &event);
-  assert_int_equal(view(w, "http://a").inflight, 4);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 4);
   w->config.inflight_per_endpoint_max = 1;
   world_must(w, &event);
   acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
-  assert_int_equal(view(w, "http://a").inflight, 3);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 3);
 }
 
 /* When the delay of a dead endpoint is over, the next message is its probe, whenever it comes. */
@@ -207,7 +197,7 @@ static void idle_endpoints_are_bounded(void **state) {
   begin(w, "a@a249+");
   vow_core_counts(w->core, &counts);
   assert_int_equal(counts.endpoints, 256);
-  assert_int_equal(view(w, "http://a249").branches, 1);
+  assert_int_equal(world_endpoint(w, "http://a249").branches, 1);
 }
 
 /* With its last branch an endpoint's outage is forgotten: nothing would probe it any more. */
@@ -224,11 +214,11 @@ static void idle_endpoints_are_not_down(void **state) {
   sync(w);
   vow_core_counts(w->core, &counts); /* at once: no other step may come for long */
   assert_int_equal(counts.endpoints_down, 0);
-  assert_int_equal(view(w, "http://a").branches, 0);
-  assert_true(view(w, "http://a").up);
-  assert_int_equal(view(w, "http://a").failures_in_row, 0);
-  assert_int_equal(view(w, "http://a").retry_in_ms, 0);
-  assert_null(view(w, "http://a").last_error);
+  assert_int_equal(world_endpoint(w, "http://a").branches, 0);
+  assert_true(world_endpoint(w, "http://a").up);
+  assert_int_equal(world_endpoint(w, "http://a").failures_in_row, 0);
+  assert_int_equal(world_endpoint(w, "http://a").retry_in_ms, 0);
+  assert_null(world_endpoint(w, "http://a").last_error);
 
   begin(w, "a2@a+"); /* and the next who names it does not wait for the old delay */
   world_forget_trace(w);
@@ -247,7 +237,7 @@ static void the_longest_delay_is_kept(void **state) {
   committing(w, 1);
   for (int i = 0; i < 10; i++) {
     down(w, "a1");
-    assert_in_range(view(w, "http://a").retry_in_ms, 50, 1500);
+    assert_in_range(world_endpoint(w, "http://a").retry_in_ms, 50, 1500);
     wait_ms(w, 1500);
   }
 }

@@ -376,3 +376,13 @@ void world_expect_picture(struct world *w, const char *file, int at, uint32_t tx
   fprintf(stderr, "expected: t%u %s\nbut was:  t%u %s\n", txn, text, txn, seen);
   _fail(file, at);
 }
+
+struct vow_endpoint_view world_endpoint(const struct world *w, const char *url) {
+  struct vow_endpoint_view out;
+
+  for (uint32_t i = 0; vow_core_endpoint_at(w->core, i, w->now_ms, &out); i++) {
+    if (strcmp(out.url, url) == 0) return out;
+  }
+  fail_msg("no endpoint %s", url);
+  return out;
+}

@@ -165,4 +165,6 @@ const char *picture(const struct world *w, uint32_t txn);
 void world_expect_picture(struct world *w, const char *file, int line, uint32_t txn,
                           const char *text);
 
+struct vow_endpoint_view world_endpoint(const struct world *w, const char *url); /* it must exist */
+
 #endif
