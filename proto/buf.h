@@ -27,7 +27,7 @@ void vow_buf_fini(struct vow_buf *buf);
 void vow_buf_reset(struct vow_buf *buf); /* empty again, keeps the memory, clears the error */
 /* Room for `bytes` more, so that appending them moves nothing and cannot fail. */
 void vow_buf_reserve(struct vow_buf *buf, size_t bytes);
-char *vow_buf_extend_slowly(struct vow_buf *buf, size_t bytes);
+__attribute__((cold)) char *vow_buf_extend_slowly(struct vow_buf *buf, size_t bytes);
 void vow_buf_puts(struct vow_buf *buf, const char *text);
 void vow_buf_printf(struct vow_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -80,7 +80,7 @@ static inline void vow_jsonw_array(struct vow_jsonw *w, const char *key) {
   vow_jsonw_put_level(w, vow_jsonw_key(key), true);
 }
 
-/* The same, and writes its first items: one to four numbers. */
+/* The same, and writes its first items: at least one number. */
 static inline void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values,
                                       size_t count) {
   vow_jsonw_put_array_of(w, vow_jsonw_key(key), values, count);

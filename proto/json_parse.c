@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "json_node.h"
+#include "plain.h"
 #include "utf8.h"
 
 struct parser {
@@ -124,21 +125,10 @@ static bool take_escape(struct parser *p) {
   return true;
 }
 
-#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
-
-/* Behind the ASCII that stands for itself: nearly all of a string, so eight bytes are looked at
- * together. Of each the top bit is set in a sum unless the byte is what that asks for; the sums
- * stay below 0x100, so nothing is carried into the next byte. */
-static char *skip_plain(char *at) {
+/* Behind the ASCII that stands for itself: nearly all of a string. */
+static inline char *skip_plain(char *at) {
   for (;; at += sizeof(uint64_t)) {
-    uint64_t bytes;
-    memcpy(&bytes, at, sizeof bytes);
-    bytes = le64toh(bytes);
-    uint64_t ascii = bytes & EACH_BYTE(0x7f);
-    uint64_t printable = ascii + EACH_BYTE(0x80 - 0x20);
-    uint64_t no_quote = (ascii ^ EACH_BYTE('"')) + EACH_BYTE(0x7f);
-    uint64_t no_backslash = (ascii ^ EACH_BYTE('\\')) + EACH_BYTE(0x7f);
-    uint64_t odd = (bytes | ~(printable & no_quote & no_backslash)) & EACH_BYTE(0x80);
+    uint64_t odd = vow_odd_bytes(le64toh(vow_eight_bytes(at)));
     if (odd != 0) return at + __builtin_ctzll(odd) / 8;
   }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "plain.h"
 #include "utf8.h"
 
 /* The top is like an array, but has no commas. */
@@ -30,16 +31,11 @@ static void put_escape(struct vow_buf *buf, unsigned char c) {
   }
 }
 
-/* ASCII that stands for itself: nearly everything that is written. */
-static bool is_plain(unsigned char c) {
-  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
 /* How many bytes from the start on can be copied as they are. */
 static size_t plain_run(const char *text, size_t bytes) {
   size_t i = 0;
   while (i < bytes) {
-    if (is_plain((unsigned char)text[i])) {
+    if (vow_is_plain((unsigned char)text[i])) {
       i++;
       continue;
     }
@@ -72,38 +68,9 @@ static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
   vow_buf_append(buf, "\"", 1);
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Whether eight bytes are all plain. The top bit is set in one that is not ASCII, or by subtracting
- * 0x20 from what is less, or 1 from what was a quote or a backslash. A borrow can make the next
- * byte look odd, but only out of one that is. */
-static bool eight_plain(const char *text) {
-  uint64_t eight;
-  memcpy(&eight, text, sizeof eight);
-  uint64_t odd = eight | (eight - EACH(0x20)) | ((eight ^ EACH('"')) - EACH(1)) |
-                 ((eight ^ EACH('\\')) - EACH(1));
-  return (odd & EACH(0x80)) == 0;
-}
-
-/* Whether all of it can be copied as it is. UTF-8 does not count: it must be looked at. */
-static inline bool all_plain(const char *text, size_t bytes) {
-  size_t i = 0;
-  if (bytes < 8) {
-    while (i < bytes && is_plain((unsigned char)text[i])) i++;
-    return i == bytes;
-  }
-  while (i + 8 < bytes && eight_plain(text + i)) i += 8;
-  return i + 8 >= bytes && eight_plain(text + bytes - 8); /* the last eight may overlap */
-}
-
-/* For the few bytes that most texts have less than a call takes. */
-static inline void copy(char *to, const char *from, size_t bytes) {
-  if (bytes > 16) {
-    memcpy(to, from, bytes);
-  } else if (bytes >= 8) {
-    memcpy(to, from, 8);
-    memcpy(to + bytes - 8, from + bytes - 8, 8); /* they may overlap */
-  } else if (bytes >= 4) {
+/* Less than eight bytes, without a call. What is copied second may overlap. */
+static inline void copy_few(char *to, const char *from, size_t bytes) {
+  if (bytes >= 4) {
     memcpy(to, from, 4);
     memcpy(to + bytes - 4, from + bytes - 4, 4);
   } else {
@@ -111,31 +78,76 @@ static inline void copy(char *to, const char *from, size_t bytes) {
   }
 }
 
-/* For a key that may need escapes. */
-static char *begin_item_of_others(struct vow_buf *buf, size_t comma, struct vow_jsonw_key key,
-                                  size_t bytes) {
-  vow_buf_append(buf, ",", comma);
-  put_quoted(buf, key.text, key.bytes);
-  vow_buf_append(buf, ":", 1);
+static inline bool few_are_plain(const char *text, size_t bytes) {
+  if (bytes >= 4) return vow_odd_bytes(vow_four_bytes(text, text + bytes - 4)) == 0;
+  for (size_t i = 0; i < bytes; i++) {
+    if (!vow_is_plain((unsigned char)text[i])) return false;
+  }
+  return true;
+}
+
+/* Copies a text if it is plain; else it may have copied some of it. UTF-8 does not count: it must
+ * be looked at. */
+static inline bool copy_plain(char *to, const char *from, size_t bytes) {
+  if (bytes < 8) {
+    copy_few(to, from, bytes);
+    return few_are_plain(from, bytes);
+  }
+  uint64_t odd = 0;
+  for (size_t i = 0; i < bytes - 8; i += 8) {
+    uint64_t eight = vow_eight_bytes(from + i);
+    odd |= vow_odd_bytes(eight);
+    memcpy(to + i, &eight, 8);
+  }
+  uint64_t last = vow_eight_bytes(from + bytes - 8); /* may overlap */
+  memcpy(to + bytes - 8, &last, 8);
+  return (odd | vow_odd_bytes(last)) == 0;
+}
+
+#define SHORT_KEY_BYTES 16
+
+static inline void copy_short_key(char *to, struct vow_jsonw_key key) {
+  if (key.bytes < 8) {
+    copy_few(to, key.text, key.bytes);
+  } else {
+    memcpy(to, key.text, 8);
+    memcpy(to + key.bytes - 8, key.text + key.bytes - 8, 8);
+  }
+}
+
+/* What comes before a value, where room must be made, or the key may be long or need escapes. */
+__attribute__((cold, noinline)) static char *begin_item_slowly(struct vow_jsonw *w,
+                                                               struct vow_jsonw_key key,
+                                                               size_t bytes) {
+  struct vow_buf *buf = w->buf;
+  if (buf->error != VOW_OK) return NULL;
+  if (w->has_item & w->level) vow_buf_append(buf, ",", 1);
+  w->has_item |= w->level & ~LEVEL_TOP;
+  if (key.text) {
+    put_quoted(buf, key.text, key.bytes);
+    vow_buf_append(buf, ":", 1);
+  }
   return vow_buf_extend(buf, bytes);
 }
 
 /* What comes before a value: the comma and the key; and room for a value of `bytes`. Returns where
- * the caller puts that at once, or NULL if the buffer has failed. Inline, since to call it
- * takes a third of what it takes. */
+ * the caller puts that at once, or NULL if the buffer has failed. Inline, and with nothing but rare
+ * calls in it, since an item takes little more than a call. */
 static inline char *begin_item(struct vow_jsonw *w, struct vow_jsonw_key key, size_t bytes) {
   struct vow_buf *buf = w->buf;
-  if (buf->error != VOW_OK) return NULL;
-  assert(((w->is_array & w->level) != 0) == (key.text == NULL));
   size_t comma = (w->has_item & w->level) != 0;
+  size_t all = comma + (key.text ? key.bytes + 3 : 0) + bytes;
+  assert(buf->error != VOW_OK || ((w->is_array & w->level) != 0) == (key.text == NULL));
+  bool has_room = buf->error == VOW_OK && all < buf->capacity - buf->bytes;
+  if (!has_room || key.bytes > SHORT_KEY_BYTES || w->keys_of_others) {
+    return begin_item_slowly(w, key, bytes);
+  }
+  char *at = vow_buf_extend(buf, all);
   w->has_item |= w->level & ~LEVEL_TOP;
-  if (key.text && w->keys_of_others) return begin_item_of_others(buf, comma, key, bytes);
-  char *at = vow_buf_extend(buf, comma + (key.text ? key.bytes + 3 : 0) + bytes);
-  if (!at) return NULL;
   if (comma) *at++ = ',';
   if (key.text) {
     *at++ = '"';
-    copy(at, key.text, key.bytes);
+    copy_short_key(at, key);
     at += key.bytes;
     *at++ = '"';
     *at++ = ':';
@@ -143,20 +155,22 @@ static inline char *begin_item(struct vow_jsonw *w, struct vow_jsonw_key key, si
   return at;
 }
 
-/* `text` is the bracket, with what already stands behind it. */
-static void open_level(struct vow_jsonw *w, struct vow_jsonw_key key, const char *text,
-                       size_t bytes) {
+/* Opens a level with its first items, or none, in `bytes` that begin with the bracket. Returns
+ * where the caller puts them, or NULL. */
+static inline char *open_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array,
+                               size_t bytes) {
   if (w->level == LEVEL_MAX && w->buf->error == VOW_OK) w->buf->error = VOW_E_LIMIT_EXCEEDED;
   char *at = begin_item(w, key, bytes);
-  if (!at) return;
-  copy(at, text, bytes);
+  if (!at) return NULL;
   w->level <<= 1;
-  w->is_array = text[0] == '[' ? w->is_array | w->level : w->is_array & ~w->level;
+  w->is_array = is_array ? w->is_array | w->level : w->is_array & ~w->level;
   w->has_item = bytes > 1 ? w->has_item | w->level : w->has_item & ~w->level;
+  return at;
 }
 
 void vow_jsonw_put_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array) {
-  open_level(w, key, is_array ? "[" : "{", 1);
+  char *at = open_level(w, key, is_array, 1);
+  if (at) *at = is_array ? '[' : '{';
 }
 
 void vow_jsonw_end(struct vow_jsonw *w) {
@@ -169,54 +183,58 @@ void vow_jsonw_end(struct vow_jsonw *w) {
 
 void vow_jsonw_put_string(struct vow_jsonw *w, struct vow_jsonw_key key, const char *value,
                           size_t bytes) {
-  bool plain = all_plain(value, bytes);
-  char *at = begin_item(w, key, plain ? bytes + 2 : 0);
+  char *at = begin_item(w, key, bytes + 2);
   if (!at) return;
-  if (!plain) {
-    put_quoted(w->buf, value, bytes);
+  at[0] = '"';
+  if (copy_plain(at + 1, value, bytes)) {
+    at[1 + bytes] = '"';
     return;
   }
-  at[0] = '"';
-  copy(at + 1, value, bytes);
-  at[1 + bytes] = '"';
+  w->buf->bytes -= bytes + 2; /* it does not get shorter, so all of that is needed */
+  put_quoted(w->buf, value, bytes);
 }
 
 void vow_jsonw_put_raw(struct vow_jsonw *w, struct vow_jsonw_key key, const char *json,
                        size_t bytes) {
   char *at = begin_item(w, key, bytes);
-  if (at) copy(at, json, bytes);
+  if (at) memcpy(at, json, bytes);
+}
+
+/* Most numbers have few. */
+static inline size_t count_digits(uint64_t value) {
+  size_t count = 1;
+  for (uint64_t next = 10; value >= next; next *= 10) {
+    count++;
+    if (next > UINT64_MAX / 10) break;
+  }
+  return count;
 }
 
 /* Writes the digits so that they end at `end`; returns where they begin. */
-static char *put_digits(char *end, uint64_t value) {
-  do {
-    *--end = (char)('0' + value % 10);
-    value /= 10;
-  } while (value > 0);
+static inline char *put_digits(char *end, uint64_t value) {
+  for (; value >= 10; value /= 10) *--end = (char)('0' + value % 10);
+  *--end = (char)('0' + value);
   return end;
 }
 
-#define DIGITS_MAX (sizeof "18446744073709551615" - 1)
-
 void vow_jsonw_put_uint(struct vow_jsonw *w, struct vow_jsonw_key key, uint64_t value) {
-  char text[DIGITS_MAX], *end = text + sizeof text;
-
-  char *digits = put_digits(end, value);
-  vow_jsonw_put_raw(w, key, digits, (size_t)(end - digits));
+  size_t count = count_digits(value);
+  char *at = begin_item(w, key, count);
+  if (at) put_digits(at + count, value);
 }
-
-#define UINTS_MAX 4
 
 void vow_jsonw_put_array_of(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
                             size_t count) {
-  char text[UINTS_MAX * (DIGITS_MAX + 1)], *end = text + sizeof text, *at = end;
-
-  assert(count > 0 && count <= UINTS_MAX);
+  size_t bytes = count; /* the bracket, and a comma in front of each other one */
+  for (size_t i = 0; i < count; i++) bytes += count_digits(values[i]);
+  assert(count > 0);
+  char *at = open_level(w, key, true, bytes);
+  if (!at) return;
+  at += bytes;
   for (size_t i = count; i-- > 0;) {
     at = put_digits(at, values[i]);
     *--at = i > 0 ? ',' : '[';
   }
-  open_level(w, key, at, (size_t)(end - at));
 }
 
 void vow_jsonw_put_id(struct vow_jsonw *w, struct vow_jsonw_key key, struct vow_id id) {
@@ -242,9 +260,12 @@ static void date_of_days(uint64_t days, unsigned *year, unsigned *month, unsigne
   *year = (unsigned)(year_of_era + era * 400) + (*month <= 2 ? 1 : 0);
 }
 
-static void put_two(char *at, unsigned value) {
-  at[0] = (char)('0' + value / 10);
-  at[1] = (char)('0' + value % 10);
+static inline void put_two(char *at, unsigned value) {
+#define ROW(ten) ten "0" ten "1" ten "2" ten "3" ten "4" ten "5" ten "6" ten "7" ten "8" ten "9"
+  static const char digits[] =
+      ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6") ROW("7") ROW("8") ROW("9");
+#undef ROW
+  memcpy(at, digits + 2 * value, 2);
 }
 
 /* Most times that a writer gets are of one day, so it remembers the last. */

@@ -193,6 +193,25 @@ static void each_byte_in_each_place(void **state) {
   }
 }
 
+/* A key may have any length. */
+static void keys_of_each_length(void **state) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+  struct fixture *f = *state;
+
+  for (int bytes = 0; bytes < (int)sizeof letters; bytes++) {
+    char key[sizeof letters] = "", expected[2 * sizeof letters + 16];
+    memcpy(key, letters, (size_t)bytes);
+    (void)snprintf(expected, sizeof expected, "{\"%s\":1,\"%s\":2}", key, key);
+    vow_buf_reset(&f->buf);
+    vow_jsonw_init(&f->w, &f->buf);
+    vow_jsonw_object(&f->w, NULL);
+    vow_jsonw_uint(&f->w, key, 1);
+    vow_jsonw_uint(&f->w, key, 2);
+    vow_jsonw_end(&f->w);
+    assert_text(f, expected);
+  }
+}
+
 /* Whatever bytes a string has, what is written is JSON that a strict parser takes. */
 static void any_bytes_make_valid_json(void **state) {
   struct fixture *f = *state;
@@ -384,6 +403,7 @@ int main(void) {
       TEST(escapes),
       TEST(utf8),
       TEST(each_byte_in_each_place),
+      TEST(keys_of_each_length),
       TEST(any_bytes_make_valid_json),
       TEST(times),
       TEST(times_of_one_writer),
