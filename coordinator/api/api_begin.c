@@ -89,8 +89,7 @@ static enum vow_error read_branches(struct vow_api_call *call, struct begin *beg
                                     const struct vow_json_node *array, char *why) {
   size_t count = array == NULL ? 0 : vow_json_array_length(array), body_bytes;
   (void)vow_request_body(call->request, &body_bytes);
-  /* An escape that is written anew may be longer than it was, but not six times. */
-  enum vow_error error = vow_api_branches_init(&begin->branches, count, 6 * body_bytes + 64);
+  enum vow_error error = vow_api_branches_init(&begin->branches, count, body_bytes);
   for (size_t i = 0; error == VOW_OK && i < count; i++) {
     struct vow_json_object object;
     vow_json_object_begin_item(&object, array, "branches", i);

@@ -9,23 +9,17 @@
 #include "url.h"
 
 enum vow_error vow_api_branches_init(struct vow_api_branches *branches, size_t count,
-                                     size_t payload_bytes_max) {
+                                     size_t body_bytes) {
   *branches = (struct vow_api_branches){0};
-  vow_buf_init(&branches->payloads, payload_bytes_max);
-  branches->items = calloc(count + 1, sizeof *branches->items);
+  /* An escape that is written anew may be longer than it was, but not six times. */
+  vow_buf_init(&branches->texts, 6 * body_bytes + count * (VOW_URL_BYTES_MAX + 1) + 64);
+  branches->items = malloc((count + 1) * sizeof *branches->items);
   return branches->items == NULL ? VOW_E_NO_MEMORY : VOW_OK;
 }
 
 void vow_api_branches_fini(struct vow_api_branches *branches) {
-  for (uint32_t i = 0; i < branches->count; i++) {
-    union {
-      const char *lent;
-      char *owned;
-    } url = {.lent = branches->items[i].url};
-    free(url.owned);
-  }
   free(branches->items);
-  vow_buf_fini(&branches->payloads);
+  vow_buf_fini(&branches->texts);
 }
 
 /* Fails the object with a sentence that names the member, and gives the error that goes with it. */
@@ -35,8 +29,9 @@ static enum vow_error fail(struct vow_json_object *object, enum vow_error error,
   return error;
 }
 
+/* Appends the URL with its NUL. */
 static enum vow_error read_target(const struct vow_api *api, struct vow_json_object *object,
-                                  const char **name, char **url_out) {
+                                  const char **name, struct vow_buf *url_out) {
   const char *asked = NULL, *participant = NULL, *found;
   char url[VOW_URL_BYTES_MAX + 1], why[200];
   enum vow_error error = VOW_OK;
@@ -67,40 +62,37 @@ static enum vow_error read_target(const struct vow_api *api, struct vow_json_obj
     }
     if (*name == NULL) *name = participant;
   }
-  *url_out = strdup(found);
-  return *url_out == NULL ? VOW_E_NO_MEMORY : VOW_OK;
+  vow_buf_append(url_out, found, strlen(found) + 1);
+  return VOW_OK;
 }
 
 enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
                                    struct vow_api_branches *branches) {
   struct vow_event_branch branch = {0};
   const struct vow_json_node *payload = NULL;
-  char *url = NULL;
-  enum vow_error error = read_target(api, object, &branch.name, &url);
+  enum vow_error error = read_target(api, object, &branch.name, &branches->texts);
   if (error != VOW_OK) return error;
-  branch.url = url;
   if (vow_json_get_any(object, "payload", VOW_JSON_OPTIONAL, &payload) && payload != NULL) {
-    size_t before = branches->payloads.bytes;
-    vow_json_dump(payload, &branches->payloads);
-    branch.payload_bytes = branches->payloads.bytes - before;
-    vow_buf_append(&branches->payloads, "", 1);
+    size_t before = branches->texts.bytes;
+    vow_json_dump(payload, &branches->texts);
+    branch.payload_bytes = branches->texts.bytes - before;
+    vow_buf_append(&branches->texts, "", 1);
   }
   error = vow_json_object_end(object);
-  if (error != VOW_OK) {
-    free(url);
-    return error;
-  }
-  branches->items[branches->count++] = branch;
-  return VOW_OK;
+  if (error == VOW_OK) branches->items[branches->count++] = branch;
+  return error;
 }
 
 enum vow_error vow_api_branches_end(struct vow_api_branches *branches) {
-  const char *at = branches->payloads.data;
-  if (branches->payloads.error != VOW_OK) return branches->payloads.error;
+  const char *at = branches->texts.data;
+  if (branches->texts.error != VOW_OK) return branches->texts.error;
   for (uint32_t i = 0; i < branches->count; i++) {
-    if (branches->items[i].payload_bytes == 0) continue; /* no JSON value is empty */
-    branches->items[i].payload = at;
-    at += branches->items[i].payload_bytes + 1;
+    struct vow_event_branch *branch = &branches->items[i];
+    branch->url = at;
+    at += strlen(at) + 1;
+    if (branch->payload_bytes == 0) continue; /* no JSON value is empty */
+    branch->payload = at;
+    at += branch->payload_bytes + 1;
   }
   return VOW_OK;
 }

@@ -154,18 +154,19 @@ void vow_api_openapi(struct vow_api_call *call);
 /* Branches of a begin or enlist request, read and checked. Names are borrowed from the document or
  * the configuration. */
 struct vow_api_branches {
-  struct vow_event_branch *items; /* owned, and so is each url; payloads point into `payloads` */
+  struct vow_event_branch *items; /* owned */
   uint32_t count;
-  struct vow_buf payloads;
+  struct vow_buf texts; /* of each one its URL and its payload, if it has one, with their NULs */
 };
-/* Reads one into items[count]; the caller has made the room. Payloads are set when all are read, by
- * vow_api_branches_end. False, and `object` has failed or `error` and its `why` say what is wrong.
+/* Reads one into items[count]; the caller has made the room. URLs and payloads are set when all are
+ * read, by vow_api_branches_end. False, and `object` has failed or `error` and its `why` say what
+ * is wrong.
  */
 enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
                                    struct vow_api_branches *branches) VOW_MUST_CHECK;
 enum vow_error vow_api_branches_end(struct vow_api_branches *branches) VOW_MUST_CHECK;
 enum vow_error vow_api_branches_init(struct vow_api_branches *branches, size_t count,
-                                     size_t payload_bytes_max) VOW_MUST_CHECK;
+                                     size_t body_bytes) VOW_MUST_CHECK;
 void vow_api_branches_fini(struct vow_api_branches *branches);
 
 #endif

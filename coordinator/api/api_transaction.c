@@ -149,7 +149,7 @@ static bool read_enlist(struct vow_api_call *call, struct vow_api_branches *bran
   bool present;
   size_t bytes;
   (void)vow_request_body(call->request, &bytes);
-  if (vow_api_branches_init(branches, 1, 6 * bytes + 64) != VOW_OK) {
+  if (vow_api_branches_init(branches, 1, bytes) != VOW_OK) {
     vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
     return false;
   }
