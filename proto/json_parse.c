@@ -384,8 +384,11 @@ static bool take_document(struct parser *p, struct vow_json_node *root) {
   return true;
 }
 
+#define FEW_VALUES 64
+
 enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t bytes,
                               char why[VOW_JSON_WHY_BYTES]) {
+  struct vow_json_node few[FEW_VALUES]; /* spares most texts the memory for a stack */
   struct parser p = {.depth = 0};
 
   if (bytes > INT_MAX) { /* far below what a count of nodes or a product of sizes can hold */
@@ -395,10 +398,12 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
   p.values_max = count_values(text, bytes);
   struct vow_json *json =
       malloc(sizeof *json + p.values_max * sizeof json->nodes[0] + bytes + NULS);
-  p.stack = malloc(p.values_max * sizeof p.stack[0]);
+  bool are_many = p.values_max > FEW_VALUES;
+  struct vow_json_node *many = are_many ? malloc(p.values_max * sizeof many[0]) : NULL;
+  p.stack = are_many ? many : few;
   if (!json || !p.stack) {
     free(json);
-    free(p.stack);
+    free(many);
     (void)snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
     return VOW_E_NO_MEMORY;
   }
@@ -410,7 +415,7 @@ enum vow_error vow_json_parse(struct vow_json **out, const char *text, size_t by
   p.end = copy + bytes;
   json->root = (struct vow_json_node){.key = NULL};
   bool taken = take_document(&p, &json->root);
-  free(p.stack);
+  free(many);
   if (!taken) {
     say_why(p.what, text, (size_t)(p.at - copy), why);
     free(json);

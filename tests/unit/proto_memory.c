@@ -66,11 +66,11 @@ static void fail_each(bool (*operation)(void)) {
   assert_true(n > 1); /* it does allocate, so something was failed */
 }
 
-static bool parse(void) {
+static bool parse_text(const char *text) {
   struct vow_json *json = NULL;
   char why[VOW_JSON_WHY_BYTES] = "";
 
-  enum vow_error error = vow_json_parse(&json, TEXT, strlen(TEXT), why);
+  enum vow_error error = vow_json_parse(&json, text, strlen(text), why);
   if (error != VOW_OK) {
     assert_int_equal(error, VOW_E_NO_MEMORY);
     assert_null(json);
@@ -78,6 +78,22 @@ static bool parse(void) {
   }
   vow_json_free(json);
   return error == VOW_OK;
+}
+
+static bool parse(void) {
+  return parse_text(TEXT);
+}
+
+/* So many values that they need memory of their own while they are read. */
+static bool parse_many(void) {
+  char text[1000];
+
+  memset(text, ',', sizeof text);
+  for (size_t i = 1; i < sizeof text; i += 2) text[i] = '1';
+  text[0] = '[';
+  text[sizeof text - 2] = ']';
+  text[sizeof text - 1] = '\0';
+  return parse_text(text);
 }
 
 static bool decode_message(void) {
@@ -217,6 +233,7 @@ static bool write_buffer(void) {
 static void parse_without_memory(void **state) {
   (void)state;
   fail_each(parse);
+  fail_each(parse_many);
 }
 static void decode_message_without_memory(void **state) {
   (void)state;
