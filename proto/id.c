@@ -55,25 +55,28 @@ int vow_id_order(const void *a, const void *b) {
   return vow_id_compare(*(const struct vow_id *)a, *(const struct vow_id *)b);
 }
 
-/* A dash comes before bytes 4, 6, 8 and 10. */
-static bool dash_before(int byte) {
-  return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+/* As below, without branches. */
+static void write_digits(const uint8_t bytes[16], char digits[32]) {
+  for (int i = 0; i < 16; i++) {
+    digits[2 * i] = (char)(bytes[i] >> 4);
+    digits[2 * i + 1] = (char)(bytes[i] & 0x0f);
+  }
+  for (int i = 0; i < 32; i++) {
+    digits[i] = (char)(digits[i] + (digits[i] < 10 ? '0' : 'a' - 10));
+  }
 }
 
 void vow_id_format(struct vow_id id, char text[VOW_ID_TEXT_BYTES]) {
-/* The two digits of each byte, one after the other: "000102…fdfeff". */
-#define ROW(h) \
-  h "0" h "1" h "2" h "3" h "4" h "5" h "6" h "7" h "8" h "9" h "a" h "b" h "c" h "d" h "e" h "f"
-  static const char digits[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
-      ROW("7") ROW("8") ROW("9") ROW("a") ROW("b") ROW("c") ROW("d") ROW("e") ROW("f");
-#undef ROW
+  char digits[32];
 
-  for (int i = 0; i < 16; i++) {
-    if (dash_before(i)) *text++ = '-';
-    memcpy(text, digits + 2 * id.bytes[i], 2);
-    text += 2;
-  }
-  *text = '\0';
+  write_digits(id.bytes, digits);
+  memcpy(text, digits, 8);
+  memcpy(text + 9, digits + 8, 4);
+  memcpy(text + 14, digits + 12, 4);
+  memcpy(text + 19, digits + 16, 4);
+  memcpy(text + 24, digits + 20, 12);
+  text[8] = text[13] = text[18] = text[23] = '-';
+  text[36] = '\0';
 }
 
 /* Puts the values of hex digits in their place; false: there is something else among them. It has
