@@ -17,7 +17,8 @@ bool core_history_reserve(const struct vow_core *core, struct core_txn *txn, uin
 
   if (needed > core->config.history_max) needed = core->config.history_max;
   if (needed <= capacity) return true;
-  capacity = needed + capacity / 2;
+  capacity *= 2; /* which is enough from the decision to the end, mostly */
+  if (capacity < needed) capacity = needed;
   struct vow_history *history = realloc(txn->image.history, capacity * sizeof(*history));
   if (history == NULL) return false;
   txn->image.history = history;
