@@ -1,5 +1,5 @@
 /*
- * See log.h: the queue, the thread, and the transactions.
+ * See log.h: the queue, who writes it, and the transactions.
  */
 #include "log.h"
 
@@ -17,11 +17,14 @@
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
+#define LEAD_MAX             3    /* so many forced jobs are written by who can lead */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
 #define SPACE_CHECK_EVERY_MS 1000
+#define NOW                  0 /* points in time, in microseconds */
+#define NEVER                UINT64_MAX
 
 /* One transaction and the jobs in it. */
 struct batch {
@@ -254,7 +257,7 @@ static void commit(struct batch *batch, uint64_t written) {
   int code = run_commit(batch);
   if (!code) {
     uint64_t took_us = now_us() - begun_us;
-    log->sync_us = took_us < PATIENCE_MAX_US ? (uint32_t)took_us : PATIENCE_MAX_US;
+    log->took_us = took_us < PATIENCE_MAX_US ? (uint32_t)took_us : PATIENCE_MAX_US;
     atomic_fetch_add(&log->syncs, 1);
     atomic_fetch_add(&log->records, written);
     return;
@@ -365,47 +368,33 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
   if (error && error != VOW_E_LOG_FULL) break_log(&checkpoint, sqlite3_errcode(log->db));
 }
 
-/* ---- the thread ---- */
+/* ---- when to write ---- */
 
-/* With the lock held: sleeps until it is woken, or `until_us`. False: the time is over. */
-static bool wait_until(struct vow_log *log, uint64_t until_us) {
-  struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
-                        .tv_nsec = (long)(until_us % 1000000) * 1000};
-  return pthread_cond_timedwait(&log->wake, &log->lock, &at) == 0;
+/* With the lock held: when what is queued is to be written if nothing more comes.
+ *
+ * What is forced waits for nothing, with two exceptions, which last as long as a sync takes and no
+ * longer: that costs at most twice of what knowing the future would. Callbacks that return
+ * meanwhile share the sync. And an acknowledgement that nobody waits for is not worth a sync of its
+ * own while the next vote may be on its way; with one client it nearly always is. Several share a
+ * sync already, and their coordinator may hold back votes until it has their answer. */
+static uint64_t due_us(const struct vow_log *log) {
+  if (log->stopping) return NOW;
+  if (!log->queue) return NEVER;
+  if (log->forced_count == 0) return log->since_us + LAZY_MS * 1000;
+  bool all_patient = log->forced_count == log->patient_count && log->patient_count < COMPANY_MIN;
+  return all_patient || log->callbacks > 0 ? log->since_us + log->sync_us : NOW;
 }
 
-/* With the lock held. An acknowledgement that nobody waits for is not worth a sync of its own while
- * the next vote may be on its way; with one client it nearly always is. To wait as long as a sync
- * takes, and no longer, costs at most twice of what knowing the future would. Several share a sync
- * already, and their coordinator may hold back votes until it has their answer. */
-static void let_votes_come(struct vow_log *log, uint64_t until_us) {
-  while (!log->stopping && log->forced_count == log->patient_count &&
-         log->patient_count < COMPANY_MIN) {
-    if (!wait_until(log, until_us)) break;
-  }
+/* With the lock held: whether the thread must be woken, since it sleeps for longer than it may. It
+ * is woken once. */
+static bool oversleeps(struct vow_log *log) {
+  if (log->writing || due_us(log) >= log->asleep_until_us) return false;
+  log->asleep_until_us = NOW;
+  return true;
 }
 
-/* With the lock held. The result that woke this thread may be the first of several callbacks':
- * those that return while a sync would take share this one. */
-static void let_callbacks_return(struct vow_log *log, uint64_t until_us) {
-  log->awaits_callbacks = true;
-  while (!log->stopping && log->callbacks > 0) {
-    if (!wait_until(log, until_us)) break;
-  }
-  log->awaits_callbacks = false;
-}
-
-/* Waits until something must be written, and takes what there is, at most a batch. */
+/* With the lock held, and `writing` set: takes what is queued, at most a batch. */
 static struct vow_log_job *take_jobs(struct vow_log *log) {
-  pthread_mutex_lock(&log->lock);
-  while (!log->stopping && !log->queue) pthread_cond_wait(&log->wake, &log->lock);
-  uint64_t until_us = now_us() + LAZY_MS * 1000;
-  while (!log->stopping && log->forced_count == 0) {
-    if (!wait_until(log, until_us)) break;
-  }
-  until_us = now_us() + log->sync_us; /* for both */
-  if (log->patient_count > 0) let_votes_come(log, until_us);
-  if (log->callbacks > 0) let_callbacks_return(log, until_us);
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
   for (uint32_t taken = 0; *end && taken < jobs_max; taken++) {
@@ -416,14 +405,54 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   log->queue = *end;
   *end = NULL;
   if (!log->queue) log->queue_end = &log->queue;
-  pthread_mutex_unlock(&log->lock);
   return jobs;
+}
+
+/* With the lock held. What came while it was written waits from now on. */
+static void end_writing(struct vow_log *log) {
+  log->writing = false;
+  log->sync_us = log->took_us;
+  if (log->queue) log->since_us = now_us();
+}
+
+/* ---- the thread ---- */
+
+/* With the lock held: until it is woken, at most until then. */
+static void sleep_until(struct vow_log *log, uint64_t until_us) {
+  struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
+                        .tv_nsec = (long)(until_us % 1000000) * 1000};
+  log->asleep_until_us = until_us;
+  if (until_us == NEVER) {
+    pthread_cond_wait(&log->wake, &log->lock);
+  } else {
+    (void)pthread_cond_timedwait(&log->wake, &log->lock, &at);
+  }
+  log->asleep_until_us = NOW;
+}
+
+/* With the lock held: waits until something is to be written and nobody writes. */
+static void await_turn(struct vow_log *log) {
+  for (;;) {
+    uint64_t until_us = log->writing ? NEVER : due_us(log);
+    if (until_us == NOW || (until_us != NEVER && until_us <= now_us())) return;
+    sleep_until(log, until_us);
+  }
 }
 
 static void *run_thread(void *context) {
   struct vow_log *log = context;
-  struct vow_log_job *jobs = NULL;
-  while ((jobs = take_jobs(log)) != NULL) run_jobs(log, jobs);
+  pthread_mutex_lock(&log->lock);
+  for (;;) {
+    await_turn(log);
+    if (!log->queue) break; /* it stops */
+    log->writing = true;
+    struct vow_log_job *jobs = take_jobs(log);
+    pthread_mutex_unlock(&log->lock);
+    run_jobs(log, jobs);
+    pthread_mutex_lock(&log->lock);
+    end_writing(log);
+  }
+  pthread_mutex_unlock(&log->lock);
   return NULL;
 }
 
@@ -434,7 +463,16 @@ enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *ho
   return VOW_OK;
 }
 
-void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks) {
+/* ---- giving it jobs ---- */
+
+/* With the lock held. A few records, as those of one client, are best written at once. With many it
+ * is worth more that others join them while the thread comes up: they share the sync. */
+static bool is_to_lead(const struct vow_log *log) {
+  return !log->writing && !log->stopping && log->forced_count <= LEAD_MAX && due_us(log) == NOW;
+}
+
+enum vow_log_turn vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks,
+                                 bool can_lead) {
   struct vow_log_job **end = &jobs;
   uint32_t forced = 0, patient = 0;
   for (; *end; end = &(*end)->next) {
@@ -442,14 +480,34 @@ void vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks
     patient += (*end)->patient;
   }
   pthread_mutex_lock(&log->lock);
+  if (jobs && (!log->queue || (forced > 0 && log->forced_count == 0))) log->since_us = now_us();
   *log->queue_end = jobs;
   if (jobs) log->queue_end = end;
   log->forced_count += forced;
   log->patient_count += patient;
   log->callbacks += callbacks;
-  bool wake = log->awaits_callbacks ? log->callbacks == 0 : jobs != NULL;
+  bool leads = can_lead && is_to_lead(log);
+  if (leads) log->writing = true;
+  bool wakes = oversleeps(log);
   pthread_mutex_unlock(&log->lock);
-  if (wake) pthread_cond_signal(&log->wake); /* the lock is free: the thread would only want it */
+  if (leads) return VOW_LOG_LEADS;
+  return wakes ? VOW_LOG_WAKES : VOW_LOG_RESTS;
+}
+
+void vow_log_wake(struct vow_log *log) {
+  pthread_cond_signal(&log->wake);
+}
+
+void vow_log_lead(struct vow_log *log) {
+  pthread_mutex_lock(&log->lock);
+  struct vow_log_job *jobs = take_jobs(log);
+  pthread_mutex_unlock(&log->lock);
+  run_jobs(log, jobs);
+  pthread_mutex_lock(&log->lock);
+  end_writing(log);
+  bool wakes = oversleeps(log);
+  pthread_mutex_unlock(&log->lock);
+  if (wakes) vow_log_wake(log);
 }
 
 void vow_log_stop(struct vow_log *log) {

@@ -1,5 +1,5 @@
 /*
- * What the files of the log share: log.c (thread, transactions), log_open.c (opening, verifying,
+ * What the files of the log share: log.c (queue, transactions), log_open.c (opening, verifying,
  * reading), log_row.c (rows and checksums). Only these include sqlite3.h in participant-sdk/io.
  */
 #ifndef VOW_SDK_LOG_INTERNAL_H
@@ -45,21 +45,27 @@ struct vow_log {
   char *path;  /* owned; absolute, of the database */
   sqlite3_stmt *statements[VOW_LOG_STATEMENTS];
   struct vow_log_purge purge;
-  uint32_t wal_pages; /* in the WAL since the last checkpoint; the log thread's */
 
   struct vow_log_hooks hooks;
   pthread_t thread;
   bool started;
-  bool broken;      /* the log thread's */
-  uint32_t sync_us; /* the log thread's: what the last COMMIT took, as far as it counts */
+
+  /* Of whoever writes, as are the connection and its statements. */
+  bool broken;
+  uint32_t wal_pages; /* in the WAL since the last checkpoint */
+  uint32_t took_us;   /* the last COMMIT, as far as it counts */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next six */
+  bool writing;              /* somebody is; guarded by lock, as are the next nine */
+  struct vow_log_job *queue; /* first to last */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */
   int callbacks;                        /* that run or are about to */
-  bool awaits_callbacks;                /* the thread sleeps until there are none */
+  uint32_t sync_us;                     /* took_us, when the last write had ended */
+  uint64_t since_us; /* when the first of what is forced came, or, without, of all; or when the
+                        last write ended */
+  uint64_t asleep_until_us; /* the thread; 0: it is awake, or has been woken */
   bool stopping;
 
   atomic_uint_fast64_t space_checked_ms;

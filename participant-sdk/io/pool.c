@@ -6,6 +6,7 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct lane {
@@ -16,10 +17,10 @@ struct lane {
 struct vow_pool {
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  struct lane urgent, normal; /* guarded by lock, as are the next three */
+  struct lane urgent, normal; /* guarded by lock, as are the next two */
   bool stopping;
-  bool waking;   /* a thread was woken and has not come up yet: it will look at the lanes */
-  uint32_t idle; /* threads that sleep */
+  bool waking;      /* a thread was woken and has not come up yet: it will look at the lanes */
+  atomic_uint idle; /* threads that sleep; written under the lock */
   uint32_t thread_count;
   pthread_t threads[];
 };
@@ -102,6 +103,10 @@ void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *tasks) {
     next = tasks->next;
     tasks->drop(tasks);
   }
+}
+
+bool vow_pool_has_idle(struct vow_pool *pool) {
+  return atomic_load(&pool->idle) > 0;
 }
 
 void vow_pool_stop(struct vow_pool *pool) {

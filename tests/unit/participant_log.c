@@ -396,6 +396,35 @@ static void a_slow_callback_does_not_hold_up_the_log(void **state) {
   }
 }
 
+/* Nor does a write keep a callback waiting, whoever does it, with one thread for callbacks or more.
+ */
+static void a_callback_runs_while_the_log_is_written(void **state) {
+  struct fixture *f = *state;
+  unsigned n = 1;
+  f->options.prepare_leaves_nothing = 1;
+  for (uint32_t threads = 1; threads <= 2; threads++) {
+    bool meanwhile = false;
+    f->options.callback_threads = threads;
+    fault_vfs_set(FAULT_NONE);
+    fixture_open(f);
+    fault_vfs_set(FAULT_VERY_SLOW_SYNC);
+    for (int tries = 0; !meanwhile; tries++, n += 2) {
+      assert_true(tries < 20);
+      struct sender senders[2] = {{.f = f, .n = n}, {.f = f, .n = n + 1}};
+      for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, send_prepare, &senders[i]), 0);
+        int wanted = (int)n + i;
+        uint64_t from_ms = fixture_now_ms();
+        eventually(atomic_load(&f->app->prepares) == wanted);
+        if (i == 1) meanwhile = fixture_now_ms() - from_ms < FAULT_VERY_SLOW_MS / 2;
+        (void)usleep(FAULT_VERY_SLOW_MS * 1000 / 6); /* into the middle of the first's sync */
+      }
+      for (int i = 0; i < 2; i++) pthread_join(senders[i].thread, NULL);
+    }
+    fixture_close(f);
+  }
+}
+
 static int setup(void **state) {
   fault_vfs_set(FAULT_NONE);
   nearly_full = false;
@@ -428,6 +457,7 @@ int main(void) {
       test(a_commit_waits_a_moment_for_the_next_vote),
       test(a_commit_that_no_vote_follows_is_written),
       test(a_slow_callback_does_not_hold_up_the_log),
+      test(a_callback_runs_while_the_log_is_written),
       test(the_votes_of_a_batch_share_one_sync),
   };
   fault_vfs_install();
