@@ -6,6 +6,7 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -16,7 +17,8 @@ struct lane {
 
 struct vow_pool {
   pthread_mutex_t lock;
-  pthread_cond_t wake;
+  sem_t wake; /* not a condition: who comes back from that takes the lock as one of several, and
+                 then releases it with a system call for nobody */
   struct lane urgent, normal; /* guarded by lock, as are the next two */
   bool stopping;
   bool waking;      /* a thread was woken and has not come up yet: it will look at the lanes */
@@ -42,23 +44,32 @@ static struct vow_pool_task *pop(struct lane *lane) {
 /* Releases the lock, and wakes a thread if there is something for it to do. */
 static void unlock_and_wake(struct vow_pool *pool) {
   bool wake = (pool->urgent.first || pool->normal.first) && pool->idle > 0 && !pool->waking;
-  if (wake) pool->waking = true;
+  if (wake) {
+    pool->waking = true;
+    pool->idle--;
+  }
   pthread_mutex_unlock(&pool->lock);
-  if (wake) pthread_cond_signal(&pool->wake);
+  if (wake) sem_post(&pool->wake);
+}
+
+/* With the lock held, as on return. */
+static void sleep_until_woken(struct vow_pool *pool) {
+  pool->idle++;
+  pthread_mutex_unlock(&pool->lock);
+  while (sem_wait(&pool->wake) != 0) continue; /* a signal */
+  pthread_mutex_lock(&pool->lock);
+  pool->waking = false;
 }
 
 /* NULL: the pool is stopping. */
 static struct vow_pool_task *next_task(struct vow_pool *pool) {
   struct vow_pool_task *task = NULL;
   pthread_mutex_lock(&pool->lock);
-  while (!pool->stopping && !task) {
+  while (!pool->stopping) {
     task = pop(&pool->urgent);
     if (!task) task = pop(&pool->normal);
     if (task) break;
-    pool->idle++;
-    pthread_cond_wait(&pool->wake, &pool->lock);
-    pool->idle--;
-    pool->waking = false;
+    sleep_until_woken(pool);
   }
   unlock_and_wake(pool);
   return task;
@@ -75,7 +86,7 @@ enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) {
   struct vow_pool *pool = calloc(1, sizeof *pool + threads * sizeof(pthread_t));
   if (!pool) return VOW_E_NO_MEMORY;
   pthread_mutex_init(&pool->lock, NULL);
-  pthread_cond_init(&pool->wake, NULL);
+  sem_init(&pool->wake, 0, 0);
   pool->urgent.end = &pool->urgent.first;
   pool->normal.end = &pool->normal.first;
   while (pool->thread_count < threads) {
@@ -113,7 +124,7 @@ void vow_pool_stop(struct vow_pool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->lock);
   pool->stopping = true;
-  pthread_cond_broadcast(&pool->wake);
+  for (; pool->idle > 0; pool->idle--) sem_post(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
   for (uint32_t i = 0; i < pool->thread_count; i++) pthread_join(pool->threads[i], NULL);
   struct vow_pool_task *task = NULL;
@@ -122,7 +133,7 @@ void vow_pool_stop(struct vow_pool *pool) {
 
 void vow_pool_free(struct vow_pool *pool) {
   if (!pool) return;
-  pthread_cond_destroy(&pool->wake);
+  sem_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->lock);
   free(pool);
 }
