@@ -29,8 +29,27 @@ static enum vow_error fail(struct vow_json_object *object, enum vow_error error,
   return error;
 }
 
+/* Requests name the same few participants again and again, mostly in the normal form: such a URL is
+ * remembered, at a place that follows from its end, where URLs differ. */
+static enum vow_error normalize(struct vow_api *api, const char *url, char *out, char *why,
+                                size_t why_bytes) {
+  size_t bytes = strlen(url);
+  if (bytes < 2 || bytes >= API_URL_KEPT_BYTES) {
+    return vow_url_normalize(url, out, why, why_bytes);
+  }
+  unsigned end = (unsigned)(url[bytes - 1] + 10 * url[bytes - 2]);
+  char *kept = api->normal_urls[end % API_URLS_KEPT];
+  if (memcmp(kept, url, bytes + 1) == 0) {
+    memcpy(out, url, bytes + 1);
+    return VOW_OK;
+  }
+  enum vow_error error = vow_url_normalize(url, out, why, why_bytes);
+  if (error == VOW_OK && strcmp(out, url) == 0) memcpy(kept, url, bytes + 1);
+  return error;
+}
+
 /* Appends the URL with its NUL. */
-static enum vow_error read_target(const struct vow_api *api, struct vow_json_object *object,
+static enum vow_error read_target(struct vow_api *api, struct vow_json_object *object,
                                   const char **name, struct vow_buf *url_out) {
   const char *asked = NULL, *participant = NULL, *found;
   char url[VOW_URL_BYTES_MAX + 1], why[200];
@@ -48,7 +67,7 @@ static enum vow_error read_target(const struct vow_api *api, struct vow_json_obj
                 "must have 1 to 128 letters, digits and the characters . _ : -");
   }
   if (asked != NULL) {
-    error = vow_url_normalize(asked, url, why, sizeof why);
+    error = normalize(api, asked, url, why, sizeof why);
     if (error != VOW_OK) {
       vow_json_object_fail(object, "url", "cannot be used: %s", why);
       return error;
@@ -66,7 +85,7 @@ static enum vow_error read_target(const struct vow_api *api, struct vow_json_obj
   return VOW_OK;
 }
 
-enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
+enum vow_error vow_api_read_branch(struct vow_api *api, struct vow_json_object *object,
                                    struct vow_api_branches *branches) {
   struct vow_event_branch branch = {0};
   const struct vow_json_node *payload = NULL;

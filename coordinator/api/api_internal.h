@@ -23,6 +23,8 @@
 #define API_KEY_BYTES_MAX  255
 #define API_PAGE_BYTES_MAX (4u * 1024 * 1024) /* a page ends early when it is larger */
 #define API_TIMEOUT_MS_MAX 86400000
+#define API_URLS_KEPT      16
+#define API_URL_KEPT_BYTES 128 /* with the NUL */
 
 struct vow_api {
   const struct vow_config *config;
@@ -35,6 +37,7 @@ struct vow_api {
   struct vow_jsonw writer; /* into `out` */
   uint64_t answers[6];     /* by the first digit of the status */
   struct vow_logger_rate refused, damaged, foreign;
+  char normal_urls[API_URLS_KEPT][API_URL_KEPT_BYTES]; /* seen, each in its place, and normal */
 };
 
 struct vow_api_route;
@@ -162,7 +165,7 @@ struct vow_api_branches {
  * read, by vow_api_branches_end. False, and `object` has failed or `error` and its `why` say what
  * is wrong.
  */
-enum vow_error vow_api_read_branch(const struct vow_api *api, struct vow_json_object *object,
+enum vow_error vow_api_read_branch(struct vow_api *api, struct vow_json_object *object,
                                    struct vow_api_branches *branches) VOW_MUST_CHECK;
 enum vow_error vow_api_branches_end(struct vow_api_branches *branches) VOW_MUST_CHECK;
 enum vow_error vow_api_branches_init(struct vow_api_branches *branches, size_t count,

@@ -260,6 +260,34 @@ static void draining(void **state) {
   finish(w, id, "commit");
 }
 
+/* ---- URLs ---- */
+
+static void urls_become_normal_each_time(void **state) {
+  /* Whatever URLs came before, also such as end alike. */
+  static const char *const asked[][2] = {{"http://one:1/x", "http://one:1/x"},
+                                         {"http://ONE:1/x", "http://one:1/x"},
+                                         {"http://one:1/x/", "http://one:1/x"},
+                                         {"http://two:1/x", "http://two:1/x"},
+                                         {"http://one:80/x", "http://one/x"}};
+  struct api_world *w = *state;
+  char body[512], url[256], expected[256], path[180];
+  memset(path, 'x', sizeof path);
+  path[sizeof path - 1] = '\0';
+  for (unsigned round = 0; round < 2; round++) {
+    for (unsigned i = 0; i < sizeof asked / sizeof *asked; i++) {
+      for (unsigned is_long = 0; is_long < 2; is_long++) {
+        if (is_long && i == 2) continue; /* its slash is not at the end then */
+        snprintf(url, sizeof url, "%s%s", asked[i][0], is_long ? path : "");
+        snprintf(expected, sizeof expected, "\"url\":\"%s%s\"", asked[i][1], is_long ? path : "");
+        snprintf(body, sizeof body, "{\"branches\":[{\"url\":\"%s\"}]}", url);
+        expect(w, "POST", "/v1/transactions", body, 201, expected);
+      }
+    }
+    expect(w, "POST", "/v1/transactions", "{\"branches\":[{\"url\":\"x\"}]}", 400, "http");
+    expect(w, "POST", "/v1/transactions", "{\"branches\":[{\"url\":\"\"}]}", 400, "http");
+  }
+}
+
 /* ---- outcomes ---- */
 
 static void outcomes_of_all_kinds(void **state) {
@@ -304,6 +332,7 @@ int main(void) {
       T(pages_while_they_end),
       T(closing_with_questions_under_way),
       T(draining),
+      T(urls_become_normal_each_time),
       T(outcomes_of_all_kinds),
       cmocka_unit_test(waiting_has_limits),
       cmocka_unit_test(operators_are_told_what_is_durable),
