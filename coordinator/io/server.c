@@ -33,7 +33,6 @@
 
 #define CONNECTION_MEMORY_BYTES (16u * 1024) /* a request line and its headers; more is a 431 */
 #define DRAIN_BYTES_MIN         (16u * 1024 * 1024) /* of a refused body; past it we hang up */
-#define BODY_KEEP_BYTES         (16u * 1024) /* a buffer that stays with a request kept for reuse */
 #define REQUESTS_KEPT           256
 #define HANGUP_WATCH_MS         250
 #define HANDLES                 6
@@ -68,7 +67,7 @@ static void request_release(struct vow_server_request *request) {
   if (request->response != NULL) MHD_destroy_response(request->response);
   free(request->encoded_path);
   server->counts.requests_open--;
-  if (server->free_count >= REQUESTS_KEPT || request->body_capacity > BODY_KEEP_BYTES) {
+  if (server->free_count >= REQUESTS_KEPT || request->body_capacity > VOW_SERVER_BODY_KEEP_BYTES) {
     request_free(request);
     return;
   }
@@ -82,7 +81,7 @@ static void request_release(struct vow_server_request *request) {
   server->free_count++;
 }
 
-static bool body_append(struct vow_server_request *request, const char *data, size_t bytes) {
+bool vow_server_append_body(struct vow_server_request *request, const char *data, size_t bytes) {
   size_t need = request->body_bytes + bytes + 1;
   if (need > request->body_capacity) {
     size_t capacity = request->body_capacity ? request->body_capacity : 1024;
@@ -92,7 +91,7 @@ static bool body_append(struct vow_server_request *request, const char *data, si
     request->body = body;
     request->body_capacity = capacity;
   }
-  memcpy(request->body + request->body_bytes, data, bytes);
+  memmove(request->body + request->body_bytes, data, bytes);
   request->body_bytes += bytes;
   request->body[request->body_bytes] = '\0';
   return true;
@@ -275,7 +274,7 @@ static enum MHD_Result take_body(struct vow_server_request *request, const char 
     request->body_bytes = 0;
     request->dropped_bytes += size;
     if (request->dropped_bytes > drain_bytes_max(server)) return MHD_NO;
-  } else if (!body_append(request, data, size)) {
+  } else if (!vow_server_append_body(request, data, size)) {
     return MHD_NO;
   }
   *bytes = 0;

@@ -28,7 +28,7 @@ struct vow_server_request {
   const char *path;
   bool query_malformed;
   char *encoded_path; /* owned; only where microhttpd's decoding would change it */
-  char *body;         /* owned; NUL-terminated */
+  char *body;         /* owned; NUL-terminated; when answered, perhaps that of the answer */
   size_t body_bytes, body_capacity;
   size_t dropped_bytes;                   /* of a body that is too large */
   char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */
@@ -57,6 +57,12 @@ struct vow_server {
   unsigned free_count;
   struct vow_server_counts counts;
 };
+
+#define VOW_SERVER_BODY_KEEP_BYTES (16u * 1024) /* a buffer that stays with a request for reuse */
+
+/* False when memory is short. `data` may be the body itself, while that is empty. */
+bool vow_server_append_body(struct vow_server_request *request, const char *data,
+                            size_t bytes) VOW_MUST_CHECK;
 
 /* Takes a suspended request back: it is watched no longer and microhttpd will look at it again. */
 void vow_server_wake(struct vow_server_request *request);

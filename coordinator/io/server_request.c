@@ -92,15 +92,26 @@ enum vow_error vow_request_add_header(struct vow_server_request *request, const 
   return VOW_OK;
 }
 
-static struct MHD_Response *make_response(struct vow_server_request *request,
-                                          const char *content_type, const char *body,
-                                          size_t body_bytes) {
+/* A body that is not long is kept where the request's was, with the request; nobody reads that any
+ * more but the handler that may give it back. */
+static struct MHD_Response *response_with(struct vow_server_request *request, const char *body,
+                                          size_t bytes) {
   union {
     const void *in;
     void *out;
-  } bytes = {.in = body == NULL ? "" : body}; /* the API lacks a const that MUST_COPY implies */
-  struct MHD_Response *response =
-      MHD_create_response_from_buffer(body_bytes, bytes.out, MHD_RESPMEM_MUST_COPY);
+  } copied = {.in = body}; /* the API lacks a const that MUST_COPY implies */
+  if (bytes >= VOW_SERVER_BODY_KEEP_BYTES) {
+    return MHD_create_response_from_buffer(bytes, copied.out, MHD_RESPMEM_MUST_COPY);
+  }
+  request->body_bytes = 0;
+  if (!vow_server_append_body(request, body, bytes)) return NULL;
+  return MHD_create_response_from_buffer(bytes, request->body, MHD_RESPMEM_PERSISTENT);
+}
+
+static struct MHD_Response *make_response(struct vow_server_request *request,
+                                          const char *content_type, const char *body,
+                                          size_t body_bytes) {
+  struct MHD_Response *response = response_with(request, body == NULL ? "" : body, body_bytes);
   if (response == NULL) return NULL;
   bool ok = content_type == NULL ||
             MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
