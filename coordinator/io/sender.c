@@ -17,6 +17,7 @@
  */
 #include "sender.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,10 +25,11 @@
 
 #include "sender_internal.h"
 
-#define TRANSFERS_KEPT 256
-#define BUFFER_KEPT    (16u * 1024) /* a larger buffer is not kept with its transfer */
-#define EXPIRE_AFTER_S 60L          /* an idle connection older than this is not reused */
-#define CURL_BUFFER    (16L * 1024)
+#define TRANSFERS_KEPT   256
+#define BUFFER_KEPT      (16u * 1024) /* a larger buffer is not kept with its transfer */
+#define EXPIRE_AFTER_S   60L          /* an idle connection older than this is not reused */
+#define CURL_BUFFER      (16L * 1024)
+#define USER_AGENT_BYTES 64
 
 /* ---- bytes ---- */
 
@@ -119,7 +121,6 @@ static bool set_common(struct vow_sender *sender, CURL *easy, struct transfer *t
   SET(CURLOPT_CONNECTTIMEOUT_MS, (long)sender->config.connect_timeout_ms);
   SET(CURLOPT_MAXAGE_CONN, EXPIRE_AFTER_S);
   SET(CURLOPT_BUFFERSIZE, CURL_BUFFER);
-  SET(CURLOPT_USERAGENT, sender->user_agent);
   SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
   SET(CURLOPT_OPENSOCKETDATA, t);
   SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
@@ -316,7 +317,6 @@ static void sender_free(struct vow_sender *sender) {
   curl_slist_free_all(sender->common);
   curl_slist_free_all(sender->common_body);
   free(sender->watches);
-  free(sender->user_agent);
   free(sender);
   curl_global_cleanup();
 }
@@ -427,11 +427,15 @@ static bool set_multi(struct vow_sender *sender) {
              CURLM_OK;
 }
 
+/* The headers of all requests are made once; as an option curl would print the user agent anew for
+ * each. */
 static bool set_up(struct vow_sender *sender) {
-  sender->user_agent = strdup(sender->config.user_agent);
+  char user_agent[USER_AGENT_BYTES];
+  snprintf(user_agent, sizeof user_agent, "User-Agent: %s", sender->config.user_agent);
   sender->config.user_agent = NULL;
   sender->multi = curl_multi_init();
-  return sender->user_agent != NULL && sender->multi != NULL && set_multi(sender) &&
+  return sender->multi != NULL && set_multi(sender) && append_header(&sender->common, user_agent) &&
+         append_header(&sender->common_body, user_agent) &&
          append_header(&sender->common, "Accept: application/json") &&
          append_header(&sender->common, "Content-Type:") && /* curl's own for an empty POST */
          append_header(&sender->common_body, "Accept: application/json") &&

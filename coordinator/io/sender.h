@@ -25,7 +25,7 @@ struct vow_sender_config {
   uint32_t idle_connections_max; /* kept for reuse */
   size_t answer_bytes_max;
   uint32_t connect_timeout_ms;
-  const char *user_agent;
+  const char *user_agent; /* a short one, as "vowd/0.1.0" */
   /* Curl cannot go on, and the sender may not be used any more. Does not return. May be NULL. */
   void (*failed)(void *context, const char *why);
   void *context;

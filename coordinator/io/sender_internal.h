@@ -42,7 +42,6 @@ struct vow_sender {
   uv_loop_t *loop;
   CURLM *multi;
   struct vow_sender_config config;
-  char *user_agent; /* owned */
   uv_timer_t timer;
   struct curl_slist *common;      /* headers of every request; owned */
   struct curl_slist *common_body; /* and of those with a body */
