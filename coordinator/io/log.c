@@ -125,6 +125,7 @@ static void free_log(struct vow_log *log) {
   free(log->witness_path);
   free(log->known);
   free(log->gaps);
+  free(log->strays);
   free(log->advertise_url);
   free(log);
 }

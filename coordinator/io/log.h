@@ -24,8 +24,9 @@
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    5 /* PRAGMA user_version */
-/* Is read, and upgraded by the first start that writes: it lacks tables (log_trust.c). */
+#define VOW_LOG_FORMAT    6 /* PRAGMA user_version */
+/* Is read, and upgraded by the first start that writes: it lacks tables (log_trust.c), has indexes
+ * that nobody needs, and its open rows stand otherwise (log_place.c). */
 #define VOW_LOG_FORMAT_OLDEST 3
 
 struct vow_log_config {
@@ -111,7 +112,7 @@ struct vow_log_result;
 enum vow_log_query_type {
   VOW_LOG_QUERY_OPEN_PAGE = 1, /* recovery: open rows with id > after, at most limit, as images */
   VOW_LOG_QUERY_FIND,          /* one row by id */
-  VOW_LOG_QUERY_FIND_KEY,      /* one row by idempotency key */
+  VOW_LOG_QUERY_FIND_KEY,      /* one ended row by idempotency key; the core has the open ones */
   VOW_LOG_QUERY_FIND_MANY,     /* rows by ids (outcomes in bulk): found images, in the order of ids,
                                   state 0 where none */
   VOW_LOG_QUERY_LIST,          /* ended rows, newest first, filtered */

@@ -116,18 +116,25 @@ static enum vow_error row_error(struct vow_log *log, enum vow_error error, const
   return error == VOW_OK ? VOW_OK : damaged(log, what, why);
 }
 
+static bool note_place(struct vow_log *log, sqlite3_stmt *row) {
+  struct vow_id id;
+  if (log->format < LOG_FORMAT_PLACES || !read_id(row, LOG_COLUMN_ID, &id)) return true;
+  return log_place_set(log, id, sqlite3_column_int64(row, LOG_COLUMN_POSITION));
+}
+
 static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
-  static const uint8_t nil[16] = {0};
+  static const struct vow_id nil;
   char what[VOW_LOG_WHY_BYTES];
   sqlite3_stmt *row = log->statements[LOG_OPEN_PAGE];
   enum vow_error error = VOW_OK;
   int rc;
-  sqlite3_bind_blob(row, 1, nil, 16, SQLITE_STATIC);
+  log_row_bind_place(row, &nil, -1);
   while (error == VOW_OK && (rc = sqlite3_step(row)) != SQLITE_DONE) {
     if (rc != SQLITE_ROW)
       error = log_sqlite_error(log, rc, "reading its open transactions", why);
     else if (!log->read_only)
       error = row_error(log, log_row_verify(row, what), what, why);
+    if (error == VOW_OK && !note_place(log, row)) error = no_memory(log, why);
     if (error == VOW_OK) log->info.open++;
   }
   sqlite3_reset(row);
@@ -156,8 +163,8 @@ enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
 }
 
 /* Each row may be sound, and yet not both of them. */
-static enum vow_error check_apart(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
-  static const char select[] = "SELECT o.id FROM open_txn o CROSS JOIN ended_txn e ON e.id = o.id";
+static enum vow_error check_apart(struct vow_log *log, const char *select, const char *where,
+                                  char why[VOW_LOG_WHY_BYTES]) {
   char what[VOW_LOG_WHY_BYTES], text[VOW_ID_TEXT_BYTES];
   struct vow_id id;
   sqlite3_stmt *row = NULL;
@@ -166,8 +173,7 @@ static enum vow_error check_apart(struct vow_log *log, char why[VOW_LOG_WHY_BYTE
   if (rc == SQLITE_OK) rc = sqlite3_step(row);
   if (rc == SQLITE_ROW && read_id(row, 0, &id)) {
     vow_id_format(id, text);
-    log_explain(what, "transaction %s is among the open ones and among those that have ended",
-                text);
+    log_explain(what, "transaction %s is among the open ones %s", text, where);
     error = damaged(log, what, why);
   } else if (rc != SQLITE_DONE) {
     error = log_sqlite_error(log, rc == SQLITE_ROW ? SQLITE_NOMEM : rc, "reading its rows", why);
@@ -179,6 +185,8 @@ static enum vow_error check_apart(struct vow_log *log, char why[VOW_LOG_WHY_BYTE
 /* Everything: structure, every checksum, every record. The first problem is the sentence. */
 enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
                              char why[VOW_LOG_WHY_BYTES]) {
+  static const char both[] = "SELECT o.id FROM open_txn o CROSS JOIN ended_txn e ON e.id = o.id";
+  static const char twice[] = "SELECT id FROM open_txn GROUP BY id HAVING count(*) > 1";
   char what[VOW_LOG_WHY_BYTES];
   sqlite3_stmt *row = log->statements[LOG_SCAN];
   uint64_t checked = 0, bad = 0, ended = 0;
@@ -202,7 +210,8 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
   if (error == VOW_OK && ended != log->head.ended)
     error =
         damaged(log, "its head counts another number of ended transactions than there are", why);
-  if (error == VOW_OK) error = check_apart(log, why);
+  if (error == VOW_OK) error = check_apart(log, both, "and among those that have ended", why);
+  if (error == VOW_OK) error = check_apart(log, twice, "twice", why);
   *checked_out = checked;
   *bad_out = bad;
   return error;

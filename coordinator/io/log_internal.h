@@ -3,8 +3,8 @@
  * database), log_thread.c (the log thread and its order of work), log_batch.c (the queue),
  * log_write.c (rows, purge, checkpoint), log_create.c, log_schema.c, log_check.c, log_wal.c,
  * log_space.c (the disk), log_trust.c (starts, quarantine), log_reconcile.c, witness.c,
- * log_query.c, log_backup.c and log_row.c (one row and its checksum). Nobody else includes this
- * file.
+ * log_query.c, log_backup.c, log_row.c (one row and its checksum) and log_place.c (where an open
+ * one stands). Nobody else includes this file.
  *
  * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
  * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
@@ -26,6 +26,7 @@
 #define LOG_ENTRIES_KEPT      1024        /* buffers a batch keeps for the next round */
 #define LOG_ENTRY_BYTES_KEPT  (16u << 10)
 #define LOG_LIST_SCAN_MAX     2000 /* rows a LIST page looks at */
+#define LOG_PURGE_LOOK_MAX    2000 /* rows a step of the purge passes by */
 #define LOG_QUERY_SLICE_MS    2    /* queries run this long between two writes */
 #define LOG_BACKUP_STEP_PAGES 64
 #define PATH_BYTES_MAX        4200 /* PATH_MAX and the longest suffix */
@@ -41,6 +42,7 @@
 #define LOG_NUMBER_LIMIT    (VOW_LOG_NUMBER_MAX - (UINT64_C(1) << 48))
 #define LOG_FORMAT_TRUST    4 /* since this format there are the tables of log_trust.c */
 #define LOG_FORMAT_GAPS     5 /* … and that of the ids that no start has issued */
+#define LOG_FORMAT_PLACES   6 /* … and open rows have places */
 #define LOG_WALL_MS_MAX     (UINT64_C(1) << 47) /* a clock beyond this is taken for this */
 #define LOG_TRUST_WHY_BYTES 320
 #define LOG_IDLE_LONG_MS    30000 /* … and of any WAL */
@@ -140,8 +142,7 @@ enum log_statement {
   LOG_FIND_KEY,
   LOG_LIST,
   LOG_SCAN,
-  LOG_OLDEST,
-  LOG_PURGED_TO,
+  LOG_WALK,
   LOG_PURGE,
   LOG_STATEMENTS
 };
@@ -201,6 +202,8 @@ struct vow_log {
   uint32_t known_count;
   struct vow_id_gap *gaps; /* owned; with that of this start */
   uint32_t gap_count;
+  struct log_stray *strays; /* owned; open rows that are not at the place of their id */
+  uint32_t stray_count;
   uint64_t incarnation;  /* of this start */
   struct vow_id id_from; /* it issues ids from here on */
   struct log_witness witness;
@@ -214,6 +217,7 @@ struct vow_log {
   uint64_t database_bytes; /* of the file, when it was last looked at: it grows at checkpoints */
   uint64_t wrote_ms, slice_end_ms, retry_ms, tidy_ms; /* all monotonic */
   uint64_t purge_check_ms, space_check_ms, checkpoint_retry_ms;
+  sqlite3_int64 purge_from;   /* rowid: up to it this round has looked; 0: it begins */
   struct vow_log_counts done; /* what this thread counts; copied to `counts` now and then */
   uint64_t reserve_bytes;     /* of the reserve that is held */
   uint32_t batches_since_purge;
@@ -278,8 +282,19 @@ int log_trust_put(sqlite3 *db, const struct log_trust *trust);
 void log_trust_witness(struct vow_log *log);
 /* log.c: the newest image of a transaction, ready for a batch. */
 enum vow_error log_encode(struct log_entry *entry, const struct vow_action *action) VOW_MUST_CHECK;
+/* log_place.c */
+struct log_stray {
+  struct vow_id id;
+  int64_t place;
+};
+int64_t log_place_of(struct vow_id id);    /* where its row belongs; in the order of ids */
+struct vow_id log_place_id(int64_t place); /* the smallest that belongs there */
+int64_t log_place(const struct vow_log *log,
+                  struct vow_id id); /* where it stands, if it is there */
+bool log_place_set(struct vow_log *log, struct vow_id id, int64_t place); /* false: no memory */
 /* log_schema.c */
-extern const char log_schema[];
+extern const char log_schema[], log_open_schema[];
+/* Also again, after log->format has changed. */
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_check.c: what the daemon stands on; everything. */
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
@@ -311,6 +326,8 @@ void log_fail(struct vow_log *log, enum vow_error error, const char *why);
  */
 enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool purge,
                          char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* The row of an open transaction, within a transaction of SQLite's; a result code of it. */
+int log_put_open(struct vow_log *log, const struct log_entry *entry) VOW_MUST_CHECK;
 enum vow_error log_checkpoint(struct vow_log *log, int mode,
                               char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 bool log_purge_wanted(struct vow_log *log, uint64_t now_ms);
@@ -327,7 +344,8 @@ void log_backup_stop(struct vow_log *log);
 bool log_backup_waits(const struct vow_log *log); /* with the mutex held: nothing to do just now */
 void log_query_finish(struct vow_log *log, struct log_query *query);
 
-/* log_row.c: the columns of both tables are the same, in the order of this enum. */
+/* log_row.c: the columns of ended rows, in the order of this enum. An open one is read as if it had
+ * them all: its place as its position, and no more than that. */
 enum log_column {
   LOG_COLUMN_ID,
   LOG_COLUMN_POSITION,
@@ -341,6 +359,9 @@ enum log_column {
   LOG_COLUMN_CHECKSUM
 };
 void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry);
+void log_row_bind_open(sqlite3_stmt *statement, const struct log_entry *entry, int64_t place);
+/* Id and place, which is how open rows are reached. */
+void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_t place);
 /* VOW_E_LOG_CORRUPT when the row is not what was written. */
 enum vow_error log_row_verify(sqlite3_stmt *statement, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,

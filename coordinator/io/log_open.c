@@ -300,18 +300,64 @@ static enum vow_error read_format(struct vow_log *log, char why[VOW_LOG_WHY_BYTE
   return error;
 }
 
-/* Tables are added, and nothing that is there is touched. */
-static enum vow_error upgrade(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+static int exec(struct vow_log *log, const char *sql) {
+  return sqlite3_exec(log->db, sql, NULL, NULL, NULL);
+}
+
+/* Each open row to its place; they have passed the verification. */
+static int move_open_rows(struct vow_log *log) {
+  struct log_entry entry = {.state = 0};
+  sqlite3_stmt *row = NULL;
+  int rc =
+      sqlite3_prepare_v2(log->db, "SELECT id, record FROM old_txn ORDER BY id", -1, &row, NULL);
+  while (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
+    const void *id = sqlite3_column_blob(row, 0), *record = sqlite3_column_text(row, 1);
+    if (id == NULL || record == NULL) {
+      rc = SQLITE_NOMEM;
+      break;
+    }
+    memcpy(entry.id.bytes, id, sizeof entry.id.bytes);
+    vow_buf_init(&entry.record, LOG_RECORD_BYTES_MAX);
+    vow_buf_append(&entry.record, record, (size_t)sqlite3_column_bytes(row, 1));
+    rc = entry.record.error == VOW_OK ? log_put_open(log, &entry) : SQLITE_NOMEM;
+    log_entry_fini(&entry);
+  }
+  sqlite3_finalize(row);
+  return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Tables are added, indexes are dropped, open rows are moved; what has ended is not touched. All of
+ * it is done or none. */
+static enum vow_error upgrade_within(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  static const char indexes[] =
+      "DROP INDEX IF EXISTS open_by_key; DROP INDEX IF EXISTS ended_by_time;"
+      "ALTER TABLE open_txn RENAME TO old_txn";
   char number[48];
-  if (log->format == VOW_LOG_FORMAT) return VOW_OK;
   snprintf(number, sizeof number, "PRAGMA user_version=%d", VOW_LOG_FORMAT);
-  int rc = sqlite3_exec(log->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, log_trust_schema, NULL, NULL, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, number, NULL, NULL, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(log->db, "COMMIT", NULL, NULL, NULL);
+  int rc = exec(log, "BEGIN IMMEDIATE");
+  if (rc == SQLITE_OK) rc = exec(log, log_trust_schema);
+  if (rc == SQLITE_OK) rc = exec(log, indexes);
+  if (rc == SQLITE_OK) rc = exec(log, log_open_schema);
   if (rc != SQLITE_OK) return log_sqlite_error(log, rc, "upgrading it", why);
   log->format = VOW_LOG_FORMAT;
-  return VOW_OK;
+  enum vow_error error = log_prepare(log, why);
+  if (error != VOW_OK) return error;
+  rc = move_open_rows(log);
+  if (rc == SQLITE_OK) rc = exec(log, "DROP TABLE old_txn");
+  if (rc == SQLITE_OK) rc = exec(log, number);
+  if (rc == SQLITE_OK) rc = exec(log, "COMMIT");
+  return rc == SQLITE_OK ? VOW_OK : log_sqlite_error(log, rc, "upgrading it", why);
+}
+
+static enum vow_error upgrade(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  int before = log->format;
+  if (before == VOW_LOG_FORMAT) return VOW_OK;
+  enum vow_error error = upgrade_within(log, why);
+  /* An older version looks at the header only: it is to refuse the log from now on. */
+  if (error == VOW_OK) return log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why);
+  log->format = before;
+  if (!sqlite3_get_autocommit(log->db)) (void)exec(log, "ROLLBACK");
+  return error;
 }
 
 /* Root may be who reconciles, and the daemon somebody else: whose the log is, is what lies beside
@@ -402,9 +448,9 @@ enum vow_error log_database_open(struct vow_log *log, const struct vow_log_confi
   if (error == VOW_OK) error = open_connection(log, why);
   if (error == VOW_OK) error = check_header(log, why);
   if (error == VOW_OK) error = configure(log, why);
+  if (error == VOW_OK) error = read_format(log, why);
   if (error == VOW_OK) error = log_prepare(log, why);
   if (error == VOW_OK) error = log_verify(log, why);
-  if (error == VOW_OK) error = read_format(log, why);
   if (error == VOW_OK) error = log_trust_read(log, why);
   if (error != VOW_OK) return error;
   if (config->restored_from != NULL) {

@@ -101,6 +101,19 @@ static struct vow_id column_id(sqlite3_stmt *row) {
   return id;
 }
 
+/* Nil is before all of them. */
+static void bind_place(const struct vow_log *log, sqlite3_stmt *row, const struct vow_id *id) {
+  log_row_bind_place(row, id, vow_id_is_nil(*id) ? -1 : log_place(log, *id));
+}
+
+/* What leads behind a bad row of an open transaction, although it may be the id that is damaged. */
+static struct vow_id bad_id(const struct vow_log *log, sqlite3_stmt *row) {
+  struct vow_id id = column_id(row);
+  int64_t place = sqlite3_column_int64(row, LOG_COLUMN_POSITION);
+  bool leads = log->format < LOG_FORMAT_PLACES || log_place_of(id) == place;
+  return leads ? id : log_place_id(place);
+}
+
 static uint32_t page_limit(const struct log_query *query) {
   uint32_t limit = query->q.limit;
   return limit == 0 || limit > PAGE_ROWS_MAX ? PAGE_ROWS_MAX : limit;
@@ -116,14 +129,14 @@ static void run_open_page(struct vow_log *log, struct log_query *query) {
   size_t bytes = 0;
   int rc;
   if (!allocate_rows(query, limit)) return;
-  sqlite3_bind_blob(row, 1, query->q.id.bytes, 16, SQLITE_STATIC);
+  bind_place(log, row, &query->q.id);
   result->next = query->q.id;
   while ((rc = sqlite3_step(row)) == SQLITE_ROW) {
     result->more = true;
     if (result->count == limit || bytes > PAGE_BYTES_MAX) break;
     enum vow_error error = log_row_read(row, &result->rows[result->count], why);
     if (error != VOW_OK && result->count > 0) break;
-    result->next = column_id(row);
+    result->next = error == VOW_OK ? column_id(row) : bad_id(log, row);
     if (error != VOW_OK) {
       log_query_fail(query, error, why);
       break;
@@ -156,7 +169,7 @@ static void run_find_many(struct vow_log *log, struct log_query *query) {
   if (!allocate_rows(query, query->q.id_count)) return;
   query->result.count = query->q.id_count;
   for (uint32_t i = 0; query->result.error == VOW_OK && i < query->q.id_count; i++) {
-    sqlite3_bind_blob(row, 1, query->q.ids[i].bytes, 16, SQLITE_STATIC);
+    bind_place(log, row, &query->q.ids[i]);
     int rc = sqlite3_step(row);
     enum vow_error error = VOW_OK;
     if (rc == SQLITE_ROW) error = log_row_read(row, &query->result.rows[i], why);
@@ -291,7 +304,7 @@ void log_query_run(struct vow_log *log, struct log_query *query) {
       run_open_page(log, query);
       return;
     case VOW_LOG_QUERY_FIND:
-      sqlite3_bind_blob(find, 1, query->q.id.bytes, 16, SQLITE_STATIC);
+      bind_place(log, find, &query->q.id);
       run_find(log, query, find);
       return;
     case VOW_LOG_QUERY_FIND_KEY:

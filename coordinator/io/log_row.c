@@ -78,6 +78,21 @@ void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry) {
   sqlite3_bind_int64(statement, LOG_COLUMN_CHECKSUM + 1, row_checksum(&row));
 }
 
+void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_t place) {
+  sqlite3_bind_blob(statement, 1, id->bytes, sizeof id->bytes, SQLITE_STATIC);
+  sqlite3_bind_int64(statement, 2, place);
+}
+
+void log_row_bind_open(sqlite3_stmt *statement, const struct log_entry *entry, int64_t place) {
+  struct row row = {.id = entry->id.bytes,
+                    .position = (uint64_t)place,
+                    .record = entry->record.data,
+                    .record_bytes = entry->record.bytes};
+  log_row_bind_place(statement, &entry->id, place);
+  sqlite3_bind_text64(statement, 3, row.record, row.record_bytes, SQLITE_STATIC, SQLITE_UTF8);
+  sqlite3_bind_int64(statement, 4, row_checksum(&row));
+}
+
 static uint64_t column_u64(sqlite3_stmt *row, enum log_column column) {
   return (uint64_t)sqlite3_column_int64(row, (int)column);
 }

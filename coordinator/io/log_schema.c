@@ -2,17 +2,27 @@
  * Every table and every statement of the log. A change here is a change of the log's format: raise
  * VOW_LOG_FORMAT.
  *
- * Rows are reached by id through an index of its own rather than being ordered by it: a record is
- * about 1 KB, and SQLite keeps a row of that size whole only in a table with rowids. Ids grow, so
- * both the table and its index are written at their ends.
+ * Tables have rowids: a record is about 1 KB, and SQLite keeps a row of that size whole in no
+ * other. Ids grow, so all tables and indexes are written at their ends.
+ *
+ * Each index costs every transaction more than its own bytes. So there is none of the open rows'
+ * ids: those are their rowids (log_place.c); nor of their keys: the core knows those, and takes no
+ * request with a key while it does not; nor of what ended when: the rowids of ended_txn are in
+ * that order.
  */
 #include "io/log_internal.h"
+
+/* Only what is open, the newest image; see log_place.c. */
+#define OPEN_TABLE                                                                           \
+  "CREATE TABLE open_txn(place INTEGER PRIMARY KEY, id BLOB NOT NULL, record TEXT NOT NULL," \
+  " checksum INTEGER NOT NULL) STRICT;"
 
 /* `kept`: never purged, as an operator has not yet forgotten its heuristic outcome or a participant
  * whose branch was settled by hand may still ask for its commit. The order of the
  * columns is enum log_column. Ended rows stand apart, so that recovery reads and checks a table
  * that holds the open ones only, whatever the history has grown to (rule 7). */
-#define COLUMNS                                                                            \
+#define ENDED_TABLE                                                                        \
+  "CREATE TABLE ended_txn"                                                                 \
   "(id BLOB NOT NULL PRIMARY KEY, position INTEGER NOT NULL, state INTEGER NOT NULL,"      \
   " heuristic INTEGER NOT NULL, kept INTEGER NOT NULL, created_ms INTEGER NOT NULL,"       \
   " ended_ms INTEGER NOT NULL, key TEXT, record TEXT NOT NULL, checksum INTEGER NOT NULL)" \
@@ -22,13 +32,12 @@ const char log_schema[] =
     "CREATE TABLE head(one INTEGER PRIMARY KEY CHECK (one = 1), created_ms INTEGER NOT NULL,"
     " incarnation INTEGER NOT NULL, position INTEGER NOT NULL, ended INTEGER NOT NULL,"
     " id_ceiling BLOB NOT NULL, purged_to BLOB NOT NULL, advertise_url TEXT NOT NULL,"
-    " checksum INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE open_txn" COLUMNS
-    "CREATE INDEX open_by_key ON open_txn(key) WHERE key IS NOT NULL;"
-    "CREATE TABLE ended_txn" COLUMNS
-    "CREATE INDEX ended_by_key ON ended_txn(key) WHERE key IS NOT NULL;"
-    "CREATE INDEX ended_by_time ON ended_txn(ended_ms) WHERE kept = 0;";
+    " checksum INTEGER NOT NULL) STRICT;" OPEN_TABLE ENDED_TABLE
+    "CREATE INDEX ended_by_key ON ended_txn(key) WHERE key IS NOT NULL;";
 
+const char log_open_schema[] = OPEN_TABLE;
+
+#define OPEN_COLUMNS "id, place, 0, 0, 0, 0, 0, NULL, record, checksum"
 #define SQL_COLUMNS \
   "id, position, state, heuristic, kept, created_ms, ended_ms, key, record, checksum"
 #define SQL_VALUES "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
@@ -40,9 +49,10 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_BEGIN] = "BEGIN IMMEDIATE",
     [LOG_COMMIT] = "COMMIT",
     [LOG_ROLLBACK] = "ROLLBACK",
-    [LOG_OPEN_PUT] = "INSERT INTO open_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES
-                     " ON CONFLICT(id) DO UPDATE SET " SQL_SET,
-    [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE id = ?1",
+    [LOG_OPEN_PUT] =
+        "INSERT INTO open_txn(place, id, record, checksum) VALUES(?2, ?1, ?3, ?4)"
+        " ON CONFLICT(place) DO UPDATE SET record = ?3, checksum = ?4 WHERE id = ?1",
+    [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE place = ?2 AND id = ?1",
     [LOG_ENDED_PUT] =
         "INSERT INTO ended_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES " ON CONFLICT(id) DO NOTHING",
     [LOG_ENDED_UPDATE] = "UPDATE ended_txn SET " SQL_SET " WHERE id = ?1",
@@ -50,31 +60,42 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_HEAD_PUT] =
         "UPDATE head SET created_ms = ?1, incarnation = ?2, position = ?3, ended = ?4,"
         " id_ceiling = ?5, purged_to = ?6, advertise_url = ?7, checksum = ?8 WHERE one = 1",
+    [LOG_OPEN_PAGE] = "SELECT " OPEN_COLUMNS " FROM open_txn WHERE place > ?2 ORDER BY place",
+    [LOG_FIND] = "SELECT " OPEN_COLUMNS
+                 " FROM open_txn WHERE place = ?2 AND id = ?1 UNION ALL"
+                 " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
+    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
+    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
+    [LOG_SCAN] = "SELECT " OPEN_COLUMNS
+                 " FROM open_txn UNION ALL"
+                 " SELECT " SQL_COLUMNS " FROM ended_txn",
+    [LOG_WALK] =
+        "SELECT rowid, id, state, kept, ended_ms FROM ended_txn WHERE rowid > ?1"
+        " ORDER BY rowid",
+    [LOG_PURGE] =
+        "DELETE FROM ended_txn WHERE rowid > ?1 AND rowid <= ?2 AND kept = 0"
+        " AND ended_ms <= ?3",
+};
+
+/* What differs in a log whose open rows have no places yet. It is only read. */
+static const char *const sql_before_places[LOG_STATEMENTS] = {
+    [LOG_OPEN_PUT] = "SELECT 1",
+    [LOG_OPEN_DELETE] = "SELECT 1",
     [LOG_OPEN_PAGE] = "SELECT " SQL_COLUMNS " FROM open_txn WHERE id > ?1 ORDER BY id",
     [LOG_FIND] = "SELECT " SQL_COLUMNS
                  " FROM open_txn WHERE id = ?1 UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
-    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS
-                     " FROM (SELECT * FROM open_txn WHERE key = ?1 UNION ALL"
-                     " SELECT * FROM ended_txn WHERE key = ?1) ORDER BY id DESC",
-    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
     [LOG_SCAN] = "SELECT " SQL_COLUMNS
                  " FROM open_txn UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn",
-    [LOG_OLDEST] = "SELECT ended_ms FROM ended_txn WHERE kept = 0 ORDER BY ended_ms LIMIT 1",
-    [LOG_PURGED_TO] =
-        "SELECT id FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn"
-        " WHERE kept = 0 AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)"
-        " AND state = ?3 ORDER BY id DESC LIMIT 1",
-    [LOG_PURGE] =
-        "DELETE FROM ended_txn WHERE rowid IN (SELECT rowid FROM ended_txn WHERE kept = 0"
-        " AND ended_ms <= ?1 ORDER BY ended_ms LIMIT ?2)",
 };
 
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   for (int i = 0; i < LOG_STATEMENTS; i++) {
-    int rc = sqlite3_prepare_v3(log->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
-                                NULL);
+    const char *old = log->format < LOG_FORMAT_PLACES ? sql_before_places[i] : NULL;
+    sqlite3_finalize(log->statements[i]);
+    int rc = sqlite3_prepare_v3(log->db, old == NULL ? sql[i] : old, -1, SQLITE_PREPARE_PERSISTENT,
+                                &log->statements[i], NULL);
     if ((rc & 0xff) == SQLITE_ERROR) {
       log_explain(why, "the log %s has lost a part: %s; restore it from a backup", log->path,
                   sqlite3_errmsg(log->db));

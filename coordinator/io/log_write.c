@@ -22,6 +22,11 @@ static int run(sqlite3_stmt *statement) {
   return rc == SQLITE_DONE ? SQLITE_OK : reset != SQLITE_OK ? reset : rc;
 }
 
+static int delete_open(struct vow_log *log, const struct vow_id *id) {
+  log_row_bind_place(log->statements[LOG_OPEN_DELETE], id, log_place(log, *id));
+  return run(log->statements[LOG_OPEN_DELETE]);
+}
+
 static int run_with_id(sqlite3_stmt *statement, const struct vow_id *id) {
   sqlite3_bind_blob(statement, 1, id->bytes, 16, SQLITE_STATIC);
   return run(statement);
@@ -37,7 +42,7 @@ static int run_with_id(sqlite3_stmt *statement, const struct vow_id *id) {
  * queued after it. `vowctl check` looks for ids that are in both tables. */
 
 static int write_ended(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
-  int rc = entry->first ? SQLITE_OK : run_with_id(log->statements[LOG_OPEN_DELETE], &entry->id);
+  int rc = entry->first ? SQLITE_OK : delete_open(log, &entry->id);
   if (rc != SQLITE_OK) return rc;
   log_row_bind(log->statements[LOG_ENDED_PUT], entry);
   rc = run(log->statements[LOG_ENDED_PUT]);
@@ -46,9 +51,24 @@ static int write_ended(struct vow_log *log, const struct log_entry *entry, struc
     head->ended++;
     return SQLITE_OK;
   }
-  /* It had ended before, and an operator's word was added. */
+  /* It had ended before, and an operator's word was added: it may have its turn to be purged. */
+  log->purge_from = 0;
   log_row_bind(log->statements[LOG_ENDED_UPDATE], entry);
   return run(log->statements[LOG_ENDED_UPDATE]);
+}
+
+/* A place that another transaction has changes nothing, and the next one is tried. */
+int log_put_open(struct vow_log *log, const struct log_entry *entry) {
+  sqlite3_stmt *statement = log->statements[LOG_OPEN_PUT];
+  int64_t place = log_place(log, entry->id);
+  while (true) {
+    log_row_bind_open(statement, entry, place);
+    int rc = run(statement);
+    if (rc != SQLITE_OK) return rc;
+    if (sqlite3_changes(log->db) == 1) break;
+    place = place == INT64_MAX ? 0 : place + 1;
+  }
+  return log_place_set(log, entry->id, place) ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int write_open(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
@@ -57,39 +77,77 @@ static int write_open(struct vow_log *log, const struct log_entry *entry, struct
     if (rc != SQLITE_OK) return rc;
     head->ended -= (uint64_t)sqlite3_changes(log->db);
   }
-  log_row_bind(log->statements[LOG_OPEN_PUT], entry);
-  return run(log->statements[LOG_OPEN_PUT]);
+  return log_put_open(log, entry);
 }
 
-/* What is about to go: a commit among it moves the horizon. */
-static int note_purged(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
-                       struct log_head *head) {
-  sqlite3_stmt *statement = log->statements[LOG_PURGED_TO];
+/* ---- purge ----
+ *
+ * Ended rows stand in the order in which they ended. So a round walks from the oldest on, and is
+ * over at the first row that is too young, or with the last. It passes by what is kept, and what
+ * bears a time that is yet to come: a clock that was wrong for a while holds up nobody behind. A
+ * round goes on where its last step stopped. */
+
+struct purge {
+  sqlite3_int64 from; /* rowid: the round has looked up to it */
+  uint64_t rows;
+  struct vow_id commit; /* the highest id of a commit among them; nil: none is */
+  bool tired;           /* it stopped since it had looked at many, not at what it found */
+};
+
+enum verdict { PURGE, PASS_BY, TOO_YOUNG };
+
+static enum verdict judge(sqlite3_stmt *row, uint64_t ended_by_ms, uint64_t now_ms) {
+  uint64_t ended_ms = (uint64_t)sqlite3_column_int64(row, 4);
+  if (sqlite3_column_int64(row, 3) != 0) return PASS_BY;
+  if (ended_ms <= ended_by_ms) return PURGE;
+  return ended_ms > now_ms ? PASS_BY : TOO_YOUNG;
+}
+
+static void take(struct purge *purge, sqlite3_stmt *row) {
   struct vow_id id;
-  sqlite3_bind_int64(statement, 1, (sqlite3_int64)ended_by_ms);
-  sqlite3_bind_int64(statement, 2, (sqlite3_int64)rows);
-  sqlite3_bind_int64(statement, 3, VOW_TXN_COMMITTED);
-  int rc = sqlite3_step(statement);
-  if (rc == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == sizeof id.bytes) {
-    memcpy(id.bytes, sqlite3_column_blob(statement, 0), sizeof id.bytes);
-    if (vow_id_compare(id, head->purged_to) > 0) head->purged_to = id;
+  purge->rows++;
+  if (sqlite3_column_int64(row, 2) != VOW_TXN_COMMITTED) return;
+  const void *bytes = sqlite3_column_blob(row, 1);
+  if (bytes == NULL || sqlite3_column_bytes(row, 1) != sizeof id.bytes) return;
+  memcpy(id.bytes, bytes, sizeof id.bytes);
+  if (vow_id_compare(id, purge->commit) > 0) purge->commit = id;
+}
+
+/* Looks for so many rows that are to go, and at a bounded number of others. */
+static int walk(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows, struct purge *purge) {
+  sqlite3_stmt *row = log->statements[LOG_WALK];
+  uint64_t now_ms = log_wall_ms(), left = rows + LOG_PURGE_LOOK_MAX;
+  int rc = SQLITE_ROW;
+  sqlite3_bind_int64(row, 1, purge->from);
+  while (purge->rows < rows && left > 0 && (rc = sqlite3_step(row)) == SQLITE_ROW) {
+    enum verdict verdict = judge(row, ended_by_ms, now_ms);
+    if (verdict == TOO_YOUNG) break;
+    if (verdict == PURGE) take(purge, row);
+    purge->from = sqlite3_column_int64(row, 0);
+    left--;
   }
-  int reset = sqlite3_reset(statement);
+  purge->tired = left == 0;
+  int reset = sqlite3_reset(row);
   return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : reset != SQLITE_OK ? reset : rc;
 }
 
+/* A commit among them moves the horizon. */
 static int purge_rows(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
-                      struct log_head *head, uint64_t *purged) {
+                      struct log_head *head, struct purge *done) {
   sqlite3_stmt *statement = log->statements[LOG_PURGE];
-  int rc = note_purged(log, ended_by_ms, rows, head);
+  struct purge step = {.from = done->from};
+  int rc = walk(log, ended_by_ms, rows, &step);
   if (rc != SQLITE_OK) return rc;
-  sqlite3_bind_int64(statement, 1, (sqlite3_int64)ended_by_ms);
-  sqlite3_bind_int64(statement, 2, (sqlite3_int64)rows);
-  rc = run(statement);
+  sqlite3_bind_int64(statement, 1, done->from);
+  sqlite3_bind_int64(statement, 2, step.from);
+  sqlite3_bind_int64(statement, 3, (sqlite3_int64)ended_by_ms);
+  if (step.rows > 0) rc = run(statement);
   if (rc != SQLITE_OK) return rc;
-  uint64_t gone = (uint64_t)sqlite3_changes(log->db);
-  head->ended -= gone;
-  *purged += gone;
+  if (vow_id_compare(step.commit, head->purged_to) > 0) head->purged_to = step.commit;
+  head->ended -= step.rows;
+  done->rows += step.rows;
+  done->from = step.from;
+  done->tired = step.tired;
   return SQLITE_OK;
 }
 
@@ -98,13 +156,35 @@ static uint64_t age_limit(const struct vow_log *log) {
   return age > now ? 0 : now - age;
 }
 
-/* One small step: first what is too old, then what is too many, the oldest ends first. */
-static int purge(struct vow_log *log, struct log_head *head, uint64_t *purged) {
-  uint64_t step = log->limits.purge_step;
-  int rc = purge_rows(log, age_limit(log), step, head, purged);
-  if (rc != SQLITE_OK || head->ended <= log->limits.retention_count) return rc;
-  uint64_t excess = head->ended - log->limits.retention_count, left = step - *purged;
-  return purge_rows(log, INT64_MAX, excess < left ? excess : left, head, purged);
+/* One small step: first what is too many, then what is too old, the oldest ends first. */
+static int purge(struct vow_log *log, struct log_head *head, struct purge *done) {
+  uint64_t step = log->limits.purge_step, count = log->limits.retention_count;
+  uint64_t excess = head->ended > count ? head->ended - count : 0;
+  int rc = purge_rows(log, INT64_MAX, excess < step ? excess : step, head, done);
+  if (rc != SQLITE_OK || done->tired) return rc;
+  return purge_rows(log, age_limit(log), step - done->rows, head, done);
+}
+
+/* It is durable. */
+static void purge_done(struct vow_log *log, const struct purge *done) {
+  log->done.purged += done->rows;
+  log->purge_due = done->rows >= log->limits.purge_step;
+  log->purge_from = log->purge_due || done->tired ? done->from : 0;
+  if (done->tired) log->purge_check_ms = 0;
+}
+
+bool log_purge_wanted(struct vow_log *log, uint64_t now_ms) {
+  if (log->purge_due || now_ms < log->purge_check_ms) return log->purge_due;
+  bool many = log->head.ended > log->limits.retention_count;
+  struct purge first = {.from = log->purge_from};
+  log->purge_check_ms = now_ms + LOG_PURGE_CHECK_MS;
+  /* An error here is found again, and reported, by the next write. */
+  if (walk(log, many ? INT64_MAX : age_limit(log), 1, &first) != SQLITE_OK) return false;
+  log->purge_due = first.rows > 0;
+  if (log->purge_due) return true;
+  log->purge_from = first.tired ? first.from : 0;
+  if (first.tired) log->purge_check_ms = now_ms;
+  return false;
 }
 
 static int write_head(struct vow_log *log, const struct log_head *head) {
@@ -133,7 +213,7 @@ static int commit(struct vow_log *log, uint32_t count, bool decisions, bool ends
 }
 
 static int write_batch(struct vow_log *log, const struct log_batch *batch, bool with_purge,
-                       struct log_head *head, uint64_t *purged) {
+                       struct log_head *head, struct purge *purged) {
   bool decisions = false, ends = false;
   int rc = run(log->statements[LOG_BEGIN]);
   for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
@@ -142,6 +222,7 @@ static int write_batch(struct vow_log *log, const struct log_batch *batch, bool 
     ends |= entry->ended_ms != 0;
     rc = entry->ended_ms != 0 ? write_ended(log, entry, head) : write_open(log, entry, head);
   }
+  purged->from = log->purge_from;
   if (rc == SQLITE_OK && with_purge) rc = purge(log, head, purged);
   if (batch->position > head->position) head->position = batch->position;
   if (batch->has_ceiling) head->ceiling = batch->ceiling;
@@ -153,14 +234,13 @@ static int write_batch(struct vow_log *log, const struct log_batch *batch, bool 
 enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool with_purge,
                          char why[VOW_LOG_WHY_BYTES]) {
   struct log_head head = log->head;
-  uint64_t purged = 0;
+  struct purge purged = {.rows = 0};
   int rc = write_batch(log, batch, with_purge, &head, &purged);
   if (rc == SQLITE_OK) {
     log->head = head;
     log->done.batches++;
     log->done.syncs++;
-    log->done.purged += purged;
-    if (with_purge) log->purge_due = purged >= log->limits.purge_step;
+    if (with_purge) purge_done(log, &purged);
     if (batch->has_trust) log->trust = batch->trust.trust;
     log_trust_witness(log);
     return VOW_OK;
@@ -172,18 +252,6 @@ enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, boo
     error = VOW_E_LOG_IO;
   }
   return error;
-}
-
-bool log_purge_wanted(struct vow_log *log, uint64_t now_ms) {
-  if (log->purge_due || now_ms < log->purge_check_ms) return log->purge_due;
-  sqlite3_stmt *row = log->statements[LOG_OLDEST];
-  log->purge_check_ms = now_ms + LOG_PURGE_CHECK_MS;
-  /* An error here is found again, and reported, by the next write. */
-  bool some = sqlite3_step(row) == SQLITE_ROW;
-  bool old = some && (uint64_t)sqlite3_column_int64(row, 0) <= age_limit(log);
-  sqlite3_reset(row);
-  log->purge_due = some && (old || log->head.ended > log->limits.retention_count);
-  return log->purge_due;
 }
 
 static void look_at_size(struct vow_log *log) {

@@ -216,8 +216,16 @@ static const struct vow_txn *find_row(const struct rows *rows, uint32_t txn) {
   return NULL;
 }
 
+static uint64_t first_position(uint32_t txn) {
+  for (uint32_t i = 0; i < model.image_count; i++) {
+    if (model.images[i].txn == txn) return model.images[i].position;
+  }
+  return 0;
+}
+
 /* Purging leaves MODEL_KEPT_HISTORY, takes the oldest ends first, and names the commits that it
- * took. What is there and ended before must have come after that. */
+ * took. What is there must not have ended, for good, before the other had a record at all. (Of two
+ * that end in one batch either may come first.) */
 static bool may_be_purged(const struct model_image *image, const struct rows *rows) {
   uint32_t left = 0;
   if (!image->ended || image->kept) return false;
@@ -225,7 +233,7 @@ static bool may_be_purged(const struct model_image *image, const struct rows *ro
     const struct model_image *other = newest[i];
     if (other == NULL || !other->ended || find_row(rows, i) == NULL) continue;
     left++;
-    if (!other->kept && i < image->txn && other->position < image->position) return false;
+    if (!other->kept && other->position < first_position(image->txn)) return false;
   }
   if (left < MODEL_KEPT_HISTORY) return false;
   return image->state != VOW_TXN_COMMITTED ||

@@ -4,6 +4,7 @@
 #include "log_fixture.h"
 
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,6 +315,36 @@ static void any_single_call_may_fail_during_recovery(void **state) {
   assert_true(failures > runs / 2);
 }
 
+static void make_format_5(struct fixture *f) {
+  sqlite3 *db = NULL;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, MAKE_FORMAT_5, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* The same with an upgrade: it is done or it is not. */
+static void any_single_call_may_fail_during_an_upgrade(void **state) {
+  (void)state;
+  int failures = 0, runs = 0;
+  for (bool more = true; more; runs++) {
+    struct fixture f;
+    fixture_setup(&f);
+    fixture_open(&f);
+    append_nth(&f, 7, VOW_TXN_COMMITTING, 0, true);
+    append_nth(&f, 8, VOW_TXN_COMMITTED, fixture_now_ms(), true);
+    wait_durable(&f, f.position);
+    fixture_close(&f);
+    make_format_5(&f);
+    more = run_with_failing_call(&f, runs + 1, &failures);
+    fixture_open_only(&f);
+    assert_int_equal(find_state(&f, 7), VOW_TXN_COMMITTING);
+    assert_int_equal(find_state(&f, 8), VOW_TXN_COMMITTED);
+    fixture_teardown(&f);
+  }
+  assert_true(runs > 30);
+  assert_true(failures > runs / 2);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -329,6 +360,7 @@ int main(void) {
       TEST(a_backup_that_cannot_be_synced_is_none),
       cmocka_unit_test(any_single_call_may_fail),
       cmocka_unit_test(any_single_call_may_fail_during_recovery),
+      cmocka_unit_test(any_single_call_may_fail_during_an_upgrade),
   };
   fault_vfs_install();
   return cmocka_run_group_tests(tests, NULL, NULL);

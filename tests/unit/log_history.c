@@ -263,7 +263,7 @@ static void the_oldest_ends_beyond_the_count_are_purged(void **state) {
   f->config.purge_step = 7;
   f->config.lazy_flush_ms = 1;
   fixture_open(f);
-  for (uint32_t n = 1; n <= 100; n++) /* the larger the id, the earlier it ended */
+  for (uint32_t n = 100; n > 0; n--) /* the larger the id, the earlier it ended */
     append_nth(f, n, VOW_TXN_COMMITTED, now - n * 1000, false);
   wait_durable(f, f->position);
   f->config.retention_count = 30;
@@ -305,6 +305,65 @@ static void the_highest_purged_commit_is_remembered(void **state) {
   fixture_close(f);
   fixture_open(f);
   assert_int_equal(vow_id_compare(purged_to(f), nth_id(7)), 0);
+}
+
+/* However many they are, and wherever they stand. */
+static void a_purge_passes_by_what_is_kept(void **state) {
+  struct fixture *f = *state;
+  uint64_t old = fixture_now_ms() - 2 * HOUR_MS;
+  f->config.purge_step = 10;
+  f->config.lazy_flush_ms = 1;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 4600; n++) {
+    struct vow_txn txn = nth_txn(n, VOW_TXN_COMMITTED, old);
+    bool kept = n <= 2300 || (n > 2310 && n <= 4590);
+    if (kept) txn.heuristic = VOW_HEURISTIC_MIXED;
+    append(f, &txn, n % 500 == 0);
+    vow_txn_fini(&txn);
+  }
+  wait_durable(f, f->position);
+  f->config.retention_age_ms = HOUR_MS;
+  vow_log_reconfigure(f->log, &f->config);
+  while (counts(f).purged < 20) /* some work, as it looks at a part of them at a time */
+    wait_durable(f, append_nth(f, 5000, VOW_TXN_COMMITTING, 0, true));
+  assert_int_equal(find_state(f, 2300), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 2301), 0);
+  assert_int_equal(find_state(f, 2310), 0);
+  assert_int_equal(find_state(f, 4590), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 4600), 0);
+  struct vow_txn forgotten = nth_txn(3, VOW_TXN_COMMITTED, old);
+  forgotten.heuristic = VOW_HEURISTIC_MIXED;
+  forgotten.forgotten = true;
+  append(f, &forgotten, true);
+  vow_txn_fini(&forgotten);
+  while (counts(f).purged < 21) /* the next round begins with the oldest again */
+    wait_durable(f, append_nth(f, 5000, VOW_TXN_COMMITTING, 0, true));
+  assert_int_equal(find_state(f, 3), 0);
+}
+
+/* What ended then is as old as it says; by count it has its turn. */
+static void a_clock_that_was_ahead_holds_up_no_purge(void **state) {
+  struct fixture *f = *state;
+  uint64_t now = fixture_now_ms();
+  f->config.purge_step = 4;
+  f->config.lazy_flush_ms = 1;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 30; n++)
+    append_nth(f, n, VOW_TXN_COMMITTED, n <= 10 ? now + HOUR_MS : now - (n <= 20) * 2 * HOUR_MS,
+               false);
+  wait_durable(f, f->position);
+  f->config.retention_age_ms = HOUR_MS;
+  vow_log_reconfigure(f->log, &f->config);
+  wait_purged(f, 10);
+  assert_int_equal(find_state(f, 10), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 11), 0);
+  assert_int_equal(find_state(f, 20), 0);
+  assert_int_equal(find_state(f, 21), VOW_TXN_COMMITTED);
+  f->config.retention_count = 15;
+  vow_log_reconfigure(f->log, &f->config);
+  wait_purged(f, 15);
+  assert_int_equal(find_state(f, 5), 0);
+  assert_int_equal(find_state(f, 6), VOW_TXN_COMMITTED);
 }
 
 static void purging_goes_on_under_load(void **state) {
@@ -461,6 +520,8 @@ int main(void) {
       TEST(old_rows_are_purged_and_what_somebody_waits_for_never),
       TEST(the_oldest_ends_beyond_the_count_are_purged),
       TEST(the_highest_purged_commit_is_remembered),
+      TEST(a_purge_passes_by_what_is_kept),
+      TEST(a_clock_that_was_ahead_holds_up_no_purge),
       TEST(purging_goes_on_under_load),
       TEST(a_backup_made_while_writing_is_whole),
       TEST(a_backup_over_a_file_or_to_a_relative_path_is_refused),

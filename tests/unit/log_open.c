@@ -138,15 +138,15 @@ static void the_address_of_the_daemon_is_remembered(void **state) {
   expect_refused(f, VOW_E_LOG_CORRUPT, "checksum");
 }
 
+#define OLDEST " WHERE place = (SELECT min(place) FROM open_txn)"
+
 static void a_changed_row_is_named(void **state) {
   struct fixture *f = *state;
   static const char *const changes[] = {
-      "UPDATE open_txn SET record = replace(record, 'bank-a', 'bank-x') WHERE position = 1",
-      "UPDATE open_txn SET state = 6 WHERE position = 1",
-      "UPDATE open_txn SET key = 'x' WHERE position = 1",
-      "UPDATE open_txn SET ended_ms = 1 WHERE position = 1",
-      "UPDATE open_txn SET checksum = checksum + 1 WHERE position = 1",
-      "UPDATE open_txn SET id = x'018bcfe568027002800000000000ffff' WHERE position = 1",
+      "UPDATE open_txn SET record = replace(record, 'bank-a', 'bank-x')" OLDEST,
+      "UPDATE open_txn SET place = place + 1" OLDEST,
+      "UPDATE open_txn SET checksum = checksum + 1" OLDEST,
+      "UPDATE open_txn SET id = x'018bcfe568027002800000000000ffff'" OLDEST,
   };
   fill(f, 3);
   struct bytes good = read_file(f->path);
@@ -520,7 +520,9 @@ static void a_transaction_in_both_tables_is_damage(void **state) {
   struct fixture *f = *state;
   struct answer answer;
   fill(f, 3);
-  tamper(f, "INSERT INTO ended_txn SELECT * FROM open_txn WHERE position = 1");
+  tamper(f,
+         "INSERT INTO ended_txn SELECT id, place, 0, 0, 0, 0, 0, NULL, record, checksum"
+         " FROM open_txn" OLDEST);
   f->config.read_only = true;
   fixture_open_only(f);
   ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
@@ -536,7 +538,8 @@ static void a_damaged_log_can_be_read_and_says_what_is_wrong(void **state) {
   struct answer answer;
   fill(f, 3);
   tamper(f,
-         "UPDATE open_txn SET state = 6 WHERE position = 3;"
+         "UPDATE open_txn SET record = '{}' WHERE place IN"
+         " (SELECT place FROM open_txn ORDER BY place LIMIT 1 OFFSET 1);"
          "UPDATE ended_txn SET heuristic = 1 WHERE position = 2");
   f->config.read_only = true;
   fixture_open_only(f);

@@ -1,0 +1,186 @@
+/* Open rows stand in the order of their ids, and ids that would have the same place do not meet. */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/log_internal.h"
+#include "log_fixture.h"
+
+static int setup(void **state) {
+  *state = calloc(1, sizeof(struct fixture));
+  fixture_setup(*state);
+  return 0;
+}
+
+static int teardown(void **state) {
+  fixture_teardown(*state);
+  free(*state);
+  return 0;
+}
+
+/* Another id with the place of nth_id(n). */
+static struct vow_id other_id(uint32_t n, uint8_t which) {
+  struct vow_id id = nth_id(n);
+  id.bytes[9] = which;
+  return id;
+}
+
+static void put(struct fixture *f, struct vow_id id, enum vow_txn_state state, uint64_t ended_ms) {
+  struct vow_txn txn = nth_txn(1, state, ended_ms);
+  txn.id = id;
+  wait_durable(f, append(f, &txn, true));
+  vow_txn_fini(&txn);
+}
+
+static enum vow_txn_state state_of(struct fixture *f, struct vow_id id) {
+  struct answer answer;
+  enum vow_txn_state state = (enum vow_txn_state)0;
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND, .id = id}, &answer);
+  assert_int_equal(answer.result.error, VOW_OK);
+  if (answer.result.count == 1) {
+    assert_int_equal(vow_id_compare(answer.result.rows[0].id, id), 0);
+    state = answer.result.rows[0].state;
+  }
+  answer_fini(&answer);
+  return state;
+}
+
+struct seen {
+  struct vow_id ids[16];
+  uint32_t good, bad;
+};
+
+/* Pages of one row each. */
+static void read_open(struct fixture *f, struct seen *seen) {
+  struct vow_log_query page = {.type = VOW_LOG_QUERY_OPEN_PAGE, .limit = 1};
+  *seen = (struct seen){.good = 0};
+  for (bool more = true; more;) {
+    struct answer answer;
+    ask(f, page, &answer);
+    if (answer.result.count == 1) seen->ids[seen->good++] = answer.result.rows[0].id;
+    seen->bad += answer.result.error != VOW_OK;
+    more = answer.result.more || answer.result.error != VOW_OK;
+    page.id = answer.result.next;
+    answer_fini(&answer);
+    assert_true(seen->good + seen->bad < 16);
+  }
+}
+
+static void expect_open(struct fixture *f, uint32_t count) {
+  struct seen seen;
+  struct answer answer;
+  read_open(f, &seen);
+  assert_int_equal(seen.good, count);
+  assert_int_equal(seen.bad, 0);
+  for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t j = 0; j < i; j++)
+      assert_int_not_equal(vow_id_compare(seen.ids[i], seen.ids[j]), 0);
+  }
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  if (answer.result.error != VOW_OK) fail_msg("%s", answer.why);
+  answer_fini(&answer);
+}
+
+static void places_are_in_the_order_of_ids(void **state) {
+  (void)state;
+  struct vow_id last = {{0}};
+  for (uint64_t ms = 1; ms < UINT64_C(1) << 48; ms = ms * 3 + 1) {
+    for (uint32_t counter = 0; counter < 0x1000; counter += 0x3ff) {
+      for (uint64_t random = 0; random < 8; random++) {
+        struct vow_id id = vow_id_make(ms, (uint16_t)counter, random << 59 | 0x1234567);
+        assert_true(log_place_of(id) > log_place_of(last) || vow_id_is_nil(last));
+        assert_int_equal(log_place_of(log_place_id(log_place_of(id))), log_place_of(id));
+        last = id;
+      }
+    }
+  }
+}
+
+static void ids_that_share_a_place_have_rows_of_their_own(void **state) {
+  struct fixture *f = *state;
+  uint64_t now = fixture_now_ms();
+  fixture_open(f);
+  for (uint8_t i = 0; i < 4; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
+  put(f, nth_id(8), VOW_TXN_COMMITTING, 0);
+  expect_open(f, 5);
+  put(f, other_id(7, 0), VOW_TXN_COMMITTED, now);
+  put(f, other_id(7, 0), VOW_TXN_COMMITTED,
+      now); /* its place is free, and nobody's is taken away */
+  put(f, other_id(7, 2), VOW_TXN_ABORTING, 0);
+  put(f, other_id(7, 9), VOW_TXN_COMMITTING, 0);
+  put(f, other_id(7, 0), VOW_TXN_COMMITTED, now);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(state_of(f, other_id(7, 0)), VOW_TXN_COMMITTED);
+    assert_int_equal(state_of(f, other_id(7, 1)), VOW_TXN_COMMITTING);
+    assert_int_equal(state_of(f, other_id(7, 2)), VOW_TXN_ABORTING);
+    assert_int_equal(state_of(f, other_id(7, 3)), VOW_TXN_COMMITTING);
+    assert_int_equal(state_of(f, other_id(7, 4)), 0);
+    assert_int_equal(state_of(f, other_id(7, 9)), VOW_TXN_COMMITTING);
+    expect_open(f, 5);
+    fixture_close(f);
+    fixture_open(f);
+  }
+  for (uint8_t i = 1; i < 10; i++) {
+    if (state_of(f, other_id(7, i)) != 0) put(f, other_id(7, i), VOW_TXN_ABORTED, now);
+  }
+  expect_open(f, 1);
+}
+
+static void change(struct fixture *f, const char *sql) {
+  sqlite3 *db = NULL;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void they_have_after_an_upgrade_too(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  for (uint8_t i = 0; i < 4; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
+  put(f, nth_id(8), VOW_TXN_COMMITTING, 0);
+  fixture_close(f);
+  change(f, MAKE_FORMAT_5);
+  fixture_open(f);
+  expect_open(f, 5);
+  put(f, other_id(7, 3), VOW_TXN_COMMITTED, fixture_now_ms());
+  expect_open(f, 4);
+}
+
+/* Whatever its id has become, the rows behind it are shown. */
+static void a_row_with_a_damaged_id_hides_no_other(void **state) {
+  struct fixture *f = *state;
+  struct seen seen;
+  static const char *const ids[] = {"zeroblob(16)", "x'ffffffffffffffffffffffffffffffff'", "x'01'"};
+  for (uint32_t n = 1; n <= 4; n++) {
+    fixture_open(f);
+    put(f, nth_id(n), VOW_TXN_COMMITTING, 0);
+    fixture_close(f);
+  }
+  f->config.read_only = true;
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+    char sql[160];
+    (void)snprintf(sql, sizeof sql,
+                   "UPDATE open_txn SET id = %s WHERE place IN"
+                   " (SELECT place FROM open_txn ORDER BY place LIMIT 1 OFFSET 1)",
+                   ids[i]);
+    change(f, sql);
+    fixture_open_only(f);
+    read_open(f, &seen);
+    assert_int_equal(seen.good, 3);
+    assert_int_equal(seen.bad, 1);
+    assert_int_equal(vow_id_compare(seen.ids[2], nth_id(4)), 0);
+    fixture_close(f);
+  }
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(places_are_in_the_order_of_ids),
+      TEST(ids_that_share_a_place_have_rows_of_their_own),
+      TEST(they_have_after_an_upgrade_too),
+      TEST(a_row_with_a_damaged_id_hides_no_other),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
