@@ -152,6 +152,7 @@ void vow_pbranch_write(struct vow_pbranch *b, struct vow_pstep *step, enum vow_p
   vow_pbranch_move(b, to);
   bool open = kind <= VOW_PRECORD_DECIDED;
   b->live->position = ++*step->position;
+  if (b->row == 0) b->row = ++*step->row;
   struct vow_paction *action = vow_pbranch_act(step, VOW_PACTION_LOG, b);
   action->u.log.position = b->live->position;
   action->u.log.forced = forced;
@@ -159,6 +160,7 @@ void vow_pbranch_write(struct vow_pbranch *b, struct vow_pstep *step, enum vow_p
       .kind = kind,
       .transaction = b->transaction,
       .branch = b->number,
+      .row = b->row,
       .outcome = (enum vow_outcome)b->outcome,
       .payload = open ? b->live->payload : NULL,
       .payload_bytes = open ? b->live->payload_bytes : 0,

@@ -94,6 +94,7 @@ struct vow_precord {
   enum vow_precord_kind kind;
   struct vow_id transaction;
   uint32_t branch;
+  uint64_t row; /* the branch's number in the log, from 1; the same in all its records */
   enum vow_outcome outcome; /* of HEURISTIC and FORGOTTEN; of ABORTED: it was told so, or none */
   const char *coordinator;
   const char *payload; /* until the branch has ended; or NULL */
@@ -130,6 +131,7 @@ struct vow_pbranch {
   uint8_t outcome; /* enum vow_outcome: which heuristic */
   uint8_t heap;    /* pcore.c: which heap it is in, and where */
   uint32_t heap_index;
+  uint64_t row;                         /* in the log; 0: it has no record yet */
   uint64_t due_ms;                      /* of PREPARED, COMMIT_DUE, ABORT_DUE */
   char *reason;                         /* owned; why it aborted; or NULL */
   struct vow_plive *live;               /* owned; NULL for tombstones */
@@ -171,7 +173,7 @@ struct vow_paction {
     struct {
       const char *coordinator;
       struct vow_id finished_below;
-      const struct vow_precord_key *keys; /* in the order of their transactions */
+      const uint64_t *rows;
       uint32_t count;
     } purge;
     struct {
@@ -197,6 +199,7 @@ struct vow_pstep {
   uint64_t now_ms;
   uint64_t random;
   uint64_t *position; /* of the last record; counts up */
+  uint64_t *row;      /* the highest that was given; counts up */
   struct vow_paction *actions;
   uint32_t count;
   uint32_t capacity;

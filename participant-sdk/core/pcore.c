@@ -123,7 +123,7 @@ static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) 
   while (n < VOW_PCORE_PURGE_MAX) {
     struct vow_pbranch *b = purgeable(coordinator);
     if (!b) break;
-    core->purged[n++] = (struct vow_precord_key){b->transaction, b->number};
+    core->purged[n++] = b->row;
     begin(core, b);
     vow_ptable_drop(core, b);
   }
@@ -133,7 +133,7 @@ static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) 
   *action = (struct vow_paction){.type = VOW_PACTION_PURGE};
   action->u.purge.coordinator = coordinator->url;
   action->u.purge.finished_below = coordinator->finished_below;
-  action->u.purge.keys = core->purged;
+  action->u.purge.rows = core->purged;
   action->u.purge.count = n;
 }
 
@@ -406,12 +406,26 @@ static enum vow_error load_coordinator(struct vow_pcore *core, const char *url,
   return *out ? VOW_OK : vow_ptable_add_coordinator(core, url, out);
 }
 
+/* A purge that was lost with its transaction leaves a row, and the branch may have come again
+ * since, from a coordinator that knows nothing of the watermark: the later row counts. That of the
+ * tombstone is found, and purged, at a later start. */
+static enum vow_error make_way(struct vow_pcore *core, const struct vow_precord *record) {
+  struct vow_pbranch *b = vow_ptable_find(core, record->transaction, record->branch);
+  if (!b) return VOW_OK;
+  if (!vow_pbranch_is_tombstone(b) || b->row >= record->row) return VOW_E_LOG_CORRUPT;
+  begin(core, b);
+  vow_ptable_drop(core, b);
+  return VOW_OK;
+}
+
 static enum vow_error on_load(struct vow_pcore *core, const struct vow_precord *record) {
   struct vow_pcoordinator *coordinator = NULL;
   struct vow_pbranch *b = NULL;
-  enum vow_error error = load_coordinator(core, record->coordinator, &coordinator);
+  enum vow_error error = make_way(core, record);
+  if (!error) error = load_coordinator(core, record->coordinator, &coordinator);
   if (!error) error = vow_ptable_add(core, coordinator, record, &b);
   if (error) return error;
+  if (core->row < record->row) core->row = record->row;
   vow_pbranch_load(b, &core->step, record->kind, record->outcome);
   end(core, b, b->state);
   return VOW_OK;
@@ -470,6 +484,7 @@ enum vow_error vow_pcore_step(struct vow_pcore *core, const struct vow_pevent *e
       .now_ms = event->now_ms,
       .random = event->random,
       .position = &core->position,
+      .row = &core->row,
       .actions = core->actions,
       .capacity = ACTIONS_MAX,
   };

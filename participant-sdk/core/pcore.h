@@ -12,8 +12,10 @@
  *   - every MESSAGE and OPERATE is answered by one REPLY with its token, now or later;
  *   - a PURGE belongs to the database transaction of the LOG before it: a tombstone must not vanish
  *     without the watermark that stands in for it. It may be lost with that transaction;
- *   - at a start: LOAD for each record, LOAD_COORDINATOR for each watermark and LOAD_SEEN for each
- *     position of a coordinator's log, before all else;
+ *   - a record replaces the one of the same row, and a PURGE deletes rows. Each branch gets a row
+ *     of its own with its first record, above all that were ever seen;
+ *   - at a start: LOAD for each record, by row, LOAD_COORDINATOR for each watermark and LOAD_SEEN
+ *     for each position of a coordinator's log, before all else;
  *   - TICK comes no later than vow_pcore_next_deadline() asks.
  *
  * Threads: none; one owner. Memory: bounded by vow_pconfig. When memory is out a MESSAGE is
@@ -100,7 +102,8 @@ enum vow_error vow_pcore_new(struct vow_pcore **out,
 void vow_pcore_free(struct vow_pcore *core); /* NULL is fine */
 
 /* VOW_E_ILLEGAL_STATE: the event does not fit the branch; nothing has changed and there are no
- * actions. VOW_E_NO_MEMORY, VOW_E_LIMIT_EXCEEDED: of the LOAD events only. */
+ * actions. Of the LOAD events only: VOW_E_NO_MEMORY, and VOW_E_LOG_CORRUPT for the second record of
+ * one branch. */
 enum vow_error vow_pcore_step(struct vow_pcore *core, const struct vow_pevent *event,
                               struct vow_pactions *actions) VOW_MUST_CHECK;
 

@@ -34,9 +34,10 @@ struct vow_pcore {
   uint32_t coordinator_count;
   struct vow_pheap due;
   uint64_t position;
+  uint64_t row;
   struct vow_pcounts counts;
   struct vow_pstep step;
-  struct vow_precord_key purged[VOW_PCORE_PURGE_MAX];
+  uint64_t purged[VOW_PCORE_PURGE_MAX];
   struct vow_paction actions[ACTIONS_MAX];
 };
 

@@ -123,6 +123,7 @@ enum vow_error vow_ptable_add(struct vow_pcore *core, struct vow_pcoordinator *c
   if (!b) return VOW_E_NO_MEMORY;
   b->transaction = record->transaction;
   b->number = record->branch;
+  b->row = record->row;
   b->coordinator = coordinator;
   if (vow_ptable_make_live(b, record->payload, record->payload_bytes)) {
     free_branch(b);

@@ -195,9 +195,9 @@ static void do_log(struct step *step, const struct vow_paction *action) {
 static void do_purge(struct step *step, const struct vow_paction *action) {
   struct vow_log_job *job = step->last_record;
   assert(job);
-  size_t bytes = action->u.purge.count * sizeof *job->purge_keys;
-  if (!job || !(job->purge_keys = malloc(bytes))) return;
-  memcpy(job->purge_keys, action->u.purge.keys, bytes);
+  size_t bytes = action->u.purge.count * sizeof *job->purge_rows;
+  if (!job || !(job->purge_rows = malloc(bytes))) return;
+  memcpy(job->purge_rows, action->u.purge.rows, bytes);
   job->purge_count = action->u.purge.count;
   job->purge_coordinator = action->u.purge.coordinator;
   job->purge_below = action->u.purge.finished_below;

@@ -41,7 +41,7 @@ struct vow_log_job *vow_log_job_new(enum vow_log_job_type type) {
 
 void vow_log_job_free(struct vow_log_job *job) {
   if (!job) return;
-  free(job->purge_keys);
+  free(job->purge_rows);
   free(job);
 }
 

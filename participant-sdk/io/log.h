@@ -53,7 +53,7 @@ struct vow_log_job {
   /* Of RECORD: a purge in the same transaction. */
   const char *purge_coordinator; /* NULL: none */
   struct vow_id purge_below;
-  struct vow_precord_key *purge_keys; /* owned; in the order of their transactions */
+  uint64_t *purge_rows; /* owned; the log puts them in order */
   uint32_t purge_count;
   /* How it went; the log sets these. */
   bool written;

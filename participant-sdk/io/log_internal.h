@@ -1,6 +1,7 @@
 /*
  * What the files of the log share: log.c (queue, transactions), log_open.c (opening, verifying,
- * reading), log_row.c (rows and checksums). Only these include sqlite3.h in participant-sdk/io.
+ * reading), log_row.c (rows and checksums), log_convert.c (logs of older versions). Only these
+ * include sqlite3.h in participant-sdk/io.
  */
 #ifndef VOW_SDK_LOG_INTERNAL_H
 #define VOW_SDK_LOG_INTERNAL_H
@@ -9,6 +10,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+#include "buf.h"
 #include "log.h"
 
 /* Prepared once: the thread parses no SQL. A hook's savepoint lies within its job's. */
@@ -24,17 +26,9 @@ enum vow_log_statement {
   VOW_LOG_HOOK_KEEP,
   VOW_LOG_PUT,
   VOW_LOG_ERASE,
-  VOW_LOG_ERASE_RANGE,
   VOW_LOG_PUT_COORDINATOR,
   VOW_LOG_PUT_SEEN,
   VOW_LOG_STATEMENTS
-};
-
-/* The keys that a walk over the rows erases. */
-struct vow_log_purge {
-  const struct vow_precord_key *keys;
-  uint32_t count;
-  uint32_t at; /* the first key that the last row is not behind */
 };
 
 struct vow_log {
@@ -44,7 +38,7 @@ struct vow_log {
   int lock_fd; /* of "<database>-vow.lock", with a resource; else -1 */
   char *path;  /* owned; absolute, of the database */
   sqlite3_stmt *statements[VOW_LOG_STATEMENTS];
-  struct vow_log_purge purge;
+  struct vow_buf blob; /* of the record that is being written */
 
   struct vow_log_hooks hooks;
   pthread_t thread;
@@ -86,14 +80,24 @@ void vow_log_finalize_statements(struct vow_log *log);
 int vow_log_run(struct vow_log *log, enum vow_log_statement statement);
 /* Write within the open transaction; a SQLite result code. */
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
+/* The same with another statement, VALUES(row, record), and room for the blob. */
+int vow_log_put_with(struct vow_buf *blob, sqlite3_stmt *put, const struct vow_precord *record);
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);
 int vow_log_put_seen(struct vow_log *log, const char *coordinator, struct vow_log_position seen);
 /* The column of a row that was asked for last is NULL because SQLite had no memory to hand it out:
  * it is not missing, and the row is not damaged. */
 bool vow_log_lacks_memory(sqlite3_stmt *row);
+/* VOW_E_LOG_CORRUPT, with the sentence. Of the record only the transaction counts; nil: unknown. */
+enum vow_error vow_log_is_damaged(const struct vow_precord *record, char *why, size_t why_bytes);
 /* Reads every row, checks it, and hands it to the loader. */
 enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;
+
+/* ---- log_convert.c ---- */
+
+/* Makes a log of version 1 one of this version, all or nothing. A SQLite result code;
+ * SQLITE_CORRUPT, and `why`: one of its records is damaged. */
+int vow_log_convert(struct vow_log *log, char *why, size_t why_bytes) VOW_MUST_CHECK;
 
 /* ---- log_open.c ---- */
 

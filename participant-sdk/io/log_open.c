@@ -12,7 +12,7 @@
 
 #include "log_internal.h"
 
-#define LOG_VERSION 1
+#define LOG_VERSION 2
 
 enum vow_error vow_log_error_of(int code) {
   if (code == SQLITE_IOERR_NOMEM) return VOW_E_NO_MEMORY;
@@ -235,23 +235,31 @@ static enum vow_error rewrite_wal(const struct opening *o) {
 
 /* ---- contents ---- */
 
+static enum vow_error ask_version(const struct opening *o, long *out) {
+  char text[32];
+  enum vow_error error =
+      ask(o, "SELECT value FROM vow_meta WHERE key = 'participant_log_version'", text, sizeof text);
+  if (!error) *out = strtol(text, NULL, 10);
+  return error;
+}
+
 static enum vow_error make_tables(const struct opening *o) {
-  char have[32], version[32];
+  char have[32];
+  long version = 0;
   enum vow_error error =
       ask(o, "SELECT count(*) FROM sqlite_schema WHERE name = 'vow_meta'", have, sizeof have);
   if (error) return error;
   if (strcmp(have, "0") != 0) {
-    error = ask(o, "SELECT value FROM vow_meta WHERE key = 'participant_log_version'", version,
-                sizeof version);
+    error = ask_version(o, &version);
     if (error) return error;
-    if (strtol(version, NULL, 10) > LOG_VERSION) {
+    if (version > LOG_VERSION) {
       return explain(o, VOW_E_LOG_VERSION,
                      "written by a newer libvow; use that version, nothing was changed");
     }
     /* An older file lacks a table, which an older libvow does not miss. */
     error = ask(o, "SELECT count(*) FROM sqlite_schema WHERE name = 'vow_seen'", have, sizeof have);
     if (error) return error;
-    if (strtol(version, NULL, 10) == LOG_VERSION && strcmp(have, "0") != 0) return VOW_OK;
+    if (version > 0 && strcmp(have, "0") != 0) return VOW_OK;
   }
   error = execute(o, "BEGIN IMMEDIATE");
   if (!error) error = execute(o, vow_log_schema);
@@ -323,6 +331,17 @@ static enum vow_error verify(const struct opening *o) {
   return VOW_OK;
 }
 
+/* A log of an older version, after it was verified as it is. */
+static enum vow_error convert(const struct opening *o) {
+  char damage[200] = "";
+  long version = LOG_VERSION;
+  enum vow_error error = ask_version(o, &version);
+  if (error || version == LOG_VERSION) return error;
+  int code = vow_log_convert(o->log, damage, sizeof damage);
+  if (code) return damage[0] ? explain(o, VOW_E_LOG_CORRUPT, damage) : fail(o, code);
+  return VOW_OK;
+}
+
 static enum vow_error open_database(const struct opening *o, const char *path) {
   struct vow_log *log = o->log;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -354,6 +373,7 @@ static enum vow_error open_steps(const struct opening *o, const char *path,
   error = sync_file(o);
   if (!error) error = sync_folder(o);
   if (!error) error = verify(o);
+  if (!error) error = convert(o);
   if (error) return error;
   error = vow_log_prepare_statements(log);
   if (!error) error = vow_log_read(log, loader, detail, sizeof detail);

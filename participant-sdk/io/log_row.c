@@ -1,6 +1,9 @@
 /*
  * The rows of the log. Each carries a checksum over all its fields: SQLite finds damage to its own
  * structure, not to what we put into it.
+ *
+ * Of a branch there is one row, by the number that the core gave it, and in it one blob: while the
+ * participant runs nobody asks SQLite for more, and this is what is quick to write.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,19 +14,29 @@
 #include "log_internal.h"
 #include "url.h"
 
-#define WALK_KEYS_MIN 4   /* a purge of fewer looks for each */
-#define WALK_SPAN_MS  100 /* and one of ids that were made over a longer time */
+#define ROW_MAX (INT64_MAX / 2) /* there is always a next one */
+
+/* How the blob begins; numbers have their most significant byte first. Behind it come the texts,
+ * each with a zero byte at its end: the coordinator, then the reason and the payload, if any. */
+struct head {
+  uint8_t checksum[8]; /* of all that follows, seeded with the row: none may change places */
+  uint8_t transaction[16];
+  uint8_t branch[4];
+  uint8_t kind;
+  uint8_t outcome;
+  uint8_t texts; /* which there are */
+};
+
+enum { TEXT_REASON = 1, TEXT_PAYLOAD = 2 };
 
 const char vow_log_schema[] =
     "CREATE TABLE IF NOT EXISTS vow_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS vow_branch(transaction_id BLOB NOT NULL, branch INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL, outcome INTEGER NOT NULL, coordinator TEXT NOT NULL, payload TEXT,"
-    " reason TEXT, checksum INTEGER NOT NULL, PRIMARY KEY(transaction_id, branch)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS vow_branch(row INTEGER PRIMARY KEY, record BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS vow_coordinator(url TEXT PRIMARY KEY, finished_below BLOB NOT NULL,"
     " checksum INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS vow_seen(url TEXT PRIMARY KEY, incarnation INTEGER NOT NULL,"
     " position INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO vow_meta VALUES('participant_log_version', '1');";
+    "INSERT OR IGNORE INTO vow_meta VALUES('participant_log_version', '2');";
 
 /* ---- checksums ---- */
 
@@ -76,18 +89,6 @@ static int64_t end_checksum(struct checksum *sum) {
   return (int64_t)XXH3_64bits_digest(&sum->stream);
 }
 
-static int64_t record_checksum(const struct vow_precord *record) {
-  struct checksum sum;
-  uint32_t numbers[3] = {record->branch, record->kind, record->outcome};
-  begin_checksum(&sum);
-  add_bytes(&sum, record->transaction.bytes, sizeof record->transaction.bytes);
-  add_bytes(&sum, numbers, sizeof numbers);
-  add_text(&sum, record->coordinator);
-  add_bytes(&sum, record->payload, record->payload_bytes);
-  add_text(&sum, record->reason);
-  return end_checksum(&sum);
-}
-
 static int64_t coordinator_checksum(const char *url, struct vow_id finished_below) {
   struct checksum sum;
   begin_checksum(&sum);
@@ -107,34 +108,6 @@ static int64_t seen_checksum(const char *url, struct vow_log_position seen) {
 
 /* ---- writing ---- */
 
-static int compare(const struct vow_precord_key *key, const void *id) {
-  return memcmp(key->transaction.bytes, id, sizeof key->transaction.bytes);
-}
-
-/* The first key that is not below this id, beginning with where the last row was. */
-static uint32_t skip_to(struct vow_log_purge *purge, const void *id) {
-  while (purge->at > 0 && compare(&purge->keys[purge->at - 1], id) >= 0) purge->at--;
-  while (purge->at < purge->count && compare(&purge->keys[purge->at], id) < 0) purge->at++;
-  return purge->at;
-}
-
-/* vow_purged(transaction_id, branch): it is among the keys that are purged. They are in order, and
- * so, mostly, are the rows that are asked about. */
-static void is_purged(sqlite3_context *context, int count, sqlite3_value **row) {
-  struct vow_log_purge *purge = sqlite3_user_data(context);
-  const void *id = sqlite3_value_blob(row[0]);
-  int64_t branch = sqlite3_value_int64(row[1]);
-  bool purged = false;
-  (void)count;
-  if (id && sqlite3_value_bytes(row[0]) == (int)sizeof purge->keys->transaction.bytes) {
-    uint32_t i = skip_to(purge, id);
-    for (; i < purge->count && compare(&purge->keys[i], id) == 0; i++) {
-      purged |= purge->keys[i].branch == branch;
-    }
-  }
-  sqlite3_result_int(context, purged);
-}
-
 enum vow_error vow_log_prepare_statements(struct vow_log *log) {
   static const char *const texts[VOW_LOG_STATEMENTS] = {
       [VOW_LOG_BEGIN] = "BEGIN IMMEDIATE",
@@ -146,15 +119,13 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_HOOK_SAVE] = "SAVEPOINT vow_hook",
       [VOW_LOG_HOOK_UNDO] = "ROLLBACK TO vow_hook",
       [VOW_LOG_HOOK_KEEP] = "RELEASE vow_hook",
-      [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?,?,?,?,?,?,?)",
-      [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE transaction_id = ? AND branch = ?",
-      [VOW_LOG_ERASE_RANGE] = ("DELETE FROM vow_branch WHERE transaction_id BETWEEN ? AND ?"
-                               " AND vow_purged(transaction_id, branch)"),
+      [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?)",
+      [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE row BETWEEN ? AND ?",
       [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
       [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
   };
-  int code = sqlite3_create_function(log->db, "vow_purged", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY,
-                                     &log->purge, is_purged, NULL, NULL);
+  int code = SQLITE_OK;
+  vow_buf_init(&log->blob, SIZE_MAX);
   for (int i = 0; !code && i < VOW_LOG_STATEMENTS; i++) {
     code = sqlite3_prepare_v3(log->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &log->statements[i],
                               NULL);
@@ -164,6 +135,7 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
 
 void vow_log_finalize_statements(struct vow_log *log) {
   for (int i = 0; i < VOW_LOG_STATEMENTS; i++) sqlite3_finalize(log->statements[i]);
+  vow_buf_fini(&log->blob);
 }
 
 /* What was bound stays so, and nobody looks at it: all is bound anew before the next time. */
@@ -180,53 +152,73 @@ static int bind_id(sqlite3_stmt *statement, int index, const struct vow_id *id) 
   return sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
 }
 
-int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
-  sqlite3_stmt *put = log->statements[VOW_LOG_PUT];
-  int code = bind_id(put, 1, &record->transaction);
-  if (!code) code = sqlite3_bind_int64(put, 2, record->branch);
-  if (!code) code = sqlite3_bind_int(put, 3, (int)record->kind);
-  if (!code) code = sqlite3_bind_int(put, 4, (int)record->outcome);
-  if (!code) code = sqlite3_bind_text(put, 5, record->coordinator, -1, SQLITE_STATIC);
-  if (!code) {
-    code = sqlite3_bind_text64(put, 6, record->payload, record->payload_bytes, SQLITE_STATIC,
-                               SQLITE_UTF8);
-  }
-  if (!code) code = sqlite3_bind_text(put, 7, record->reason, -1, SQLITE_STATIC);
-  if (!code) code = sqlite3_bind_int64(put, 8, record_checksum(record));
+static void checksum_of(const struct head *head, size_t bytes, uint64_t row, uint8_t out[8]) {
+  size_t covered = bytes - sizeof head->checksum;
+  XXH64_canonical_t sum;
+  XXH64_canonicalFromHash(&sum, XXH3_64bits_withSeed(head->transaction, covered, row));
+  memcpy(out, sum.digest, sizeof sum.digest);
+}
+
+static void add_string(struct vow_buf *blob, const char *text, size_t bytes) {
+  char *at = vow_buf_extend(blob, bytes + 1);
+  if (!at) return;
+  memcpy(at, text, bytes);
+  at[bytes] = '\0';
+}
+
+/* False: there is no memory. */
+static bool make_blob(struct vow_buf *blob, const struct vow_precord *record) {
+  struct head head = {.kind = (uint8_t)record->kind, .outcome = (uint8_t)record->outcome};
+  memcpy(head.transaction, record->transaction.bytes, sizeof head.transaction);
+  for (int i = 0; i < 4; i++) head.branch[i] = (uint8_t)(record->branch >> (24 - 8 * i));
+  if (record->reason) head.texts |= TEXT_REASON;
+  if (record->payload) head.texts |= TEXT_PAYLOAD;
+  vow_buf_reset(blob);
+  vow_buf_append(blob, &head, sizeof head);
+  add_string(blob, record->coordinator, strlen(record->coordinator));
+  if (record->reason) add_string(blob, record->reason, strlen(record->reason));
+  if (record->payload) add_string(blob, record->payload, record->payload_bytes);
+  if (blob->error) return false;
+  struct head *written = (struct head *)blob->data;
+  checksum_of(written, blob->bytes, record->row, written->checksum);
+  return true;
+}
+
+int vow_log_put_with(struct vow_buf *blob, sqlite3_stmt *put, const struct vow_precord *record) {
+  if (!make_blob(blob, record)) return SQLITE_NOMEM;
+  int code = sqlite3_bind_int64(put, 1, (sqlite3_int64)record->row);
+  if (!code) code = sqlite3_bind_blob64(put, 2, blob->data, blob->bytes, SQLITE_STATIC);
   return code ? code : run(put);
 }
 
-static int erase_each(struct vow_log *log, const struct vow_log_job *job) {
+int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
+  return vow_log_put_with(&log->blob, log->statements[VOW_LOG_PUT], record);
+}
+
+/* They are few, and mostly in order. */
+static void sort(uint64_t *rows, uint32_t count) {
+  for (uint32_t i = 1; i < count; i++) {
+    uint64_t row = rows[i];
+    uint32_t at = i;
+    for (; at > 0 && rows[at - 1] > row; at--) rows[at] = rows[at - 1];
+    rows[at] = row;
+  }
+}
+
+/* Branches that come together mostly go together: a statement erases a run of rows, which costs
+ * half as much as one for each. */
+static int erase(struct vow_log *log, const struct vow_log_job *job) {
   sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE];
+  const uint64_t *rows = job->purge_rows;
   int code = SQLITE_OK;
-  for (uint32_t i = 0; !code && i < job->purge_count; i++) {
-    code = bind_id(erase, 1, &job->purge_keys[i].transaction);
-    if (!code) code = sqlite3_bind_int64(erase, 2, job->purge_keys[i].branch);
+  sort(job->purge_rows, job->purge_count);
+  for (uint32_t i = 0, next; !code && i < job->purge_count; i = next) {
+    for (next = i + 1; next < job->purge_count && rows[next] == rows[next - 1] + 1;) next++;
+    code = sqlite3_bind_int64(erase, 1, (sqlite3_int64)rows[i]);
+    if (!code) code = sqlite3_bind_int64(erase, 2, (sqlite3_int64)rows[next - 1]);
     if (!code) code = run(erase);
   }
   return code;
-}
-
-/* One walk from the first key to the last, past the rows between them that stay. */
-static int erase_range(struct vow_log *log, const struct vow_log_job *job) {
-  sqlite3_stmt *erase = log->statements[VOW_LOG_ERASE_RANGE];
-  uint32_t count = job->purge_count;
-  log->purge = (struct vow_log_purge){.keys = job->purge_keys, .count = count};
-  int code = bind_id(erase, 1, &job->purge_keys[0].transaction);
-  if (!code) code = bind_id(erase, 2, &job->purge_keys[count - 1].transaction);
-  if (!code) code = run(erase);
-  log->purge.at = log->purge.count = 0; /* the keys are the job's */
-  return code;
-}
-
-/* Many keys are mostly neighbours, and a walk costs half as much as to look for each. It passes
- * other coordinators' rows, too, and those of a long time may be any number. */
-static int erase(struct vow_log *log, const struct vow_log_job *job) {
-  const struct vow_precord_key *first = job->purge_keys;
-  if (job->purge_count < WALK_KEYS_MIN) return erase_each(log, job);
-  const struct vow_precord_key *last = first + job->purge_count - 1;
-  uint64_t span_ms = vow_id_unix_ms(last->transaction) - vow_id_unix_ms(first->transaction);
-  return span_ms > WALK_SPAN_MS ? erase_each(log, job) : erase_range(log, job);
 }
 
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job) {
@@ -270,37 +262,72 @@ bool vow_log_lacks_memory(sqlite3_stmt *row) {
   return (sqlite3_errcode(sqlite3_db_handle(row)) & 0xff) == SQLITE_NOMEM;
 }
 
-static bool read_record(sqlite3_stmt *row, struct vow_precord *out) {
-  int64_t branch = sqlite3_column_int64(row, 1);
-  int kind = sqlite3_column_int(row, 2), outcome = sqlite3_column_int(row, 3);
-  if (!column_id(row, 0, &out->transaction) || branch < 1 || branch > UINT32_MAX ||
-      kind < VOW_PRECORD_INTENT || kind > VOW_PRECORD_FORGOTTEN || outcome < VOW_OUTCOME_NONE ||
-      outcome > VOW_OUTCOME_HEURISTIC_HAZARD) {
-    return false;
-  }
-  out->branch = (uint32_t)branch;
-  out->kind = (enum vow_precord_kind)kind;
-  out->outcome = (enum vow_outcome)outcome;
-  out->coordinator = column_text(row, 4);
-  out->payload = column_text(row, 5);
-  out->payload_bytes = out->payload ? (size_t)sqlite3_column_bytes(row, 5) : 0;
-  out->reason = column_text(row, 6);
-  return out->coordinator && strlen(out->coordinator) <= VOW_URL_BYTES_MAX &&
-         sqlite3_column_int64(row, 7) == record_checksum(out);
+/* The text at *at, if it ends before `end`; *at goes behind it. */
+static const char *take_string(const char **at, const char *end) {
+  const char *text = *at, *zero = memchr(text, '\0', (size_t)(end - text));
+  *at = zero ? zero + 1 : end;
+  return zero ? text : NULL;
 }
 
-static enum vow_error on_branch(sqlite3_stmt *row, const struct vow_log_loader *loader, char *why,
-                                size_t why_bytes) {
-  struct vow_precord record = {.kind = VOW_PRECORD_NONE};
-  if (read_record(row, &record)) return loader->record(loader->context, &record);
+static bool read_texts(const struct head *head, size_t bytes, struct vow_precord *out) {
+  const char *at = (const char *)(head + 1), *end = (const char *)head + bytes;
+  out->coordinator = take_string(&at, end);
+  if (!out->coordinator || strlen(out->coordinator) > VOW_URL_BYTES_MAX) return false;
+  if (head->texts & TEXT_REASON && !(out->reason = take_string(&at, end))) return false;
+  if (!(head->texts & TEXT_PAYLOAD)) return at == end;
+  if (at == end || end[-1] != '\0') return false;
+  out->payload = at; /* may have zero bytes in it */
+  out->payload_bytes = (size_t)(end - at) - 1;
+  return true;
+}
+
+static bool read_head(const struct head *head, struct vow_precord *out) {
+  memcpy(out->transaction.bytes, head->transaction, sizeof head->transaction);
+  for (int i = 0; i < 4; i++) out->branch = out->branch << 8 | head->branch[i];
+  out->kind = (enum vow_precord_kind)head->kind;
+  out->outcome = (enum vow_outcome)head->outcome;
+  return out->branch >= 1 && head->kind >= VOW_PRECORD_INTENT &&
+         head->kind <= VOW_PRECORD_FORGOTTEN && head->outcome <= VOW_OUTCOME_HEURISTIC_HAZARD &&
+         (head->texts & ~(TEXT_REASON | TEXT_PAYLOAD)) == 0;
+}
+
+/* *out, as far as it was read, may be shown. */
+static bool read_record(sqlite3_stmt *row, struct vow_precord *out) {
+  int64_t number = sqlite3_column_int64(row, 0);
+  bool blob = sqlite3_column_type(row, 1) == SQLITE_BLOB;
+  const struct head *head = blob ? sqlite3_column_blob(row, 1) : NULL;
+  size_t bytes = (size_t)sqlite3_column_bytes(row, 1);
+  uint8_t sum[sizeof head->checksum];
+  if (!head || bytes < sizeof *head) return false;
+  checksum_of(head, bytes, (uint64_t)number, sum);
+  out->row = (uint64_t)number;
+  return read_head(head, out) && memcmp(sum, head->checksum, sizeof sum) == 0 && number >= 1 &&
+         number <= ROW_MAX && read_texts(head, bytes, out);
+}
+
+enum vow_error vow_log_is_damaged(const struct vow_precord *record, char *why, size_t why_bytes) {
   char text[VOW_ID_TEXT_BYTES] = "?";
-  struct vow_id id;
-  if (column_id(row, 0, &id)) vow_id_format(id, text);
+  if (!vow_id_is_nil(record->transaction)) vow_id_format(record->transaction, text);
   (void)snprintf(why, why_bytes,
                  "the record of transaction %s is damaged (checksum); restore the file, or have"
                  " the coordinator's operator resolve what is open",
                  text);
   return VOW_E_LOG_CORRUPT;
+}
+
+static enum vow_error on_branch(sqlite3_stmt *row, const struct vow_log_loader *loader, char *why,
+                                size_t why_bytes) {
+  struct vow_precord record = {.kind = VOW_PRECORD_NONE};
+  if (!read_record(row, &record)) return vow_log_is_damaged(&record, why, why_bytes);
+  enum vow_error error = loader->record(loader->context, &record);
+  if (error != VOW_E_LOG_CORRUPT) return error;
+  char text[VOW_ID_TEXT_BYTES];
+  vow_id_format(record.transaction, text);
+  (void)snprintf(why, why_bytes,
+                 "there are two records of branch %u of transaction %s; restore the file, or have"
+                 " the coordinator's operator resolve what is open",
+                 record.branch, text);
+  return error;
 }
 
 static enum vow_error on_coordinator(sqlite3_stmt *row, const struct vow_log_loader *loader,
@@ -362,5 +389,6 @@ enum vow_error vow_log_read(struct vow_log *log, const struct vow_log_loader *lo
     error = read_table(log, "SELECT * FROM vow_seen", on_seen, loader, why, why_bytes);
   }
   if (error) return error;
-  return read_table(log, "SELECT * FROM vow_branch", on_branch, loader, why, why_bytes);
+  return read_table(log, "SELECT * FROM vow_branch ORDER BY row", on_branch, loader, why,
+                    why_bytes);
 }

@@ -10,6 +10,7 @@ And nothing is left open: no transaction in vowd's log, no branch in doubt at a 
 """
 
 import sqlite3
+import struct
 import uuid
 
 # Numbers in the files: enum vow_txn_state, enum vow_precord_kind.
@@ -24,8 +25,10 @@ class LogView:
 
     def __init__(self, path):
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        rows = db.execute("SELECT transaction_id, branch, kind FROM vow_branch")
-        self.kinds = {(bytes(i), branch): kind for i, branch, kind in rows}
+        # A record begins with a checksum, the transaction, the branch and the kind.
+        rows = db.execute("SELECT record FROM vow_branch")
+        records = [struct.unpack_from(">8x16sIB", record) for (record,) in rows]
+        self.kinds = {(i, branch): kind for i, branch, kind in records}
         rows = db.execute("SELECT url, finished_below FROM vow_coordinator")
         self.finished_below = {url: bytes(mark) for url, mark in rows}
         db.close()

@@ -51,7 +51,7 @@ PLAIN = (
     ("a participant forgot its watermark", "participant-1.vow",
      sql("UPDATE vow_coordinator SET finished_below = zeroblob(16)")),
     ("a branch is in doubt", "participant-2.vow",
-     sql("INSERT INTO vow_branch VALUES(randomblob(16), 1, 2, 0, 'http://a', NULL, NULL, 0)")),
+     sql(f"INSERT INTO vow_branch(record) VALUES(x'{'ab' * 24}0000000102')")),
     ("a branch had no effect", "participant-1.effects", zero_effect),
     ("an id was given twice", "load-1.ids", double_answer),
 )

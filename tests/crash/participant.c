@@ -13,6 +13,7 @@
 
 #include "io/log.h"
 #include "side.h"
+#include "tests/lib/old_log.h"
 #include "turns.h"
 #include "vow/sqlite.h"
 
@@ -51,7 +52,8 @@ static struct {
   struct state states[STATES_MAX];
   struct content history[STATES_MAX]; /* of each state */
   uint32_t state_count, branch_count;
-  uint32_t started; /* before this cut there was no log */
+  uint32_t started;        /* before this cut there was no log */
+  uint32_t old, old_below; /* branches that a log of version 1 had at first; its watermark */
   struct vow_log *log;
   struct vow_sqlite *adapter;
   bool broken;
@@ -65,6 +67,11 @@ static struct vow_id id_of(uint32_t branch) {
   return vow_id_make(UINT64_C(1800000000000) + branch, 1, branch * UINT64_C(7919) + 1);
 }
 
+/* Those of the old log get theirs, in order, when it is taken over. */
+static uint64_t row_of(uint32_t branch) {
+  return branch < model.old ? branch - model.old_below + 1 : branch + 1;
+}
+
 /* ---- digests: sums, so that the order in which things are found does not matter ---- */
 
 static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
@@ -73,8 +80,10 @@ static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
   return hash;
 }
 
-static uint64_t record_digest(const struct vow_id *id, uint32_t kind, const char *payload) {
+static uint64_t record_digest(const struct vow_id *id, uint64_t row, uint32_t kind,
+                              const char *payload) {
   uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), id->bytes, sizeof id->bytes);
+  hash = mix(hash, &row, sizeof row);
   hash = mix(hash, &kind, sizeof kind);
   return payload == NULL ? mix(hash, "none", 5) : mix(hash, payload, strlen(payload) + 1);
 }
@@ -122,7 +131,7 @@ static uint64_t content_digest(const struct content *content) {
     char text[VOW_ID_TEXT_BYTES];
     vow_id_format(id, text);
     if (entry->kind != VOW_PRECORD_NONE)
-      sum += record_digest(&id, entry->kind, entry->payload ? payload_of(n) : NULL);
+      sum += record_digest(&id, row_of(n), entry->kind, entry->payload ? payload_of(n) : NULL);
     if (model.mode == MODE_OWN) continue;
     if (entry->kind == VOW_PRECORD_PREPARED) sum += changeset_digest(text);
     if (!entry->applied) continue;
@@ -231,6 +240,7 @@ static struct vow_log_job *new_job(uint32_t n, enum vow_precord_kind kind, bool 
   job->record = (struct vow_precord){.kind = kind,
                                      .transaction = id_of(n),
                                      .branch = 1,
+                                     .row = row_of(n),
                                      .coordinator = COORDINATOR,
                                      .payload = payload ? held.payload[slot] : NULL,
                                      .payload_bytes = payload ? strlen(held.payload[slot]) : 0};
@@ -279,13 +289,12 @@ static void add_purge(struct vow_log_job *job, uint32_t below) {
   uint32_t from = model.content.watermark, to = from;
   while (to < below && to < from + 8 && !is_open(to)) to++;
   if (to == from) return;
-  job->purge_keys = calloc(to - from, sizeof *job->purge_keys);
-  if (job->purge_keys == NULL) abort();
+  job->purge_rows = calloc(to - from, sizeof *job->purge_rows);
+  if (job->purge_rows == NULL) abort();
   job->purge_coordinator = COORDINATOR;
   job->purge_below = id_of(to);
   for (uint32_t n = from; n < to; n++) {
-    job->purge_keys[job->purge_count++] =
-        (struct vow_precord_key){.transaction = id_of(n), .branch = 1};
+    job->purge_rows[job->purge_count++] = row_of(n);
     model.content.branches[n].kind = VOW_PRECORD_NONE;
   }
   model.content.watermark = to;
@@ -345,7 +354,7 @@ static enum vow_error load_coordinator(void *context, const char *url, struct vo
 
 static enum vow_error load_record(void *context, const struct vow_precord *record) {
   uint64_t *sum = context;
-  *sum += record_digest(&record->transaction, record->kind, record->payload);
+  *sum += record_digest(&record->transaction, record->row, record->kind, record->payload);
   return VOW_OK;
 }
 
@@ -453,6 +462,40 @@ static bool make_application(void) {
   return code == SQLITE_OK || wrong("the application's database cannot be made");
 }
 
+/* The run begins with a log of version 1. In an application's database no branch of it is open: the
+ * changes that go with it are the adapter's. */
+static bool make_old_log(void) {
+  sqlite3 *db = NULL;
+  if (sqlite3_open(LOG_PATH, &db) != SQLITE_OK) return wrong("the old log cannot be made");
+  if (model.mode == MODE_OWN) sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+  sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+  old_log_make(db);
+  model.old = model.branch_count = 2 + draw(12);
+  model.old_below = model.content.watermark = draw(model.old);
+  for (uint32_t n = model.old_below; n < model.old; n++) {
+    static const enum vow_precord_kind kinds[] = {VOW_PRECORD_COMMITTED, VOW_PRECORD_ABORTED,
+                                                  VOW_PRECORD_INTENT, VOW_PRECORD_PREPARED};
+    enum vow_precord_kind kind = kinds[draw(model.mode == MODE_OWN ? 4 : 2)];
+    bool payload = kind <= VOW_PRECORD_PREPARED;
+    model.content.branches[n] = (struct entry){.kind = kind, .payload = payload};
+    struct vow_precord record = {.kind = kind,
+                                 .transaction = id_of(n),
+                                 .branch = 1,
+                                 .coordinator = COORDINATOR,
+                                 .payload = payload ? payload_of(n) : NULL,
+                                 .payload_bytes = payload ? strlen(payload_of(n)) : 0};
+    old_log_put(db, &record);
+  }
+  if (model.old_below > 0) old_log_put_watermark(db, COORDINATOR, id_of(model.old_below));
+  int code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+  sqlite3_close(db);
+  disk_sync_folder();
+  note_state(side_now());
+  tell_newest();
+  model.started = side_now();
+  return code == SQLITE_OK || wrong("the old log cannot be made");
+}
+
 /* The state that was found; -1: it is none. */
 static int judge_sum(uint64_t sum, uint32_t cut) {
   int state = find_state(sum, cut);
@@ -503,6 +546,7 @@ static void end_process(enum end end) {
 bool side_play(uint64_t seed) {
   model.mode = (enum mode)(seed % MODE_COUNT);
   bool ok = model.mode == MODE_OWN || make_application();
+  if (ok && draw(3) == 0) ok = make_old_log();
   uint32_t lives = 3 + draw(3);
   for (uint32_t i = 0; ok && i < lives; i++) {
     enum end end = draw_end();
@@ -543,8 +587,8 @@ bool side_sweep(uint32_t call, bool *reached) {
 
 bool side_judge(uint32_t cut) {
   uint64_t sum = 0;
-  /* Before that the application's database is in the making. */
-  if (cut < model.started && model.mode != MODE_OWN) return true;
+  /* Before that the application's database is in the making, or the old log. */
+  if (cut < model.started && (model.mode != MODE_OWN || model.old > 0)) return true;
   if (open_log(&sum) != VOW_OK) return false;
   close_log(true);
   return judge_sum(sum, cut) >= 0;

@@ -28,8 +28,16 @@ struct job {
   bool purges;
   const char *purge_coordinator;
   struct vow_id purge_below;
-  struct vow_precord_key purged[VOW_PCORE_PURGE_MAX];
+  uint64_t purged[VOW_PCORE_PURGE_MAX];
   uint32_t purged_count;
+};
+
+/* A row of the log that is not the branch's any more: its purge was lost. */
+struct leftover {
+  enum vow_precord_kind kind;
+  enum vow_outcome outcome;
+  unsigned coordinator;
+  uint64_t row;
 };
 
 /* A branch as disk and application know it. */
@@ -37,6 +45,9 @@ struct seat {
   enum vow_precord_kind disk;
   enum vow_outcome outcome;
   unsigned coordinator;
+  uint64_t row;   /* on the disk */
+  uint64_t given; /* to its last record */
+  struct leftover left;
   bool calling; /* a callback runs (not atomic: there it is a job) */
   enum vow_message_type call;
   bool asked;
@@ -48,6 +59,7 @@ static struct participant {
   struct seat seats[IDS * BRANCHES];
   struct vow_id watermarks[COORDINATORS]; /* on the disk */
   struct vow_log_position seen[COORDINATORS];
+  uint64_t highest_row;
   struct job queue[QUEUE];
   unsigned queued;
   struct job *in_transaction;
@@ -162,6 +174,10 @@ static void on_log(const struct vow_paction *action) {
                     .forced = action->u.log.forced};
   job.seat = seat_of(job.record.transaction, job.record.branch);
   must(job.position != 0 && job.record.coordinator != NULL);
+  /* The branch's row, or a new one: nobody else has it, or had. */
+  must(job.record.row == p.seats[job.seat].given || job.record.row > p.highest_row);
+  if (job.record.row > p.highest_row) p.highest_row = job.record.row;
+  p.seats[job.seat].given = job.record.row;
   enqueue(&job);
 }
 
@@ -173,7 +189,7 @@ static void on_purge(const struct vow_paction *action) {
   job->purge_coordinator = action->u.purge.coordinator;
   job->purge_below = action->u.purge.finished_below;
   job->purged_count = action->u.purge.count;
-  memcpy(job->purged, action->u.purge.keys, job->purged_count * sizeof job->purged[0]);
+  memcpy(job->purged, action->u.purge.rows, job->purged_count * sizeof job->purged[0]);
 }
 
 static enum vow_error step(struct vow_pevent *event) {
@@ -207,15 +223,23 @@ static enum vow_error step(struct vow_pevent *event) {
 
 /* ---- the disk ---- */
 
+static void delete_row(uint64_t row) {
+  for (unsigned n = 0; n < IDS * BRANCHES; n++) {
+    if (p.seats[n].row == row) p.seats[n].disk = VOW_PRECORD_NONE;
+    if (p.seats[n].left.row == row) p.seats[n].left.kind = VOW_PRECORD_NONE;
+  }
+}
+
 static void write_job(const struct job *job) {
   struct seat *seat = &p.seats[job->seat];
+  if (seat->disk != VOW_PRECORD_NONE && seat->row != job->record.row)
+    seat->left = (struct leftover){seat->disk, seat->outcome, seat->coordinator, seat->row};
+  seat->row = job->record.row;
   seat->disk = job->record.kind;
   seat->outcome = job->record.outcome;
   seat->coordinator = coordinator_of(job->record.coordinator);
   if (job->seen.incarnation != 0) p.seen[seat->coordinator] = job->seen;
-  for (uint32_t i = 0; job->purges && i < job->purged_count; i++) {
-    p.seats[seat_of(job->purged[i].transaction, job->purged[i].branch)].disk = VOW_PRECORD_NONE;
-  }
+  for (uint32_t i = 0; job->purges && i < job->purged_count; i++) delete_row(job->purged[i]);
   if (job->purges) p.watermarks[coordinator_of(job->purge_coordinator)] = job->purge_below;
 }
 
@@ -354,8 +378,43 @@ static void a_mistake(void) {
 
 /* ---- death and life ---- */
 
+static void load(unsigned n) {
+  const struct seat *seat = &p.seats[n];
+  struct vow_pevent event = {.type = VOW_PEVENT_LOAD};
+  struct vow_precord record = {.kind = seat->disk,
+                               .outcome = seat->outcome,
+                               .coordinator = coordinator_urls[seat->coordinator],
+                               .row = seat->row};
+  name(&event, n);
+  record.transaction = event.transaction;
+  record.branch = event.branch;
+  event.u.load = &record;
+  must(step(&event) == VOW_OK);
+  if (p.highest_row < seat->row) p.highest_row = seat->row;
+}
+
+/* The older row comes first, and the later counts. */
+static void load_all(unsigned n) {
+  struct seat *seat = &p.seats[n];
+  struct seat latest = *seat;
+  if (seat->left.kind != VOW_PRECORD_NONE) {
+    seat->disk = seat->left.kind;
+    seat->outcome = seat->left.outcome;
+    seat->coordinator = seat->left.coordinator;
+    seat->row = seat->left.row;
+    load(n);
+    if (latest.disk == VOW_PRECORD_NONE) seat->left.kind = VOW_PRECORD_NONE;
+  }
+  if (latest.disk != VOW_PRECORD_NONE) {
+    *seat = latest;
+    load(n);
+  }
+  seat->given = seat->row;
+}
+
 static void start(void) {
   must(vow_pcore_new(&p.core, &p.config) == VOW_OK);
+  p.highest_row = 0;
   for (unsigned n = 0; n < COORDINATORS; n++) {
     struct vow_pevent event = {.type = VOW_PEVENT_LOAD_COORDINATOR};
     event.u.coordinator.url = coordinator_urls[n];
@@ -366,16 +425,8 @@ static void start(void) {
     if (p.seen[n].incarnation != 0) must(step(&event) == VOW_OK);
   }
   for (unsigned n = 0; n < IDS * BRANCHES; n++) {
-    struct vow_pevent event = {.type = VOW_PEVENT_LOAD};
-    struct vow_precord record = {.kind = p.seats[n].disk,
-                                 .outcome = p.seats[n].outcome,
-                                 .coordinator = coordinator_urls[p.seats[n].coordinator]};
     p.seats[n].calling = p.seats[n].asked = false;
-    name(&event, n);
-    record.transaction = event.transaction;
-    record.branch = event.branch;
-    event.u.load = &record;
-    if (record.kind != VOW_PRECORD_NONE) must(step(&event) == VOW_OK);
+    load_all(n);
   }
 }
 

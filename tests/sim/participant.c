@@ -63,21 +63,17 @@ static void do_log(struct sim *s, const struct vow_paction *action, struct sim_j
                           .work = work};
   job->purge_of = coordinator_of(record->coordinator);
   job->seen = action->u.log.seen;
-  job->record = (struct sim_record){
-      .kind = record->kind, .outcome = record->outcome, .has_payload = record->payload != NULL};
+  job->record = (struct sim_record){.kind = record->kind,
+                                    .row = record->row,
+                                    .outcome = record->outcome,
+                                    .has_payload = record->payload != NULL};
 }
 
 static void do_purge(struct sim *s, const struct vow_paction *action, struct sim_job *job) {
   job->purge_of = coordinator_of(action->u.purge.coordinator);
   job->purge_below = action->u.purge.finished_below;
   job->purge_count = action->u.purge.count;
-  const struct vow_precord_key *keys = action->u.purge.keys;
-  for (uint32_t i = 0; i < action->u.purge.count; i++) {
-    bool rises = i == 0 || vow_id_compare(keys[i - 1].transaction, keys[i].transaction) <= 0;
-    sim_check(s, rises, SIM_CONTRACT, "a purge's keys are not in the order of their transactions");
-    job->purge[i].txn = sim_txn_of(s, action->u.purge.keys[i].transaction);
-    job->purge[i].branch = action->u.purge.keys[i].branch;
-  }
+  memcpy(job->purge, action->u.purge.rows, job->purge_count * sizeof job->purge[0]);
   sim_probe(s, SIM_PROBE_PURGED);
 }
 
@@ -438,6 +434,7 @@ static void load(struct sim *s, struct sim_participant *p, uint32_t txn, uint32_
   struct vow_precord record = {.kind = from->kind,
                                .transaction = s->txns[txn].id,
                                .branch = branch,
+                               .row = from->row,
                                .outcome = from->outcome,
                                .coordinator = sim_c_url(coordinator)};
   struct vow_pevent event = {.type = VOW_PEVENT_LOAD, .u.load = &record};

@@ -112,11 +112,33 @@ static void change_work(struct sim *s, struct sim_participant *p, const struct s
   if (job->work == SIM_WORK_COMMITTED) sim_db_commit(s, p, job->txn, job->branch);
 }
 
+/* A record replaces the row of its number, which is its branch's and nobody else's. */
+static void check_row(struct sim *s, struct sim_participant *p, const struct sim_job *job) {
+  sim_check(s, job->record.row > 0, SIM_CONTRACT, "p%u writes a record without a row", p->number);
+  for (uint32_t t = 0; t < s->txn_count; t++) {
+    for (uint32_t b = 0; b < s->txns[t].branch_count; b++) {
+      bool own = t == job->txn && b + 1 == job->branch;
+      bool same = p->log[t][b].kind != VOW_PRECORD_NONE && p->log[t][b].row == job->record.row;
+      sim_check(s, own || !same, SIM_CONTRACT, "p%u writes t%u/%u over t%u/%u", p->number, job->txn,
+                job->branch, t, b + 1);
+    }
+  }
+}
+
+static void delete_row(struct sim *s, struct sim_participant *p, uint64_t row) {
+  for (uint32_t t = 0; t < s->txn_count; t++) {
+    for (uint32_t b = 0; b < s->txns[t].branch_count; b++) {
+      if (p->log[t][b].row == row) p->log[t][b] = (struct sim_record){.kind = VOW_PRECORD_NONE};
+    }
+  }
+}
+
 static void write_all(struct sim *s, struct sim_participant *p) {
   for (uint32_t i = 0; i < p->writing.count; i++) {
     struct sim_job *job = &p->writing.items[i];
     if (job->type != SIM_JOB_RECORD) continue;
     job->written = true;
+    check_row(s, p, job);
     p->log[job->txn][job->branch - 1] = job->record;
     s->txns[job->txn].dirty = true;
     if (vow_log_position_compare(job->seen, p->seen[job->purge_of]) > 0) {
@@ -125,9 +147,7 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
     p->watermark[job->purge_of] = job->purge_below;
-    for (uint32_t k = 0; k < job->purge_count; k++) {
-      p->log[job->purge[k].txn][job->purge[k].branch - 1] = (struct sim_record){.kind = 0};
-    }
+    for (uint32_t k = 0; k < job->purge_count; k++) delete_row(s, p, job->purge[k]);
   }
 }
 

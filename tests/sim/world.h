@@ -282,6 +282,7 @@ enum sim_work { SIM_WORK_NONE = 0, SIM_WORK_PREPARED, SIM_WORK_COMMITTED };
 
 struct sim_record {
   enum vow_precord_kind kind;
+  uint64_t row;
   enum vow_outcome outcome;
   bool has_payload;
 };
@@ -301,9 +302,7 @@ struct sim_job {
   struct vow_log_position seen; /* of that coordinator's log */
   struct vow_id purge_below;
   uint32_t purge_count;
-  struct {
-    uint32_t txn, branch;
-  } purge[VOW_PCORE_PURGE_MAX];
+  uint64_t purge[VOW_PCORE_PURGE_MAX]; /* rows */
 };
 
 #define SIM_JOBS_MAX 96

@@ -43,6 +43,7 @@ struct branch {
   /* the application and the disk */
   enum app_state app;
   enum vow_precord_kind disk;
+  uint64_t row;
   /* the participant's drivers */
   bool calling; /* plain: a callback runs */
   enum vow_message_type call;
@@ -346,6 +347,7 @@ static void run_log(bool dies) {
   bool written = job.record.kind != VOW_PRECORD_NONE && !fails();
   if (written) {
     b->disk = job.record.kind;
+    b->row = job.record.row;
   } else if (w.mode == ATOMIC) {
     b->app = before;
   }
@@ -368,8 +370,11 @@ static void start(void) {
     struct branch *b = &w.branches[n];
     b->calling = false;
     b->asked = false;
-    struct vow_precord record = {
-        .kind = b->disk, .transaction = id_of(n), .branch = 1, .coordinator = "http://c"};
+    struct vow_precord record = {.kind = b->disk,
+                                 .transaction = id_of(n),
+                                 .branch = 1,
+                                 .row = b->row,
+                                 .coordinator = "http://c"};
     struct vow_pevent event = {.type = VOW_PEVENT_LOAD};
     event.u.load = &record;
     if (b->disk != VOW_PRECORD_NONE) step(&event);

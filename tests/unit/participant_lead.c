@@ -45,6 +45,7 @@ static struct vow_log_job *new_job(int kind) {
   job->record =
       (struct vow_precord){.kind = VOW_PRECORD_PREPARED, .branch = 1, .coordinator = COORDINATOR};
   job->record.transaction.bytes[15] = ++last;
+  job->record.row = last;
   job->forced = kind != LAZY;
   job->patient = kind == PATIENT;
   return job;

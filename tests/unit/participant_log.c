@@ -86,9 +86,9 @@ static void a_flipped_bit_in_a_record_is_noticed(void **state) {
 static void a_row_that_makes_no_sense_is_noticed(void **state) {
   struct fixture *f = *state;
   given_a_log_with_a_branch_in_doubt(f);
-  run_sql(f->path, "UPDATE vow_branch SET kind = 99");
+  run_sql(f->path, "UPDATE vow_branch SET record = substr(record, 1, 40)");
   fixture_refuses(f, VOW_E_LOG_CORRUPT, id_of(1));
-  run_sql(f->path, "UPDATE vow_branch SET kind = 2, transaction_id = 'x'");
+  run_sql(f->path, "UPDATE vow_branch SET record = 'x'");
   fixture_refuses(f, VOW_E_LOG_CORRUPT, "damaged");
 }
 
@@ -126,9 +126,9 @@ static void a_database_of_something_else_is_left_alone(void **state) {
 static void a_newer_log_is_left_alone(void **state) {
   struct fixture *f = *state;
   given_a_log_with_a_branch_in_doubt(f);
-  run_sql(f->path, "UPDATE vow_meta SET value = '2' WHERE key = 'participant_log_version'");
+  run_sql(f->path, "UPDATE vow_meta SET value = '3' WHERE key = 'participant_log_version'");
   fixture_refuses(f, VOW_E_LOG_VERSION, "newer");
-  run_sql(f->path, "UPDATE vow_meta SET value = '1' WHERE key = 'participant_log_version'");
+  run_sql(f->path, "UPDATE vow_meta SET value = '2' WHERE key = 'participant_log_version'");
   fixture_open(f);
   expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
 }

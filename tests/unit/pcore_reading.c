@@ -79,6 +79,75 @@ static void log_it(uint8_t n) {
 
 static const struct vow_log_position NOWHERE = {0};
 
+/* ---- rows of the log ---- */
+
+static enum vow_error load_row(uint8_t n, enum vow_precord_kind kind, uint64_t row) {
+  struct vow_precord record = {
+      .kind = kind, .transaction = id_of(n), .branch = 1, .row = row, .coordinator = "http://c"};
+  struct vow_pevent event = event_of(VOW_PEVENT_LOAD, n);
+  event.u.load = &record;
+  return vow_pcore_step(core, &event, &actions);
+}
+
+static uint64_t row_of_record(void) {
+  return action_of(VOW_PACTION_LOG)->u.log.record.row;
+}
+
+/* The first record of a branch takes the next one, above all that the log had; the others have the
+ * same. */
+static void each_branch_has_a_row_of_its_own(void **state) {
+  (void)state;
+  assert_int_equal(load_row(1, VOW_PRECORD_PREPARED, 7), VOW_OK);
+  assert_int_equal(load_row(2, VOW_PRECORD_COMMITTED, 5), VOW_OK);
+  for (uint8_t n = 3; n <= 5; n++) {
+    send(VOW_MESSAGE_PREPARE, n, "http://c", NOWHERE);
+    vote(n, VOW_VOTE_COMMIT, NULL);
+    assert_int_equal(row_of_record(), 5 + n);
+    log_it(n);
+  }
+  send(VOW_MESSAGE_COMMIT, 4, "http://c", NOWHERE);
+  must_step(event_of(VOW_PEVENT_FINISHED, 4));
+  assert_int_equal(row_of_record(), 9);
+  log_it(4);
+  send(VOW_MESSAGE_COMMIT, 1, "http://c", NOWHERE);
+  must_step(event_of(VOW_PEVENT_FINISHED, 1));
+  assert_int_equal(row_of_record(), 7);
+}
+
+/* A purge may be lost with its transaction, and the branch come again. */
+static void of_two_rows_the_later_counts_where_the_first_was_over(void **state) {
+  const enum vow_precord_kind over[] = {VOW_PRECORD_COMMITTED, VOW_PRECORD_ABORTED,
+                                        VOW_PRECORD_READ_ONLY, VOW_PRECORD_FORGOTTEN};
+  struct vow_pcounts counts;
+  (void)state;
+  for (uint8_t n = 1; n <= 4; n++) {
+    assert_int_equal(load_row(n, over[n - 1], n), VOW_OK);
+    assert_int_equal(load_row(n, VOW_PRECORD_PREPARED, 10U + n), VOW_OK);
+    assert_true(vow_pbranch_in_doubt(vow_pcore_find(core, id_of(n), 1)));
+  }
+  vow_pcore_counts(core, &counts);
+  assert_int_equal(counts.in_doubt, 4);
+  assert_int_equal(counts.tombstones, 0);
+  send(VOW_MESSAGE_COMMIT, 1, "http://c", NOWHERE);
+  must_step(event_of(VOW_PEVENT_FINISHED, 1));
+  assert_int_equal(row_of_record(), 11);
+}
+
+static void other_rows_of_one_branch_are_refused(void **state) {
+  const enum vow_precord_kind open[] = {VOW_PRECORD_INTENT, VOW_PRECORD_PREPARED,
+                                        VOW_PRECORD_DECIDED, VOW_PRECORD_HEURISTIC};
+  (void)state;
+  for (uint8_t n = 1; n <= 4; n++) {
+    assert_int_equal(load_row(n, open[n - 1], n), VOW_OK);
+    assert_int_equal(load_row(n, VOW_PRECORD_COMMITTED, 10U + n), VOW_E_LOG_CORRUPT);
+    assert_int_equal(vow_pcore_find(core, id_of(n), 1)->durable, open[n - 1]);
+  }
+  assert_int_equal(load_row(9, VOW_PRECORD_COMMITTED, 20), VOW_OK);
+  assert_int_equal(load_row(9, VOW_PRECORD_PREPARED, 19), VOW_E_LOG_CORRUPT);
+}
+
+/* ---- what is told ---- */
+
 /* All branches are told one by one, and those in doubt alone. */
 static void branches_are_told_one_by_one(void **state) {
   unsigned all = 0, in_doubt = 0;
@@ -268,6 +337,9 @@ static void what_is_not_there(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
+      TEST(each_branch_has_a_row_of_its_own),
+      TEST(of_two_rows_the_later_counts_where_the_first_was_over),
+      TEST(other_rows_of_one_branch_are_refused),
       TEST(branches_are_told_one_by_one),
       TEST(a_transaction_is_told_with_all_its_branches),
       TEST(positions_are_told_by_coordinator),
