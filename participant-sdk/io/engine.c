@@ -1,6 +1,6 @@
 /*
  * The core under its lock: events go in, and the actions that come out are carried out here.
- * Nothing in this file blocks, except that a worker may lead a write of the log before it is done.
+ * Nothing in this file blocks.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -21,7 +21,6 @@ struct step {
   struct vow_log_job *jobs, **end;          /* for the log, all at once: they share a sync */
   struct vow_pool_task *tasks, **tasks_end; /* for the pool, all at once */
   int callbacks;                            /* how many more of them are under way */
-  bool can_lead;                            /* this thread may write the log itself */
 };
 
 uint64_t vow_engine_now_ms(void) {
@@ -90,15 +89,14 @@ static void complete(struct vow_exchange *answered) {
  * since its order counts, and to the others after that, so that they need not wait for the lock. */
 static void leave(struct step *step) {
   struct vow_participant *p = step->p;
-  enum vow_log_turn turn = VOW_LOG_RESTS;
+  bool wake = false;
   if (step->jobs || step->callbacks != 0) {
-    turn = vow_log_submit(p->log, step->jobs, step->callbacks, step->can_lead);
+    wake = vow_log_submit(p->log, step->jobs, step->callbacks);
   }
   pthread_mutex_unlock(&p->lock);
-  if (turn == VOW_LOG_WAKES) vow_log_wake(p->log);
+  if (wake) vow_log_wake(p->log);
   if (step->tasks) vow_pool_give(p->pool, step->tasks);
   complete(step->answered);
-  if (turn == VOW_LOG_LEADS) vow_log_lead(p->log);
 }
 
 static void fail(struct step *step, enum vow_error error, const char *why) {
@@ -129,7 +127,7 @@ static void run_callback(struct vow_pool_task *task);
 static void drop_callback(struct vow_pool_task *pool_task) {
   struct callback_task *task = (struct callback_task *)pool_task;
   struct vow_log *log = task->p->log;
-  if (vow_log_submit(log, NULL, -1, false) == VOW_LOG_WAKES) vow_log_wake(log);
+  if (vow_log_submit(log, NULL, -1)) vow_log_wake(log);
   free(task);
 }
 
@@ -263,9 +261,9 @@ static void run(struct step *step, struct vow_pevent *event) {
   if (vow_pcore_next_deadline(p->core) < p->tick_due_ms) pthread_cond_signal(&p->ticked);
 }
 
-/* One event, with the lock taken and released around it. */
-static void run_alone(struct vow_participant *p, struct vow_pevent *event) {
-  struct step step = {.p = p};
+/* One event, with the lock taken and released around it; perhaps what `returned` callbacks did. */
+static void run_alone(struct vow_participant *p, struct vow_pevent *event, int returned) {
+  struct step step = {.p = p, .callbacks = -returned};
   pthread_mutex_lock(&p->lock);
   run(&step, event);
   leave(&step);
@@ -371,13 +369,13 @@ void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key
   event.u.answer.outcome = outcome;
   event.u.answer.log = log;
   event.u.answer.told = told;
-  run_alone(p, &event);
+  run_alone(p, &event, 0);
 }
 
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator) {
   struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED};
   event.u.coordinator.url = coordinator;
-  run_alone(p, &event);
+  run_alone(p, &event, 0);
 }
 
 void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const char *why) {
@@ -407,15 +405,6 @@ static struct vow_pevent result_event(const struct vow_precord_key *key, enum vo
   return event;
 }
 
-/* What a callback has said. A worker leads only while another is idle: callbacks that are to run
- * meanwhile find that one. */
-static void return_result(struct vow_participant *p, struct vow_pevent *event) {
-  struct step step = {.p = p, .callbacks = -1, .can_lead = vow_pool_has_idle(p->pool)};
-  pthread_mutex_lock(&p->lock);
-  run(&step, event);
-  leave(&step);
-}
-
 static void run_callback(struct vow_pool_task *pool_task) {
   struct callback_task *task = (struct callback_task *)pool_task;
   const struct vow_participant_options *options = &task->p->options;
@@ -432,7 +421,7 @@ static void run_callback(struct vow_pool_task *pool_task) {
     error = options->abort(options->context, &task->work, &reason);
   }
   struct vow_pevent event = result_event(&task->key, task->call, vote, error, reason.text);
-  return_result(task->p, &event);
+  run_alone(task->p, &event, 1);
   free(task);
 }
 

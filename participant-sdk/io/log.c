@@ -1,5 +1,5 @@
 /*
- * See log.h: the queue, who writes it, and the transactions.
+ * See log.h: the queue, the thread, and the transactions.
  */
 #include "log.h"
 
@@ -17,7 +17,6 @@
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
-#define LEAD_MAX             3    /* so many forced jobs are written by who can lead */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
 #define CHECKPOINT_PAGES     1000
@@ -388,12 +387,12 @@ static uint64_t due_us(const struct vow_log *log) {
 /* With the lock held: whether the thread must be woken, since it sleeps for longer than it may. It
  * is woken once. */
 static bool oversleeps(struct vow_log *log) {
-  if (log->writing || due_us(log) >= log->asleep_until_us) return false;
+  if (due_us(log) >= log->asleep_until_us) return false;
   log->asleep_until_us = NOW;
   return true;
 }
 
-/* With the lock held, and `writing` set: takes what is queued, at most a batch. */
+/* With the lock held: takes what is queued, at most a batch. */
 static struct vow_log_job *take_jobs(struct vow_log *log) {
   struct vow_log_job *jobs = log->queue, **end = &jobs;
   uint32_t jobs_max = log->resource ? BATCH_SHARED_MAX : BATCH_MAX;
@@ -406,13 +405,6 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   *end = NULL;
   if (!log->queue) log->queue_end = &log->queue;
   return jobs;
-}
-
-/* With the lock held. What came while it was written waits from now on. */
-static void end_writing(struct vow_log *log) {
-  log->writing = false;
-  log->sync_us = log->took_us;
-  if (log->queue) log->since_us = now_us();
 }
 
 /* ---- the thread ---- */
@@ -430,10 +422,10 @@ static void sleep_until(struct vow_log *log, uint64_t until_us) {
   log->asleep_until_us = NOW;
 }
 
-/* With the lock held: waits until something is to be written and nobody writes. */
+/* With the lock held: waits until something is to be written. */
 static void await_turn(struct vow_log *log) {
   for (;;) {
-    uint64_t until_us = log->writing ? NEVER : due_us(log);
+    uint64_t until_us = due_us(log);
     if (until_us == NOW || (until_us != NEVER && until_us <= now_us())) return;
     sleep_until(log, until_us);
   }
@@ -445,12 +437,12 @@ static void *run_thread(void *context) {
   for (;;) {
     await_turn(log);
     if (!log->queue) break; /* it stops */
-    log->writing = true;
     struct vow_log_job *jobs = take_jobs(log);
     pthread_mutex_unlock(&log->lock);
     run_jobs(log, jobs);
     pthread_mutex_lock(&log->lock);
-    end_writing(log);
+    log->sync_us = log->took_us;
+    if (log->queue) log->since_us = now_us(); /* what came meanwhile waits from now on */
   }
   pthread_mutex_unlock(&log->lock);
   return NULL;
@@ -465,14 +457,7 @@ enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *ho
 
 /* ---- giving it jobs ---- */
 
-/* With the lock held. A few records, as those of one client, are best written at once. With many it
- * is worth more that others join them while the thread comes up: they share the sync. */
-static bool is_to_lead(const struct vow_log *log) {
-  return !log->writing && !log->stopping && log->forced_count <= LEAD_MAX && due_us(log) == NOW;
-}
-
-enum vow_log_turn vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks,
-                                 bool can_lead) {
+bool vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks) {
   struct vow_log_job **end = &jobs;
   uint32_t forced = 0, patient = 0;
   for (; *end; end = &(*end)->next) {
@@ -486,28 +471,13 @@ enum vow_log_turn vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, 
   log->forced_count += forced;
   log->patient_count += patient;
   log->callbacks += callbacks;
-  bool leads = can_lead && is_to_lead(log);
-  if (leads) log->writing = true;
   bool wakes = oversleeps(log);
   pthread_mutex_unlock(&log->lock);
-  if (leads) return VOW_LOG_LEADS;
-  return wakes ? VOW_LOG_WAKES : VOW_LOG_RESTS;
+  return wakes;
 }
 
 void vow_log_wake(struct vow_log *log) {
   pthread_cond_signal(&log->wake);
-}
-
-void vow_log_lead(struct vow_log *log) {
-  pthread_mutex_lock(&log->lock);
-  struct vow_log_job *jobs = take_jobs(log);
-  pthread_mutex_unlock(&log->lock);
-  run_jobs(log, jobs);
-  pthread_mutex_lock(&log->lock);
-  end_writing(log);
-  bool wakes = oversleeps(log);
-  pthread_mutex_unlock(&log->lock);
-  if (wakes) vow_log_wake(log);
 }
 
 void vow_log_stop(struct vow_log *log) {

@@ -3,12 +3,9 @@
  * coordinator, in SQLite. Either a file of its own, or tables in the application's database (struct
  * vow_resource); then a vote and the work it stands for share one database transaction.
  *
- * There is one connection, and one thread writes at a time: it takes all jobs that are queued, runs
- * each in a savepoint within one transaction, commits that with one sync, and reports (group
- * commit). Requests wait without threads, so mostly it is a thread of the log's own. But a worker
- * that has returned the result of the last callback under way can lead: if there are few jobs, it
- * writes them by itself, and nobody has to be woken for it. What waits for company before it is
- * written, and what is there when a leader ends, is the log's thread's.
+ * One thread of its own holds the only connection. It takes all jobs that are queued, runs each in
+ * a savepoint within one transaction, commits that with one sync, and reports (group commit). The
+ * requests of participants wait without threads, so there is nobody who could lead instead.
  *
  * What holds:
  *   1. A job is reported as done only after the COMMIT that contains it has returned success with
@@ -21,9 +18,8 @@
  *   4. Before the first record is handed out at a start, what the last run left in the WAL has been
  *      written once more, checkpointed and synced, and every row and its checksum has been read.
  *
- * Locks: the hooks below are called from the thread that writes, with no lock of the log held; they
- * may lock the participant. vow_log_submit may be called with the participant locked, vow_log_lead
- * may not.
+ * Locks: the hooks below are called from the log's thread with no lock of the log held; they may
+ * lock the participant. vow_log_submit may be called with the participant locked.
  */
 #ifndef VOW_SDK_LOG_H
 #define VOW_SDK_LOG_H
@@ -61,13 +57,6 @@ struct vow_log_job {
   struct vow_log_job *next;
 };
 
-/* What is left to do for who has submitted. */
-enum vow_log_turn {
-  VOW_LOG_RESTS = 0, /* nothing */
-  VOW_LOG_WAKES,     /* to wake the log's thread, which nobody else will */
-  VOW_LOG_LEADS      /* to lead, if the caller can; until then nobody writes */
-};
-
 struct vow_log_hooks {
   void *context;
   /* A hook of the resource has run: turns the job into what comes next for this branch. */
@@ -95,14 +84,11 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
                             size_t why_bytes) VOW_MUST_CHECK;
 enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) VOW_MUST_CHECK;
 /* Takes the jobs over, queued together; NULL: none. `callbacks`: by how much the number of those
- * changes whose results are still to come; they are worth a moment's wait. Never blocks. The caller
- * must do what is left to do; it is not done here, so that locks can be released first. */
-enum vow_log_turn vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks,
-                                 bool can_lead) VOW_MUST_CHECK;
+ * changes whose results are still to come; they are worth a moment's wait. Never blocks. True: the
+ * caller must wake the log, which nobody else will, once it has released its locks. */
+bool vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks) VOW_MUST_CHECK;
 void vow_log_wake(struct vow_log *log);
-/* Writes one transaction. Blocks: on disk. */
-void vow_log_lead(struct vow_log *log);
-/* Does what is queued, reports it, and ends the thread; waits for who leads. Once. */
+/* Does what is queued, reports it, and ends the thread. Once. */
 void vow_log_stop(struct vow_log *log);
 void vow_log_close(struct vow_log *log); /* NULL is fine */
 

@@ -1,5 +1,5 @@
 /*
- * What the files of the log share: log.c (queue, transactions), log_open.c (opening, verifying,
+ * What the files of the log share: log.c (thread, transactions), log_open.c (opening, verifying,
  * reading), log_row.c (rows and checksums), log_convert.c (logs of older versions). Only these
  * include sqlite3.h in participant-sdk/io.
  */
@@ -44,15 +44,14 @@ struct vow_log {
   pthread_t thread;
   bool started;
 
-  /* Of whoever writes, as are the connection and its statements. */
+  /* The log thread's. */
   bool broken;
   uint32_t wal_pages; /* in the WAL since the last checkpoint */
   uint32_t took_us;   /* the last COMMIT, as far as it counts */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  bool writing;              /* somebody is; guarded by lock, as are the next nine */
-  struct vow_log_job *queue; /* first to last */
+  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next eight */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */
   int callbacks;                        /* that run or are about to */

@@ -7,7 +7,7 @@
  * and for carrying out its actions, none of which blocks, and never while a callback, a disk or the
  * network is waited for. Inside it the locks of the log's and the pool's queues may be taken,
  * nothing else. Exchanges that a step has answered are completed after it is released; so are the
- * log's thread and the pool's woken, and a worker leads a write of the log (log.h).
+ * log's thread and the pool's woken.
  */
 #ifndef VOW_SDK_PARTICIPANT_INTERNAL_H
 #define VOW_SDK_PARTICIPANT_INTERNAL_H

@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 struct lane {
@@ -19,10 +18,10 @@ struct vow_pool {
   pthread_mutex_t lock;
   sem_t wake; /* not a condition: who comes back from that takes the lock as one of several, and
                  then releases it with a system call for nobody */
-  struct lane urgent, normal; /* guarded by lock, as are the next two */
+  struct lane urgent, normal; /* guarded by lock, as are the next three */
   bool stopping;
-  bool waking;      /* a thread was woken and has not come up yet: it will look at the lanes */
-  atomic_uint idle; /* threads that sleep; written under the lock */
+  bool waking;   /* a thread was woken and has not come up yet: it will look at the lanes */
+  uint32_t idle; /* threads that sleep */
   uint32_t thread_count;
   pthread_t threads[];
 };
@@ -114,10 +113,6 @@ void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *tasks) {
     next = tasks->next;
     tasks->drop(tasks);
   }
-}
-
-bool vow_pool_has_idle(struct vow_pool *pool) {
-  return atomic_load(&pool->idle) > 0;
 }
 
 void vow_pool_stop(struct vow_pool *pool) {

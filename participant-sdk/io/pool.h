@@ -25,8 +25,6 @@ struct vow_pool_task {
 enum vow_error vow_pool_start(struct vow_pool **out, uint32_t threads) VOW_MUST_CHECK;
 /* Takes a list of tasks, by their `next`. */
 void vow_pool_give(struct vow_pool *pool, struct vow_pool_task *tasks);
-/* Whether a thread sleeps just now. */
-bool vow_pool_has_idle(struct vow_pool *pool);
 /* Waits for the tasks that run; drops the others, and whatever is given later. */
 void vow_pool_stop(struct vow_pool *pool); /* NULL is fine */
 void vow_pool_free(struct vow_pool *pool); /* after stop; NULL is fine */

@@ -326,7 +326,7 @@ static void write_group(void) {
   struct content before = model.content;
   struct vow_log_job *jobs = some_jobs();
   model.batch_done = model.refused = false;
-  if (vow_log_submit(model.log, jobs, 0, false) == VOW_LOG_WAKES) vow_log_wake(model.log);
+  if (vow_log_submit(model.log, jobs, 0)) vow_log_wake(model.log);
   if (mistake == MISTAKE_EARLY_REVEAL && model.mode == MODE_OWN) {
     note_state(from);
     tell_newest();
