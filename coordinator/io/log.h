@@ -112,7 +112,7 @@ struct vow_log_result;
 enum vow_log_query_type {
   VOW_LOG_QUERY_OPEN_PAGE = 1, /* recovery: open rows with id > after, at most limit, as images */
   VOW_LOG_QUERY_FIND,          /* one row by id */
-  VOW_LOG_QUERY_FIND_KEY,      /* one ended row by idempotency key; the core has the open ones */
+  VOW_LOG_QUERY_FIND_KEY,      /* one row by idempotency key */
   VOW_LOG_QUERY_FIND_MANY,     /* rows by ids (outcomes in bulk): found images, in the order of ids,
                                   state 0 where none */
   VOW_LOG_QUERY_LIST,          /* ended rows, newest first, filtered */

@@ -308,11 +308,14 @@ static int exec(struct vow_log *log, const char *sql) {
 static int move_open_rows(struct vow_log *log) {
   struct log_entry entry = {.state = 0};
   sqlite3_stmt *row = NULL;
-  int rc =
-      sqlite3_prepare_v2(log->db, "SELECT id, record FROM old_txn ORDER BY id", -1, &row, NULL);
+  int rc = sqlite3_prepare_v2(log->db, "SELECT id, record, key FROM old_txn ORDER BY id", -1, &row,
+                              NULL);
   while (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
     const void *id = sqlite3_column_blob(row, 0), *record = sqlite3_column_text(row, 1);
-    if (id == NULL || record == NULL) {
+    bool has_key = sqlite3_column_type(row, 2) != SQLITE_NULL;
+    const char *key = has_key ? (const char *)sqlite3_column_text(row, 2) : NULL;
+    entry.key = key == NULL ? NULL : strdup(key);
+    if (id == NULL || record == NULL || (has_key && entry.key == NULL)) {
       rc = SQLITE_NOMEM;
       break;
     }

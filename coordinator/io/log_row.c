@@ -86,11 +86,14 @@ void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_
 void log_row_bind_open(sqlite3_stmt *statement, const struct log_entry *entry, int64_t place) {
   struct row row = {.id = entry->id.bytes,
                     .position = (uint64_t)place,
+                    .key = entry->key,
+                    .key_bytes = entry->key == NULL ? 0 : strlen(entry->key),
                     .record = entry->record.data,
                     .record_bytes = entry->record.bytes};
   log_row_bind_place(statement, &entry->id, place);
   sqlite3_bind_text64(statement, 3, row.record, row.record_bytes, SQLITE_STATIC, SQLITE_UTF8);
   sqlite3_bind_int64(statement, 4, row_checksum(&row));
+  sqlite3_bind_text64(statement, 5, row.key, row.key_bytes, SQLITE_STATIC, SQLITE_UTF8);
 }
 
 static uint64_t column_u64(sqlite3_stmt *row, enum log_column column) {

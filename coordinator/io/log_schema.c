@@ -6,16 +6,17 @@
  * other. Ids grow, so all tables and indexes are written at their ends.
  *
  * Each index costs every transaction more than its own bytes. So there is none of the open rows'
- * ids: those are their rowids (log_place.c); nor of their keys: the core knows those, and takes no
- * request with a key while it does not; nor of what ended when: the rowids of ended_txn are in
- * that order.
+ * ids: those are their rowids (log_place.c); nor of what ended when: the rowids of ended_txn are in
+ * that order. Open rows are looked for by key, too, although the core knows them: what has ended in
+ * the core may still be open here when a question is answered, and must not seem unknown.
  */
 #include "io/log_internal.h"
 
 /* Only what is open, the newest image; see log_place.c. */
-#define OPEN_TABLE                                                                           \
-  "CREATE TABLE open_txn(place INTEGER PRIMARY KEY, id BLOB NOT NULL, record TEXT NOT NULL," \
-  " checksum INTEGER NOT NULL) STRICT;"
+#define OPEN_TABLE                                                               \
+  "CREATE TABLE open_txn(place INTEGER PRIMARY KEY, id BLOB NOT NULL, key TEXT," \
+  " record TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT;"                    \
+  "CREATE INDEX open_by_key ON open_txn(key) WHERE key IS NOT NULL;"
 
 /* `kept`: never purged, as an operator has not yet forgotten its heuristic outcome or a participant
  * whose branch was settled by hand may still ask for its commit. The order of the
@@ -37,7 +38,7 @@ const char log_schema[] =
 
 const char log_open_schema[] = OPEN_TABLE;
 
-#define OPEN_COLUMNS "id, place, 0, 0, 0, 0, 0, NULL, record, checksum"
+#define OPEN_COLUMNS "id, place, 0, 0, 0, 0, 0, key, record, checksum"
 #define SQL_COLUMNS \
   "id, position, state, heuristic, kept, created_ms, ended_ms, key, record, checksum"
 #define SQL_VALUES "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
@@ -50,7 +51,7 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_COMMIT] = "COMMIT",
     [LOG_ROLLBACK] = "ROLLBACK",
     [LOG_OPEN_PUT] =
-        "INSERT INTO open_txn(place, id, record, checksum) VALUES(?2, ?1, ?3, ?4)"
+        "INSERT INTO open_txn(place, id, record, checksum, key) VALUES(?2, ?1, ?3, ?4, ?5)"
         " ON CONFLICT(place) DO UPDATE SET record = ?3, checksum = ?4 WHERE id = ?1",
     [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE place = ?2 AND id = ?1",
     [LOG_ENDED_PUT] =
@@ -64,7 +65,9 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_FIND] = "SELECT " OPEN_COLUMNS
                  " FROM open_txn WHERE place = ?2 AND id = ?1 UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
-    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
+    [LOG_FIND_KEY] = "SELECT " OPEN_COLUMNS
+                     " FROM open_txn WHERE key = ?1 UNION ALL"
+                     " SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
     [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
     [LOG_SCAN] = "SELECT " OPEN_COLUMNS
                  " FROM open_txn UNION ALL"
@@ -85,6 +88,9 @@ static const char *const sql_before_places[LOG_STATEMENTS] = {
     [LOG_FIND] = "SELECT " SQL_COLUMNS
                  " FROM open_txn WHERE id = ?1 UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
+    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS
+                     " FROM open_txn WHERE key = ?1 UNION ALL"
+                     " SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
     [LOG_SCAN] = "SELECT " SQL_COLUMNS
                  " FROM open_txn UNION ALL"
                  " SELECT " SQL_COLUMNS " FROM ended_txn",
