@@ -5,9 +5,9 @@
  *   1. The core is stepped by vow_driver_step alone and never from within a step.
  *   2. An action is carried out only when the position it names is durable; checked in every build.
  *   3. A token is the number of a slot and its generation, so a stale one finds nothing.
- *   4. Messages to participants are made up once a turn of the loop, when all that it brought is in
- *      the core and clients have their answers: those of many transactions share a request. The
- *      loop does not wait before that.
+ *   4. Messages to participants are made up once a turn of the loop, when what it brought is in the
+ *      core and those whom it answered have been answered: the messages of many transactions share
+ *      a request. The loop does not wait before that.
  */
 #include "driver.h"
 

@@ -128,7 +128,7 @@ static enum vow_error check_open_rows(struct vow_log *log, char why[VOW_LOG_WHY_
   sqlite3_stmt *row = log->statements[LOG_OPEN_PAGE];
   enum vow_error error = VOW_OK;
   int rc;
-  log_row_bind_place(row, &nil, -1);
+  log_row_bind_place(row, &nil, INT64_MIN);
   while (error == VOW_OK && (rc = sqlite3_step(row)) != SQLITE_DONE) {
     if (rc != SQLITE_ROW)
       error = log_sqlite_error(log, rc, "reading its open transactions", why);

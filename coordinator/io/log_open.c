@@ -148,7 +148,18 @@ static enum vow_error check_length(struct vow_log *log, const uint8_t *header, i
   return VOW_E_LOG_CORRUPT;
 }
 
-/* Both marks were written before the file got its name, so they never wait in a WAL. */
+static enum vow_error check_format(const struct vow_log *log, uint32_t format,
+                                   char why[VOW_LOG_WHY_BYTES]) {
+  if (format >= VOW_LOG_FORMAT_OLDEST && format <= VOW_LOG_FORMAT) return VOW_OK;
+  log_explain(why,
+              "the log %s has format %u, and this version reads format %d; use the vow that "
+              "wrote it, or a newer one",
+              log->path, format, VOW_LOG_FORMAT);
+  return VOW_E_LOG_VERSION;
+}
+
+/* Both marks were written before the file got its name; but a newer format may wait in the WAL, see
+ * read_format. */
 static enum vow_error check_header(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   uint8_t header[HEADER_BYTES] = {0};
   sqlite3_file *file = NULL;
@@ -169,15 +180,8 @@ static enum vow_error check_header(struct vow_log *log, char why[VOW_LOG_WHY_BYT
     log_explain(why, "%s is an SQLite database but not a vow log; name another file", log->path);
     return VOW_E_LOG_CORRUPT;
   }
-  uint32_t version = big_endian(header + 60);
-  if (version < VOW_LOG_FORMAT_OLDEST || version > VOW_LOG_FORMAT) {
-    log_explain(why,
-                "the log %s has format %u, and this version reads format %d; use the vow that "
-                "wrote it, or a newer one",
-                log->path, version, VOW_LOG_FORMAT);
-    return VOW_E_LOG_VERSION;
-  }
-  return check_length(log, header, bytes, why);
+  enum vow_error error = check_format(log, big_endian(header + 60), why);
+  return error == VOW_OK ? check_length(log, header, bytes, why) : error;
 }
 
 /* ---- settings ---- */
@@ -294,8 +298,8 @@ static enum vow_error read_format(struct vow_log *log, char why[VOW_LOG_WHY_BYTE
   int rc = sqlite3_prepare_v2(log->db, "PRAGMA user_version", -1, &row, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_step(row);
   if (rc == SQLITE_ROW) log->format = sqlite3_column_int(row, 0);
-  enum vow_error error =
-      rc == SQLITE_ROW ? VOW_OK : log_sqlite_error(log, rc, "reading its format", why);
+  enum vow_error error = rc == SQLITE_ROW ? check_format(log, (uint32_t)log->format, why)
+                                          : log_sqlite_error(log, rc, "reading its format", why);
   sqlite3_finalize(row);
   return error;
 }

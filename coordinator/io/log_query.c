@@ -103,7 +103,7 @@ static struct vow_id column_id(sqlite3_stmt *row) {
 
 /* Nil is before all of them. */
 static void bind_place(const struct vow_log *log, sqlite3_stmt *row, const struct vow_id *id) {
-  log_row_bind_place(row, id, vow_id_is_nil(*id) ? -1 : log_place(log, *id));
+  log_row_bind_place(row, id, vow_id_is_nil(*id) ? INT64_MIN : log_place(log, *id));
 }
 
 /* What leads behind a bad row of an open transaction, although it may be the id that is damaged. */

@@ -52,7 +52,7 @@ static const char *const sql[LOG_STATEMENTS] = {
     [LOG_ROLLBACK] = "ROLLBACK",
     [LOG_OPEN_PUT] =
         "INSERT INTO open_txn(place, id, record, checksum, key) VALUES(?2, ?1, ?3, ?4, ?5)"
-        " ON CONFLICT(place) DO UPDATE SET record = ?3, checksum = ?4 WHERE id = ?1",
+        " ON CONFLICT(place) DO UPDATE SET record = ?3, checksum = ?4, key = ?5 WHERE id = ?1",
     [LOG_OPEN_DELETE] = "DELETE FROM open_txn WHERE place = ?2 AND id = ?1",
     [LOG_ENDED_PUT] =
         "INSERT INTO ended_txn(" SQL_COLUMNS ") VALUES" SQL_VALUES " ON CONFLICT(id) DO NOTHING",

@@ -88,9 +88,9 @@ static void checkpoint(struct vow_log *log, uint64_t now) {
 }
 
 static bool take_turn_to_purge(struct vow_log *log, uint64_t now) {
-  if (++log->batches_since_purge < LOG_PURGE_EVERY || !log_purge_wanted(log, now)) return false;
+  if (++log->batches_since_purge < LOG_PURGE_EVERY) return false;
   log->batches_since_purge = 0;
-  return true;
+  return log_purge_wanted(log, now);
 }
 
 /* A full disk holds the batch up, in order: nothing behind it is written before it. */

@@ -47,7 +47,8 @@ PLAIN = (
     ("vowd lost a commit", "vowd.log", sql("DELETE FROM ended_txn WHERE rowid = 1")),
     ("vowd says aborted", "vowd.log", sql("UPDATE ended_txn SET state = 6 WHERE rowid = 1")),
     ("a transaction is open", "vowd.log",
-     sql("INSERT INTO open_txn SELECT 1, id, record, checksum FROM ended_txn WHERE rowid = 1")),
+     sql("INSERT INTO open_txn SELECT 1, id, key, record, checksum FROM ended_txn"
+         " WHERE rowid = 1")),
     ("a participant forgot its watermark", "participant-1.vow",
      sql("UPDATE vow_coordinator SET finished_below = zeroblob(16)")),
     ("a branch is in doubt", "participant-2.vow",

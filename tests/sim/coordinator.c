@@ -158,7 +158,7 @@ void sim_c_step(struct sim *s, struct sim_coordinator *c, struct vow_event *even
   event->now_ms = s->now_ms + c->monotonic_offset_ms;
   event->wall_ms = sim_wall_ms(s);
   event->random = sim_random(s);
-  event->more = event->type != VOW_EVENT_TICK && event->random % 2 == 0;
+  event->more = event->type != VOW_EVENT_TICK && event->random >> 63 != 0;
   if (s->mistake == SIM_MISTAKE_STOP && event->type == VOW_EVENT_DURABLE && sim_chance(s, 20)) {
     abort();
   }

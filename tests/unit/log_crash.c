@@ -3,6 +3,7 @@
 #include "log_fixture.h"
 
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,11 +145,27 @@ static void a_start_may_be_killed_at_any_time(void **state) {
   assert_true(whole);
 }
 
+/* A newer version that was killed before it had written its upgrade back. */
+static void a_newer_format_in_the_wal_is_refused(void **state) {
+  struct fixture *f = *state;
+  char why[VOW_LOG_WHY_BYTES];
+  sqlite3 *db = NULL;
+  fixture_open(f);
+  fixture_close(f);
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  (void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+  assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+  assert_int_equal(fixture_try(f, why), VOW_E_LOG_VERSION);
+  assert_non_null(strstr(why, "has format 99"));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(what_was_called_durable_is_there_after_every_kill),
       TEST(a_start_may_be_killed_at_any_time),
+      TEST(a_newer_format_in_the_wal_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
