@@ -117,6 +117,30 @@ def test_fifty_at_once_travel_in_batches_and_each_has_its_own_outcome(world):
     assert messages - requests == saved, (requests, messages, saved)
 
 
+def test_what_is_read_in_one_turn_leaves_as_one(world):
+    """Requests that lie there when vowd comes to read them, and idle participants."""
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000), world.two_toys(batch_max=16)
+    warm(vowd, a, b)
+    everything_ends(vowd, (a, b))
+    kept = [http.client.HTTPConnection(vowd.client.base.netloc) for _ in range(8)]
+    for connection in kept:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+    vowd.process.freeze()
+    body = json.dumps({"commit": True, "branches": [{"url": a.url}, {"url": b.url}]})
+    for connection in kept:
+        connection.request(
+            "POST", "/v1/transactions", body, {"Content-Type": "application/json"}
+        )
+    vowd.process.thaw()
+    for connection in kept:
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+        connection.close()
+    assert a.batches[:1] == [8] and b.batches[:1] == [8], (a.batches, b.batches)
+
+
 def test_who_offers_nothing_gets_single_messages(world):
     vowd, (a, b) = world.vowd(prepare_timeout_ms=20000), (world.toy(), world.toy(batch_max=8))
     warm(vowd, a, b)
