@@ -104,9 +104,10 @@ static int execute(struct vow_log *log, const char *sql) {
 
 /* Not by ALTER TABLE, which looks at all that the application has in its schema. */
 int vow_log_convert(struct vow_log *log, char *why, size_t why_bytes) {
-  int code = execute(log,
-                     "BEGIN IMMEDIATE;"
-                     "CREATE TABLE vow_convert(row INTEGER PRIMARY KEY, record BLOB NOT NULL)");
+  int code = execute(log, "BEGIN IMMEDIATE");
+  if (!code) {
+    code = execute(log, "CREATE TABLE vow_convert(row INTEGER PRIMARY KEY, record BLOB NOT NULL)");
+  }
   if (!code) code = copy(log, why, why_bytes);
   if (!code) code = execute(log, "DROP TABLE vow_branch");
   if (!code) code = execute(log, vow_log_schema);
@@ -114,9 +115,9 @@ int vow_log_convert(struct vow_log *log, char *why, size_t why_bytes) {
     code = execute(log,
                    "INSERT INTO vow_branch SELECT row, record FROM vow_convert;"
                    "DROP TABLE vow_convert;"
-                   "UPDATE vow_meta SET value = '2' WHERE key = 'participant_log_version';"
-                   "COMMIT");
+                   "UPDATE vow_meta SET value = '2' WHERE key = 'participant_log_version'");
   }
+  if (!code) code = execute(log, "COMMIT");
   if (code && !sqlite3_get_autocommit(log->db)) (void)execute(log, "ROLLBACK");
   return code;
 }
