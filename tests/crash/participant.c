@@ -447,8 +447,8 @@ static void explain_difference(uint32_t cut) {
 
 static bool make_application(void) {
   sqlite3 *db = NULL;
-  const char *journal =
-      model.mode == MODE_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE";
+  bool wal = model.mode == MODE_WAL;
+  const char *journal = wal ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE";
   static const char schema[] =
       "CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);"
       "CREATE TABLE ledger(id INTEGER PRIMARY KEY, amount INTEGER NOT NULL);"
@@ -562,22 +562,23 @@ bool side_play(uint64_t seed) {
   return ok;
 }
 
-/* All calls of one mode, and then of the next: call n of mode m is n * MODE_COUNT + m. */
+/* In each mode the life of a new log, and the first start on a log of version 1, by turns. */
 bool side_sweep(uint32_t call, bool *reached) {
-  static uint32_t ended; /* modes that have no call of this number any more */
-  model.mode = (enum mode)(call % MODE_COUNT);
+  enum { LIVES = 2 * MODE_COUNT };
+  static uint32_t ended; /* lives that have no call of this number any more */
+  uint32_t life = (call - 1) % LIVES;
+  model.mode = (enum mode)(life % MODE_COUNT);
   model.sweeping = true;
-  bool ok = model.mode == MODE_OWN || make_application();
-  disk_faults.fail_call = 1 + (int)(call / MODE_COUNT);
-  for (int i = 0; ok && i < 3; i++) {
-    ok = begin_process();
-    if (!ok) break;
+  bool ok = (model.mode == MODE_OWN || make_application()) && (life < MODE_COUNT || make_old_log());
+  disk_faults.fail_call = 1 + (int)((call - 1) / LIVES);
+  for (int i = 0; ok && i < (life < MODE_COUNT ? 3 : 1); i++) {
+    if (!(ok = begin_process())) break;
     live(END_CLOSE, 6);
     ok = !model.broken || disk_faults.fail_call == 0 || wrong("the log broke");
     end_process(i == 1 ? END_KILL : END_CLOSE);
   }
-  if (disk_faults.fail_call != 0) ended |= 1u << model.mode;
-  *reached = ended != (1u << MODE_COUNT) - 1;
+  if (disk_faults.fail_call != 0) ended |= 1u << life;
+  *reached = ended != (1u << LIVES) - 1;
   disk_faults.fail_call = 0;
   model.sweeping = false;
   ok = ok && begin_process();
