@@ -1,27 +1,50 @@
-/* When an allocation of SQLite's fails as a vote log is opened, that is what is said: not that the
- * log is damaged, foreign or of another version, for which people would restore an older one. */
+/* When an allocation fails as a vote log is opened, that is what is said: not that the log is
+ * damaged, foreign or of another version, for which people would restore an older one. */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/log.h"
 #include "participant_fixture.h"
+#include "tests/lib/old_log.h"
 
 #define BRANCHES      20
 #define PAYLOAD_BYTES 6000 /* more than a page: SQLite copies it to hand it out */
 
 static sqlite3_mem_methods real;
-static long fail_at; /* the allocation that fails, counted down; 0: none */
+static long fail_sqlite, fail_ours; /* the allocation that fails, counted down; 0: none */
 
-static bool fails(void) {
-  return fail_at != 0 && --fail_at == 0;
+static bool fails(long *countdown) {
+  return *countdown != 0 && --*countdown == 0;
 }
 
 static void *failing_malloc(int bytes) {
-  return fails() ? NULL : real.xMalloc(bytes);
+  return fails(&fail_sqlite) ? NULL : real.xMalloc(bytes);
 }
 
 static void *failing_realloc(void *memory, int bytes) {
-  return fails() ? NULL : real.xRealloc(memory, bytes);
+  return fails(&fail_sqlite) ? NULL : real.xRealloc(memory, bytes);
+}
+
+/* The linker sends ours here. */
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+char *__real_strdup(const char *text);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+char *__wrap_strdup(const char *text);
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *old, size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_realloc(old, bytes);
+}
+
+char *__wrap_strdup(const char *text) {
+  return fails(&fail_ours) ? NULL : __real_strdup(text);
 }
 
 static void given_a_large_log(struct fixture *f) {
@@ -45,10 +68,10 @@ static void a_log_is_not_called_damaged_for_want_of_memory(void **state) {
   for (long n = 1; failed; n++) {
     char why[256] = "";
     struct vow_participant *p = NULL;
-    fail_at = n;
+    fail_sqlite = n;
     enum vow_error error = vow_participant_open(&p, &f->options, why, sizeof why);
-    failed = fail_at == 0;
-    fail_at = 0;
+    failed = fail_sqlite == 0;
+    fail_sqlite = 0;
     /* SQLite does not always say why it could not open or read something. */
     bool true_word = error == VOW_OK || error == VOW_E_NO_MEMORY || error == VOW_E_LOG_IO;
     if (!true_word) fail_msg("allocation %ld: %s: %s", n, vow_error_text(error), why);
@@ -63,6 +86,80 @@ static void a_log_is_not_called_damaged_for_want_of_memory(void **state) {
   }
 }
 
+/* ---- the first start on a log of version 1 ---- */
+
+/* In UTF-16, as an application's database may be: then SQLite needs memory to hand out a text. */
+static void given_a_large_old_log(const struct fixture *f) {
+  static char payload[PAYLOAD_BYTES + 1];
+  sqlite3 *db = NULL;
+  memset(payload, 'x', PAYLOAD_BYTES);
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  static const char begin[] = "PRAGMA encoding='UTF-16'; PRAGMA journal_mode=WAL; BEGIN";
+  assert_int_equal(sqlite3_exec(db, begin, NULL, NULL, NULL), SQLITE_OK);
+  old_log_make(db);
+  for (unsigned n = 1; n <= BRANCHES; n++) {
+    struct vow_precord record = {.kind = VOW_PRECORD_PREPARED,
+                                 .branch = 1,
+                                 .coordinator = COORDINATOR,
+                                 .payload = payload,
+                                 .payload_bytes = n % 2 ? PAYLOAD_BYTES : n};
+    assert_true(vow_id_parse(id_of(n), &record.transaction));
+    old_log_put(db, &record);
+  }
+  assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static enum vow_error add_record(void *context, const struct vow_precord *record) {
+  *(size_t *)context += record->payload_bytes;
+  return VOW_OK;
+}
+
+static enum vow_error no_coordinator(void *context, const char *url, struct vow_id below) {
+  (void)context, (void)url, (void)below;
+  return VOW_E_LOG_CORRUPT; /* there is none */
+}
+
+/* *payloads: the bytes of all. */
+static enum vow_error try_open(const struct fixture *f, size_t *payloads, char why[256]) {
+  struct vow_log *log = NULL;
+  struct vow_log_loader loader = {
+      .context = payloads, .record = add_record, .coordinator = no_coordinator};
+  *payloads = 0;
+  enum vow_error error = vow_log_open(&log, f->path, NULL, &loader, why, 256);
+  if (!error) vow_log_close(log);
+  return error;
+}
+
+/* False: there is no such allocation. */
+static bool survives(const struct fixture *f, long *countdown, long n, long *refused) {
+  char why[256] = "";
+  size_t payloads = 0;
+  given_a_large_old_log(f);
+  *countdown = n;
+  enum vow_error error = try_open(f, &payloads, why);
+  bool failed = *countdown == 0;
+  *countdown = 0;
+  bool true_word = error == VOW_OK || error == VOW_E_NO_MEMORY ||
+                   (error == VOW_E_LOG_IO && countdown == &fail_sqlite);
+  if (!true_word) fail_msg("allocation %ld: %s: %s", n, vow_error_text(error), why);
+  *refused += error != VOW_OK;
+  assert_int_equal(try_open(f, &payloads, why), VOW_OK);
+  size_t evens = BRANCHES / 2;
+  assert_int_equal(payloads, evens * PAYLOAD_BYTES + evens * (evens + 1));
+  assert_int_equal(remove(f->path), 0);
+  return failed;
+}
+
+static void an_old_log_is_not_called_damaged_for_want_of_memory(void **state) {
+  struct fixture *f = *state;
+  long refused = 0, refused_ours = 0;
+  for (long n = 1; survives(f, &fail_sqlite, n, &refused); n++) n += n / 100;
+  for (long n = 1; survives(f, &fail_ours, n, &refused_ours); n++) continue;
+  assert_true(refused > 100);
+  assert_true(refused_ours >= 4); /* the log, its path, its folder, the records */
+}
+
 int main(void) {
   sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
   sqlite3_mem_methods failing = real;
@@ -72,6 +169,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_log_is_not_called_damaged_for_want_of_memory, fixture_setup,
                                       fixture_teardown),
+      cmocka_unit_test_setup_teardown(an_old_log_is_not_called_damaged_for_want_of_memory,
+                                      fixture_setup, fixture_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
