@@ -169,6 +169,32 @@ static void a_row_that_was_changed_is_noticed(void **state) {
   }
 }
 
+/* Also if its checksum is right: behind the highest there is always a next one. */
+static void a_row_of_an_impossible_number_is_noticed(void **state) {
+  static const uint64_t highest = INT64_MAX / 2;
+  const struct {
+    uint64_t row;
+    enum vow_error error;
+  } cases[] = {{1, VOW_OK},
+               {highest, VOW_OK},
+               {0, VOW_E_LOG_CORRUPT},
+               {highest + 1, VOW_E_LOG_CORRUPT},
+               {UINT64_MAX, VOW_E_LOG_CORRUPT}};
+  struct world *w = *state;
+  struct found found;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct vow_precord record = {.kind = VOW_PRECORD_PREPARED,
+                                 .transaction = id_of(7),
+                                 .branch = 1,
+                                 .row = cases[i].row,
+                                 .coordinator = COORDINATOR};
+    char why[200] = "";
+    run_sql(w, "DELETE FROM vow_branch");
+    put_record(w, &record);
+    assert_int_equal(read_back(w, &found, why), cases[i].error);
+  }
+}
+
 static enum vow_error refuse_record(void *context, const struct vow_precord *record) {
   (void)context, (void)record;
   return VOW_E_LOG_CORRUPT;
@@ -264,6 +290,7 @@ int main(void) {
       test(a_record_is_written_as_it_always_was),
       test(a_payload_comes_back_whole),
       test(a_row_that_was_changed_is_noticed),
+      test(a_row_of_an_impossible_number_is_noticed),
       test(a_second_record_of_a_branch_is_explained),
       test(the_checksums_of_a_coordinator_are_what_they_always_were),
       test(a_purge_takes_its_rows_and_leaves_what_lies_between),
