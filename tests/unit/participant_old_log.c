@@ -72,6 +72,7 @@ static void fill(sqlite3 *db) {
 
 static void given_an_old_log(const struct fixture *f) {
   sqlite3 *db = open_db(f);
+  assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL), SQLITE_OK);
   fill(db);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -114,6 +115,23 @@ static void an_old_log_is_taken_over_with_all_that_is_in_it(void **state) {
   expect(send_message(f, "commit", 30, ""), 200, COMMITTED);
   f->coordinator = OTHER;
   expect_part(send_message(f, "prepare", 39, ""), 200, "already ended");
+}
+
+/* It is from a time before participants kept how far the coordinators' logs had come. */
+static void a_log_that_is_older_still_is_taken_over(void **state) {
+  struct fixture *f = *state;
+  given_an_old_log(f);
+  run_sql(f, "DROP TABLE vow_seen");
+  for (int i = 0; i < 2; i++) {
+    fixture_open(f);
+    expect(send_message(f, "commit", 14, ""), 200, COMMITTED);
+    expect(send_message(f, "commit", 12, ""), 200, COMMITTED);
+    expect_part(send_message(f, "prepare", 9, ""), 200, "already ended");
+    fixture_close(f);
+    expect_converted(f);
+    assert_int_equal(ask(f, "SELECT count(*) FROM vow_branch"), 8);
+    assert_int_equal(ask(f, "SELECT count(*) FROM vow_seen"), 0);
+  }
 }
 
 /* Nothing else has ever read these numbers: they are of logs that the first version wrote. The
@@ -207,14 +225,14 @@ static enum vow_error try_open(const char *path, unsigned *records, char why[256
 
 /* Each call of the disk fails once, on the way from one version to the other: the start is refused
  * with a sentence, or it works; the next one does in any case, and everything is there. */
-static void whatever_fails_on_the_way_the_next_start_finds_all(void **state) {
-  struct fixture *f = *state;
+static void whatever_fails(const struct fixture *f, const char *older) {
   unsigned records = 0, refused = 0;
   bool reached = true;
   for (int n = 1; reached; n++) {
     char why[256] = "";
     assert_true(n < 1000);
     given_an_old_log(f);
+    run_sql(f, older);
     fault_vfs_fail_call(n);
     enum vow_error error = try_open(f->path, &records, why);
     reached = fault_vfs_call_has_failed();
@@ -227,6 +245,11 @@ static void whatever_fails_on_the_way_the_next_start_finds_all(void **state) {
     assert_int_equal(remove(f->path), 0);
   }
   assert_true(refused > 20);
+}
+
+static void whatever_fails_on_the_way_the_next_start_finds_all(void **state) {
+  whatever_fails(*state, "");
+  whatever_fails(*state, "DROP TABLE vow_seen");
 }
 
 /* ---- in an application's database ---- */
@@ -293,6 +316,7 @@ static int setup(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       test(an_old_log_is_taken_over_with_all_that_is_in_it),
+      test(a_log_that_is_older_still_is_taken_over),
       test(checksums_are_those_that_version_1_wrote),
       test(a_damaged_record_of_an_old_log_is_noticed),
       test(whatever_fails_on_the_way_the_next_start_finds_all),
