@@ -16,6 +16,7 @@ struct file {
 /* Atomic, because a test sets them while other threads run. */
 static _Atomic(enum fault) set;
 static atomic_int fail_call; /* this call from now on fails, once; <= 0: none */
+static atomic_bool holds_sync;
 static char full_while[128];
 static sqlite3_vfs *real_vfs;
 
@@ -70,6 +71,12 @@ static int on_truncate(sqlite3_file *f, sqlite3_int64 bytes) {
   return real_of(f)->pMethods->xTruncate(real_of(f), bytes);
 }
 
+static void hold_sync(void) {
+  atomic_store(&holds_sync, true);
+  for (int ms = 0; atomic_load(&set) == FAULT_HELD_SYNC && ms < 30000; ms++) (void)usleep(1000);
+  atomic_store(&holds_sync, false);
+}
+
 static int on_sync(sqlite3_file *f, int flags) {
   enum fault fault = atomic_load(&set);
   if (fault == FAULT_SYNC || (fault == FAULT_WAL_SYNC && is(f, SQLITE_OPEN_WAL)) ||
@@ -78,6 +85,7 @@ static int on_sync(sqlite3_file *f, int flags) {
   }
   if (fault == FAULT_SLOW_SYNC) (void)usleep(5000);
   if (fault == FAULT_VERY_SLOW_SYNC) (void)usleep(FAULT_VERY_SLOW_MS * 1000);
+  if (fault == FAULT_HELD_SYNC) hold_sync();
   if (call_fails()) return SQLITE_IOERR_FSYNC;
   return real_of(f)->pMethods->xSync(real_of(f), flags);
 }
@@ -178,6 +186,10 @@ void fault_vfs_install(void) {
 void fault_vfs_set(enum fault fault) {
   atomic_store(&fail_call, 0);
   atomic_store(&set, fault);
+}
+
+bool fault_vfs_holds_sync(void) {
+  return atomic_load(&holds_sync);
 }
 
 void fault_vfs_full_while(const char *path) {
