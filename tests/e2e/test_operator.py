@@ -170,7 +170,8 @@ def test_settling_a_branch_that_ended_is_refused(world):
 def test_heuristics_are_counted(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     a.script("commit", heuristic("heuristic-abort"))
-    settled(vowd, transaction_of(vowd.client.one_shot([a.url, b.url]))["id"])
+    id = transaction_of(vowd.client.one_shot([a.url, b.url]))["id"]
+    vowd.wait_state(id, "committed")  # both branches have ended: before, it is not mixed yet
     metrics = vowd.client.get("/metrics").text
     lines = [line for line in metrics.splitlines() if "heuristic" in line and "mixed" in line]
     assert any(line.endswith(" 1") for line in lines), metrics
