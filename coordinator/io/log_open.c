@@ -319,14 +319,14 @@ static int move_open_rows(struct vow_log *log) {
     bool has_key = sqlite3_column_type(row, 2) != SQLITE_NULL;
     const char *key = has_key ? (const char *)sqlite3_column_text(row, 2) : NULL;
     entry.key = key == NULL ? NULL : strdup(key);
-    if (id == NULL || record == NULL || (has_key && entry.key == NULL)) {
-      rc = SQLITE_NOMEM;
-      break;
-    }
-    memcpy(entry.id.bytes, id, sizeof entry.id.bytes);
     vow_buf_init(&entry.record, LOG_RECORD_BYTES_MAX);
-    vow_buf_append(&entry.record, record, (size_t)sqlite3_column_bytes(row, 1));
-    rc = entry.record.error == VOW_OK ? log_put_open(log, &entry) : SQLITE_NOMEM;
+    bool whole = id != NULL && record != NULL && (!has_key || entry.key != NULL);
+    if (whole) {
+      memcpy(entry.id.bytes, id, sizeof entry.id.bytes);
+      vow_buf_append(&entry.record, record, (size_t)sqlite3_column_bytes(row, 1));
+      whole = entry.record.error == VOW_OK;
+    }
+    rc = whole ? log_put_open(log, &entry) : SQLITE_NOMEM;
     log_entry_fini(&entry);
   }
   sqlite3_finalize(row);

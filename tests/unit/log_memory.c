@@ -20,10 +20,12 @@ static bool fails(atomic_int *countdown) {
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
+void *__real_reallocarray(void *old, size_t count, size_t bytes);
 char *__real_strdup(const char *text);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
+void *__wrap_reallocarray(void *old, size_t count, size_t bytes);
 char *__wrap_strdup(const char *text);
 
 void *__wrap_malloc(size_t bytes) {
@@ -36,6 +38,10 @@ void *__wrap_calloc(size_t count, size_t bytes) {
 
 void *__wrap_realloc(void *old, size_t bytes) {
   return fails(&fail_ours) ? NULL : __real_realloc(old, bytes);
+}
+
+void *__wrap_reallocarray(void *old, size_t count, size_t bytes) {
+  return fails(&fail_ours) ? NULL : __real_reallocarray(old, count, bytes);
 }
 
 char *__wrap_strdup(const char *text) {
@@ -208,6 +214,84 @@ static void a_large_log_is_not_called_damaged_for_want_of_memory(void **state) {
   vow_txn_fini(&txn);
 }
 
+/* ---- an upgrade ---- */
+
+#define OLD_ROWS 12
+
+/* Large records, some with a key, and two ids that share a place. */
+static void given_an_old_log(struct fixture *f) {
+  char reason[10000], key[16];
+  sqlite3 *db = NULL;
+  memset(reason, 'x', sizeof reason - 1);
+  reason[sizeof reason - 1] = '\0';
+  fixture_setup(f);
+  fixture_open(f);
+  for (uint32_t n = 1; n <= OLD_ROWS; n++) {
+    struct vow_txn txn = nth_txn(n == OLD_ROWS ? 1 : n, VOW_TXN_COMMITTING, 0);
+    if (n == OLD_ROWS) txn.id.bytes[9] ^= 1;
+    (void)snprintf(key, sizeof key, "key-%u", n);
+    if (n % 3 == 0) set_text(&txn.idempotency_key, key);
+    set_text(&txn.reason, reason);
+    (void)append(f, &txn, n == OLD_ROWS);
+    vow_txn_fini(&txn);
+  }
+  wait_durable(f, f->position);
+  fixture_close(f);
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, MAKE_FORMAT_5, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void expect_all(struct fixture *f) {
+  struct vow_log_info info;
+  struct answer answer;
+  fixture_open_only(f);
+  vow_log_info(f->log, &info);
+  assert_int_equal(info.open, OLD_ROWS);
+  for (uint32_t n = 1; n < OLD_ROWS; n++) assert_int_equal(find_state(f, n), VOW_TXN_COMMITTING);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND_KEY, .key = "key-3"}, &answer);
+  assert_int_equal(answer.result.count, 1);
+  answer_fini(&answer);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  if (answer.result.error != VOW_OK) fail_msg("%s", answer.why);
+  assert_int_equal(answer.result.rows_checked, OLD_ROWS);
+  answer_fini(&answer);
+}
+
+/* Returns false when there was no such allocation. */
+static bool upgrade(atomic_int *countdown, int n, int *refused) {
+  struct fixture f;
+  char why[VOW_LOG_WHY_BYTES] = "";
+  given_an_old_log(&f);
+  atomic_store(countdown, n);
+  enum vow_error error = fixture_try(&f, why);
+  bool failed = atomic_load(countdown) <= 0;
+  heal();
+  if (error != VOW_OK && error != VOW_E_NO_MEMORY) {
+    if (countdown != &fail_sqlite || error != VOW_E_LOG_IO) fail_msg("at %d: %s", n, why);
+  }
+  *refused += error != VOW_OK;
+  fixture_close(&f);
+  expect_all(&f);
+  fixture_teardown(&f);
+  return failed;
+}
+
+static void any_allocation_of_ours_may_fail_in_an_upgrade(void **state) {
+  (void)state;
+  int n = 1, refused = 0;
+  while (upgrade(&fail_ours, n, &refused)) n++;
+  assert_true(refused > 2 * OLD_ROWS); /* each record, and some keys */
+}
+
+/* There are many: the steps grow. */
+static void any_allocation_of_sqlite_may_fail_in_an_upgrade(void **state) {
+  (void)state;
+  int n = 3, refused = 0;
+  while (upgrade(&fail_sqlite, n, &refused)) n += 1 + n / 20;
+  assert_true(refused > 30);
+}
+
 /* What a log knows of its starts and of its quarantine is not overlooked: a start without memory
  * neither forgets a quarantine, which would be to presume aborts, nor comes into one. */
 static void start_with_failing_allocations(struct fixture *f, bool quarantined) {
@@ -261,6 +345,8 @@ int main(void) {
       cmocka_unit_test(any_allocation_of_ours_may_fail),
       cmocka_unit_test(any_allocation_of_sqlite_may_fail),
       cmocka_unit_test(a_large_log_is_not_called_damaged_for_want_of_memory),
+      cmocka_unit_test(any_allocation_of_ours_may_fail_in_an_upgrade),
+      cmocka_unit_test(any_allocation_of_sqlite_may_fail_in_an_upgrade),
       cmocka_unit_test(a_quarantine_does_not_depend_on_memory),
       cmocka_unit_test(sqlite_counts_no_memory),
   };
