@@ -180,7 +180,8 @@ static void submit(struct vow_api_call *call) {
   vow_api_submit(call, &event, on_begun);
 }
 
-/* The key is of a transaction that the core does not have. */
+/* The key is of a transaction that the core does not have. Should the log's answer have it open, it
+ * was not loaded yet, or it has ended since. */
 static void answer_again(struct vow_api_call *call, const struct vow_txn *txn) {
   const struct begin *begin = call->more;
   if (memcmp(txn->request_hash, begin->hash, sizeof begin->hash) != 0) {
@@ -188,7 +189,10 @@ static void answer_again(struct vow_api_call *call, const struct vow_txn *txn) {
                     "the key was used with a request whose body is different; use a new key for "
                     "a new request");
   } else if (txn->ended_ms == 0) {
-    vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
+    bool loading = vow_core_loading(vow_driver_core(call->api->driver));
+    vow_api_problem(call, VOW_E_LOADING,
+                    loading ? "the log is still being read; ask again"
+                            : "the transaction of this key has just ended; ask again");
   } else {
     vow_api_location(call, txn->id);
     if (call->commit) {

@@ -75,6 +75,70 @@ static void key_outlives_a_restart(void **state) {
   api_answer_free(&answer);
 }
 
+/* The second question for a key, which is asked, and answered, when the test says so. */
+static struct {
+  unsigned asked;
+  bool wanted, answered;
+  struct vow_log *log;
+  struct vow_log_query query;
+  struct vow_log_result result;
+  struct vow_txn row;
+} late;
+
+enum vow_error __real_vow_log_query(struct vow_log *log, const struct vow_log_query *query);
+enum vow_error __wrap_vow_log_query(struct vow_log *log, const struct vow_log_query *query);
+
+enum vow_error __wrap_vow_log_query(struct vow_log *log, const struct vow_log_query *query) {
+  if (!late.wanted || query->type != VOW_LOG_QUERY_FIND_KEY || ++late.asked != 2)
+    return __real_vow_log_query(log, query);
+  late.log = log;
+  late.query = *query;
+  return VOW_OK;
+}
+
+static void on_late(void *context, const struct vow_log_result *result) {
+  (void)context;
+  late.result = *result;
+  late.answered = true;
+  if (result->count == 0) return;
+  late.row = result->rows[0];
+  result->rows[0] = (struct vow_txn){0};
+  late.result.rows = &late.row;
+}
+
+static void key_of_what_ended_since(void **state) {
+  /* The log had it open when it was asked, and the core has let it go when the answer comes. */
+  struct api_world *w = *state;
+  struct api_answer first, again;
+  char body[512], id[128], other[128];
+  late.wanted = w->hold_commit = true;
+  api_submit(w, &first, "POST", "/v1/transactions", api_one_shot(w, body), "Idempotency-Key: k3");
+  api_submit(w, &again, "POST", "/v1/transactions", body, "Idempotency-Key: k3");
+  API_WAIT(w, late.asked == 2 && w->held_count == 2);
+  struct vow_log_query query = late.query;
+  query.done = on_late;
+  assert_int_equal(__real_vow_log_query(late.log, &query), VOW_OK);
+  API_WAIT(w, late.answered);
+  assert_int_equal(late.result.count, 1);
+  assert_int_equal(late.row.ended_ms, 0);
+  api_world_release(w);
+  API_WAIT(w, first.there && vow_core_find_key(vow_driver_core(w->driver), "k3") == NULL);
+  late.query.done(late.query.context, &late.result);
+  vow_txn_fini(&late.row);
+  API_WAIT(w, again.there);
+  assert_int_equal(again.status, 503);
+  assert_non_null(strstr(again.body, "urn:vow:loading"));
+  assert_non_null(strstr(again.body, "has just ended"));
+  api_answer_free(&again);
+  api_submit(w, &again, "POST", "/v1/transactions", body, "Idempotency-Key: k3");
+  API_WAIT(w, again.there);
+  assert_int_equal(again.status, 200);
+  assert_string_equal(api_member(&again, "id", id), api_member(&first, "id", other));
+  assert_int_equal(w->prepares, 2);
+  api_answer_free(&again);
+  api_answer_free(&first);
+}
+
 /* ---- clients that leave ---- */
 
 static int raw_request(struct api_world *w, const char *method, const char *path,
@@ -328,6 +392,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       T(one_key_begins_once),
       T(key_outlives_a_restart),
+      T(key_of_what_ended_since),
       T(client_leaves),
       T(pages_while_they_end),
       T(closing_with_questions_under_way),

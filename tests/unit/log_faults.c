@@ -166,6 +166,35 @@ static void without_any_space_the_log_waits_and_goes_on_when_there_is(void **sta
   assert_int_equal(find_state(f, 3), VOW_TXN_COMMITTING);
 }
 
+static void expect_key(struct fixture *f, enum vow_txn_state state) {
+  struct answer answer;
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND_KEY, .key = "key"}, &answer);
+  assert_int_equal(answer.result.error, VOW_OK);
+  assert_int_equal(answer.result.count, 1);
+  assert_int_equal(answer.result.rows[0].state, state);
+  assert_int_equal(answer.result.rows[0].ended_ms != 0, state == VOW_TXN_COMMITTED);
+  answer_fini(&answer);
+}
+
+/* Its key is that of an open transaction until then; never that of none. */
+static void an_end_that_waits_for_space_hides_no_key(void **state) {
+  struct fixture *f = *state;
+  struct vow_txn txn = nth_txn(1, VOW_TXN_COMMITTING, 0);
+  set_text(&txn.idempotency_key, "key");
+  fixture_open(f);
+  wait_durable(f, append(f, &txn, true));
+  fault_vfs_set(FAULT_WAL_FULL);
+  txn.state = VOW_TXN_COMMITTED;
+  txn.ended_ms = fixture_now_ms();
+  append(f, &txn, true);
+  wait_until(f, low_there);
+  expect_key(f, VOW_TXN_COMMITTING);
+  fault_vfs_set(FAULT_NONE);
+  wait_durable(f, f->position);
+  expect_key(f, VOW_TXN_COMMITTED);
+  vow_txn_fini(&txn);
+}
+
 static void closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -354,6 +383,7 @@ int main(void) {
       TEST(the_reserve_lets_decisions_through_on_a_full_disk),
       TEST(the_reserve_has_the_size_that_is_configured),
       TEST(without_any_space_the_log_waits_and_goes_on_when_there_is),
+      TEST(an_end_that_waits_for_space_hides_no_key),
       TEST(closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told),
       TEST(a_full_disk_at_a_checkpoint_is_harmless),
       TEST(a_start_on_a_full_disk_uses_the_reserve_or_says_so),
