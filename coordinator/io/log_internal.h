@@ -292,6 +292,7 @@ struct vow_id log_place_id(int64_t place); /* the smallest that belongs there */
 int64_t log_place(const struct vow_log *log,
                   struct vow_id id); /* where it stands, if it is there */
 bool log_place_set(struct vow_log *log, struct vow_id id, int64_t place); /* false: no memory */
+void log_place_forget(struct vow_log *log, struct vow_id id); /* it is durable: no row is open */
 /* log_schema.c */
 extern const char log_schema[], log_open_schema[];
 /* Also again, after log->format has changed. */

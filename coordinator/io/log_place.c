@@ -8,6 +8,9 @@
  * issued twice may meet in a reconciliation. The row of one whose place is taken is a stray: it
  * stands at the next free place, and is remembered here. All of them are known: `log_verify` reads
  * every open row, and after that each passes through here.
+ *
+ * Bound: one a transaction that is open, so `limits_transactions`. There are none or a few: they
+ * are looked for one by one.
  */
 #include <stdlib.h>
 
@@ -46,4 +49,9 @@ bool log_place_set(struct vow_log *log, struct vow_id id, int64_t place) {
   }
   *stray = (struct log_stray){.id = id, .place = place};
   return true;
+}
+
+void log_place_forget(struct vow_log *log, struct vow_id id) {
+  struct log_stray *stray = find(log, id);
+  if (stray != NULL) *stray = log->strays[--log->stray_count];
 }

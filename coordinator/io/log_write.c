@@ -84,7 +84,9 @@ static int write_open(struct vow_log *log, const struct log_entry *entry, struct
  *
  * Ended rows stand in the order in which they ended. So a round walks from the oldest on, and is
  * over at the first row that is too young, or with the last. It passes by what is kept, and what
- * bears a time that is yet to come: a clock that was wrong for a while holds up nobody behind. A
+ * bears a time that is yet to come. A clock that was ahead for a while so holds up what is behind
+ * only once that time has come, until those rows are old enough: for as long as the clock was ahead
+ * or `retention_age_ms`, whichever is less. Rows beyond `retention_count` do not wait for it. A
  * round goes on where its last step stopped. */
 
 struct purge {
@@ -233,6 +235,13 @@ static int write_batch(struct vow_log *log, const struct log_batch *batch, bool 
   return rc == SQLITE_OK ? commit(log, batch->count, decisions, ends) : rc;
 }
 
+/* Only now: what is rolled back stands where it stood. */
+static void forget_ended(struct vow_log *log, const struct log_batch *batch) {
+  for (uint32_t i = 0; i < batch->count && log->stray_count > 0; i++) {
+    if (batch->entries[i].ended_ms != 0) log_place_forget(log, batch->entries[i].id);
+  }
+}
+
 enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool with_purge,
                          char why[VOW_LOG_WHY_BYTES]) {
   struct log_head head = log->head;
@@ -242,6 +251,7 @@ enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, boo
     log->head = head;
     log->done.batches++;
     log->done.syncs++;
+    forget_ended(log, batch);
     if (with_purge) purge_done(log, &purged);
     if (batch->has_trust) log->trust = batch->trust.trust;
     log_trust_witness(log);

@@ -209,6 +209,14 @@ struct vow_log_counts counts(struct fixture *f) {
   return out;
 }
 
+void write_until_purged(struct fixture *f, uint64_t rows) {
+  uint64_t end = fixture_now_ms() + DEADLINE_MS;
+  while (counts(f).purged < rows) {
+    if (fixture_now_ms() > end) fail_msg("waited too long for a purge");
+    wait_durable(f, append_nth(f, 5000, VOW_TXN_COMMITTING, 0, true));
+  }
+}
+
 /* ---- queries ---- */
 
 static void take_answer(void *context, const struct vow_log_result *result) {

@@ -60,6 +60,8 @@ uint64_t append_nth(struct fixture *f, uint32_t n, enum vow_txn_state state, uin
                     bool forced);
 void wait_durable(struct fixture *f, uint64_t position);
 void wait_failed(struct fixture *f);
+/* Keeps writing until so many rows are purged. */
+void write_until_purged(struct fixture *f, uint64_t rows);
 /* Polls until the function says so. */
 void wait_until(struct fixture *f, bool (*there)(struct fixture *f));
 struct vow_log_counts counts(struct fixture *f);

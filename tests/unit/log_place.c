@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault_vfs.h"
 #include "io/log_internal.h"
 #include "log_fixture.h"
 
@@ -14,6 +15,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
+  fault_vfs_set(FAULT_NONE);
   fixture_teardown(*state);
   free(*state);
   return 0;
@@ -125,6 +127,52 @@ static void ids_that_share_a_place_have_rows_of_their_own(void **state) {
     if (state_of(f, other_id(7, i)) != 0) put(f, other_id(7, i), VOW_TXN_ABORTED, now);
   }
   expect_open(f, 1);
+  assert_int_equal(f->log->stray_count, 0);
+}
+
+/* Behind the last place there is the first. */
+static void ids_that_share_the_last_place_have_too(void **state) {
+  struct fixture *f = *state;
+  struct vow_id ids[3];
+  fixture_open(f);
+  for (uint64_t i = 0; i < 3; i++) {
+    ids[i] = vow_id_make((UINT64_C(1) << 48) - 1, 0xfff, UINT64_C(7) << 59 | i);
+    assert_int_equal(log_place_of(ids[i]), INT64_MAX);
+    put(f, ids[i], VOW_TXN_COMMITTING, 0);
+  }
+  put(f, nth_id(1), VOW_TXN_COMMITTING, 0);
+  for (int i = 0; i < 2; i++) {
+    expect_open(f, 4);
+    for (int j = 0; j < 3; j++) assert_int_equal(state_of(f, ids[j]), VOW_TXN_COMMITTING);
+    fixture_close(f);
+    fixture_open(f);
+  }
+  for (int i = 0; i < 3; i++) put(f, ids[i], VOW_TXN_COMMITTED, fixture_now_ms());
+  expect_open(f, 1);
+}
+
+static bool low_there(struct fixture *f) {
+  return f->progress.space_low;
+}
+
+/* An end that is rolled back has ended nothing: its row is found where it stands. */
+static void a_stray_that_does_not_fit_ends_later(void **state) {
+  struct fixture *f = *state;
+  struct vow_txn txn = nth_txn(1, VOW_TXN_COMMITTED, fixture_now_ms());
+  fixture_open(f);
+  for (uint8_t i = 0; i < 2; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
+  assert_int_equal(f->log->stray_count, 1);
+  txn.id = other_id(7, 1);
+  fault_vfs_set(FAULT_WAL_FULL);
+  append(f, &txn, true);
+  wait_until(f, low_there);
+  assert_int_equal(state_of(f, txn.id), VOW_TXN_COMMITTING);
+  fault_vfs_set(FAULT_NONE);
+  wait_durable(f, f->position);
+  assert_int_equal(state_of(f, txn.id), VOW_TXN_COMMITTED);
+  expect_open(f, 1);
+  assert_int_equal(f->log->stray_count, 0);
+  vow_txn_fini(&txn);
 }
 
 static void change(struct fixture *f, const char *sql) {
@@ -174,13 +222,41 @@ static void a_row_with_a_damaged_id_hides_no_other(void **state) {
   }
 }
 
+/* Each of them sound. */
+static void one_that_has_two_rows_is_found_by_a_check(void **state) {
+  struct fixture *f = *state;
+  struct answer answer;
+  fixture_open(f);
+  for (uint8_t i = 0; i < 2; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
+  fixture_close(f);
+  change(f,
+         "CREATE TABLE aside AS SELECT * FROM open_txn ORDER BY place DESC LIMIT 1;"
+         "DELETE FROM open_txn");
+  fixture_open(f);
+  put(f, other_id(7, 1), VOW_TXN_COMMITTING, 0); /* at its own place now */
+  fixture_close(f);
+  change(f, "INSERT INTO open_txn SELECT * FROM aside; DROP TABLE aside");
+  f->config.read_only = true;
+  fixture_open_only(f);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  assert_int_equal(answer.result.error, VOW_E_LOG_CORRUPT);
+  assert_int_equal(answer.result.rows_checked, 2);
+  assert_int_equal(answer.result.rows_bad, 0);
+  assert_non_null(strstr(answer.why, "among the open ones twice"));
+  answer_fini(&answer);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(places_are_in_the_order_of_ids),
       TEST(ids_that_share_a_place_have_rows_of_their_own),
+      TEST(ids_that_share_the_last_place_have_too),
+      TEST(a_stray_that_does_not_fit_ends_later),
       TEST(they_have_after_an_upgrade_too),
       TEST(a_row_with_a_damaged_id_hides_no_other),
+      TEST(one_that_has_two_rows_is_found_by_a_check),
   };
+  fault_vfs_install();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

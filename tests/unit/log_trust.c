@@ -475,7 +475,7 @@ static void a_log_of_format_5_is_upgraded(void **state) {
   f->config.retention_age_ms = HOUR_MS;
   f->config.lazy_flush_ms = 1;
   fixture_open(f);
-  while (counts(f).purged < 2) wait_durable(f, append_nth(f, 9, VOW_TXN_COMMITTING, 0, true));
+  write_until_purged(f, 2);
   expect_key(f, 1); /* and the ended one is gone */
   assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
   assert_int_equal(find_state(f, 2), VOW_TXN_COMMITTED);
