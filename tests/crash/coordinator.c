@@ -4,6 +4,7 @@
  * coordinator_witness.h, and of its backups and of what an operator does with them in
  * coordinator_operator.h.
  */
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "coordinator_witness.h"
 #include "io/log.h"
 #include "side.h"
+#include "tests/lib/log_format_5.h"
 #include "turns.h"
 
 #define OPEN_MAX   8
@@ -309,6 +311,21 @@ static bool operate(uint32_t life) {
   return true;
 }
 
+/* A log that was closed cleanly is made one of format 5, in one step. The next start upgrades it.
+ */
+static bool make_old_log(void) {
+  static const char make[] = "PRAGMA locking_mode=EXCLUSIVE; BEGIN;" MAKE_FORMAT_5 "COMMIT";
+  sqlite3 *db = NULL;
+  if (disk_find(OPERATOR_LOG "-wal") >= 0) return true; /* what closed it failed */
+  int failing = disk_faults.fail_call;
+  disk_faults.fail_call = 0;
+  int code = sqlite3_open(OPERATOR_LOG, &db);
+  if (code == SQLITE_OK) code = sqlite3_exec(db, make, NULL, NULL, NULL);
+  if (sqlite3_close(db) != SQLITE_OK || disk_find(OPERATOR_LOG "-wal") >= 0) code = SQLITE_BUSY;
+  disk_faults.fail_call = failing;
+  return code == SQLITE_OK || wrong("the log cannot be made an old one");
+}
+
 static bool play_operated(void) {
   uint32_t lives = 3 + draw(2);
   bool ok = true;
@@ -334,7 +351,10 @@ static bool play(uint64_t seed) {
   for (uint32_t i = 0; ok && i < lives; i++) {
     enum end end = draw_end();
     ok = begin_process() && live(end, 3 + draw(groups));
-    if (ok) end_process(end);
+    if (!ok) break;
+    bool whole = end == END_CLOSE && story.progress.error == VOW_OK;
+    end_process(end);
+    if (whole && draw(4) > 0) ok = make_old_log();
   }
   return ok;
 }
@@ -369,6 +389,7 @@ bool side_sweep(uint32_t call, bool *reached) {
   for (size_t i = 0; ok && i < sizeof ends / sizeof *ends; i++) {
     ok = begin_process() && live_swept();
     if (ok) end_process(ends[i]);
+    if (ok && i == 0) ok = make_old_log();
   }
   *reached = disk_faults.fail_call == 0;
   disk_faults.fail_call = 0;

@@ -216,24 +216,28 @@ static const struct vow_txn *find_row(const struct rows *rows, uint32_t txn) {
   return NULL;
 }
 
-static uint64_t first_position(uint32_t txn) {
-  for (uint32_t i = 0; i < model.image_count; i++) {
-    if (model.images[i].txn == txn) return model.images[i].position;
+/* What was durable when the transaction of this image ended: of an earlier batch. */
+static uint64_t durable_before_end(const struct model_image *image, uint32_t cut) {
+  const struct model_image *end = NULL;
+  for (const struct model_image *i = model.images; i <= image; i++) {
+    if (i->txn != image->txn || !is_possible(i->from, i->until, cut)) continue;
+    end = !i->ended ? NULL : end == NULL ? i : end;
   }
-  return 0;
+  return end == NULL ? 0 : model_told(end->from).durable;
 }
 
 /* Purging leaves MODEL_KEPT_HISTORY, takes the oldest ends first, and names the commits that it
- * took. What is there must not have ended, for good, before the other had a record at all. (Of two
- * that end in one batch either may come first.) */
-static bool may_be_purged(const struct model_image *image, const struct rows *rows) {
+ * took. What is there must not have ended, for good, in a batch before that of the other's end. (Of
+ * two that end in one batch either may come first.) */
+static bool may_be_purged(const struct model_image *image, const struct rows *rows, uint32_t cut) {
+  uint64_t before = durable_before_end(image, cut);
   uint32_t left = 0;
   if (!image->ended || image->kept) return false;
   for (uint32_t i = 0; i < model.txn_count; i++) {
     const struct model_image *other = newest[i];
     if (other == NULL || !other->ended || find_row(rows, i) == NULL) continue;
     left++;
-    if (!other->kept && other->position < first_position(image->txn)) return false;
+    if (!other->kept && other->position <= before) return false;
   }
   if (left < MODEL_KEPT_HISTORY) return false;
   return image->state != VOW_TXN_COMMITTED ||
@@ -250,7 +254,7 @@ static bool judge_rows(const struct rows *rows, uint64_t position, uint32_t cut)
       return wrong("transaction %u is there at position %llu, and was not yet given to the log", n,
                    (unsigned long long)position);
     if (image == NULL) continue;
-    if (row == NULL && !may_be_purged(image, rows))
+    if (row == NULL && !may_be_purged(image, rows, cut))
       return wrong("transaction %u is gone: position %llu is there, and its record was at %llu", n,
                    (unsigned long long)position, (unsigned long long)image->position);
     if (row != NULL && txn_digest(row) != image->digest)

@@ -61,6 +61,12 @@ static const char *change(const char *sql) {
   if (mistake == MISTAKE_NO_TRANSACTION &&
       (strcmp(sql, "BEGIN IMMEDIATE") == 0 || strcmp(sql, "COMMIT") == 0))
     return "SELECT 1 WHERE 0";
+  if (mistake == MISTAKE_PURGE_NEWEST && begins_with(sql, "SELECT rowid, id, state, kept"))
+    return "SELECT rowid, id, state, kept, ended_ms FROM ended_txn WHERE rowid > ?1"
+           " ORDER BY rowid DESC";
+  if (mistake == MISTAKE_PURGE_NEWEST && begins_with(sql, "DELETE FROM ended_txn WHERE rowid"))
+    return "DELETE FROM ended_txn WHERE rowid > ?1 AND rowid >= ?2 AND kept = 0"
+           " AND ended_ms <= ?3";
   return sql;
 }
 

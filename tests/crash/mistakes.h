@@ -27,7 +27,8 @@
   M(UNSYNCED_RESTORE, "unsynced-restore", 'c', "a restored log is not synced")                     \
   M(LATE_MARK, "late-mark", 'c', "a restored log gets its name before its mark")                   \
   M(NO_RESTORE_SYNC, "no-restore-sync", 'c', "the folder is not synced by a restore")              \
-  M(TWO_WRITES, "two-writes", 'c', "a quarantine ends before what was decided is written")
+  M(TWO_WRITES, "two-writes", 'c', "a quarantine ends before what was decided is written")         \
+  M(PURGE_NEWEST, "purge-newest", 'c', "the purge takes the newest ends")
 
 enum mistake {
   MISTAKE_NONE = 0,
