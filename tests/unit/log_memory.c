@@ -198,7 +198,7 @@ static void a_large_log_is_not_called_damaged_for_want_of_memory(void **state) {
   given_a_large_log(&f);
   bool failed = true;
   int n = 3, refused = 0;
-  for (; failed; n += 3) {
+  for (; failed; n += 3 + n / 100) {
     atomic_store(&fail_sqlite, n);
     enum vow_error error = live(&f, &txn);
     failed = atomic_load(&fail_sqlite) <= 0;
