@@ -46,6 +46,14 @@ const char log_open_schema[] = OPEN_TABLE;
   "position = ?2, state = ?3, heuristic = ?4, kept = ?5, created_ms = ?6, ended_ms = " \
   "?7, key = ?8, record = ?9, checksum = ?10"
 
+/* Rows of both tables: the open ones by these columns, and which of either. */
+#define BOTH(open_columns, open, ended)        \
+  "SELECT " open_columns " FROM open_txn" open \
+  " UNION ALL"                                 \
+  " SELECT " SQL_COLUMNS " FROM ended_txn" ended
+#define WITH_KEY     " WHERE key = ?1"
+#define NEWEST_FIRST " ORDER BY id DESC"
+
 static const char *const sql[LOG_STATEMENTS] = {
     [LOG_BEGIN] = "BEGIN IMMEDIATE",
     [LOG_COMMIT] = "COMMIT",
@@ -62,16 +70,10 @@ static const char *const sql[LOG_STATEMENTS] = {
         "UPDATE head SET created_ms = ?1, incarnation = ?2, position = ?3, ended = ?4,"
         " id_ceiling = ?5, purged_to = ?6, advertise_url = ?7, checksum = ?8 WHERE one = 1",
     [LOG_OPEN_PAGE] = "SELECT " OPEN_COLUMNS " FROM open_txn WHERE place > ?2 ORDER BY place",
-    [LOG_FIND] = "SELECT " OPEN_COLUMNS
-                 " FROM open_txn WHERE place = ?2 AND id = ?1 UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
-    [LOG_FIND_KEY] = "SELECT " OPEN_COLUMNS
-                     " FROM open_txn WHERE key = ?1 UNION ALL"
-                     " SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
-    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1 ORDER BY id DESC",
-    [LOG_SCAN] = "SELECT " OPEN_COLUMNS
-                 " FROM open_txn UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn",
+    [LOG_FIND] = BOTH(OPEN_COLUMNS, " WHERE place = ?2 AND id = ?1", " WHERE id = ?1"),
+    [LOG_FIND_KEY] = BOTH(OPEN_COLUMNS, WITH_KEY, WITH_KEY NEWEST_FIRST),
+    [LOG_LIST] = "SELECT " SQL_COLUMNS " FROM ended_txn WHERE id < ?1" NEWEST_FIRST,
+    [LOG_SCAN] = BOTH(OPEN_COLUMNS, "", ""),
     [LOG_WALK] =
         "SELECT rowid, id, state, kept, ended_ms FROM ended_txn WHERE rowid > ?1"
         " ORDER BY rowid",
@@ -85,15 +87,9 @@ static const char *const sql_before_places[LOG_STATEMENTS] = {
     [LOG_OPEN_PUT] = "SELECT 1",
     [LOG_OPEN_DELETE] = "SELECT 1",
     [LOG_OPEN_PAGE] = "SELECT " SQL_COLUMNS " FROM open_txn WHERE id > ?1 ORDER BY id",
-    [LOG_FIND] = "SELECT " SQL_COLUMNS
-                 " FROM open_txn WHERE id = ?1 UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn WHERE id = ?1",
-    [LOG_FIND_KEY] = "SELECT " SQL_COLUMNS
-                     " FROM open_txn WHERE key = ?1 UNION ALL"
-                     " SELECT " SQL_COLUMNS " FROM ended_txn WHERE key = ?1 ORDER BY id DESC",
-    [LOG_SCAN] = "SELECT " SQL_COLUMNS
-                 " FROM open_txn UNION ALL"
-                 " SELECT " SQL_COLUMNS " FROM ended_txn",
+    [LOG_FIND] = BOTH(SQL_COLUMNS, " WHERE id = ?1", " WHERE id = ?1"),
+    [LOG_FIND_KEY] = BOTH(SQL_COLUMNS, WITH_KEY, WITH_KEY NEWEST_FIRST),
+    [LOG_SCAN] = BOTH(SQL_COLUMNS, "", ""),
 };
 
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {

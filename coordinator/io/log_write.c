@@ -143,10 +143,11 @@ static int purge_rows(struct vow_log *log, uint64_t ended_by_ms, uint64_t rows,
   sqlite3_bind_int64(statement, 1, done->from);
   sqlite3_bind_int64(statement, 2, step.from);
   sqlite3_bind_int64(statement, 3, (sqlite3_int64)ended_by_ms);
-  if (step.rows > 0) rc = run(statement);
-  if (rc == SQLITE_OK && step.rows > 0 && (uint64_t)sqlite3_changes(log->db) != step.rows)
-    rc = SQLITE_CORRUPT;
-  if (rc != SQLITE_OK) return rc;
+  if (step.rows > 0) {
+    rc = run(statement);
+    if (rc != SQLITE_OK) return rc;
+    if ((uint64_t)sqlite3_changes(log->db) != step.rows) return SQLITE_CORRUPT;
+  }
   if (vow_id_compare(step.commit, head->purged_to) > 0) head->purged_to = step.commit;
   head->ended -= step.rows;
   done->rows += step.rows;

@@ -5,34 +5,8 @@
  */
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "log_internal.h"
 #include "url.h"
-
-static void add(XXH3_state_t *sum, const void *data, size_t bytes) {
-  uint64_t length = data ? bytes : UINT64_MAX;
-  (void)XXH3_64bits_update(sum, &length, sizeof length);
-  if (data && bytes > 0) (void)XXH3_64bits_update(sum, data, bytes);
-}
-
-static void add_text(XXH3_state_t *sum, const char *text) {
-  add(sum, text, text ? strlen(text) : 0);
-}
-
-/* As version 1 made it: over parts, each behind its length. */
-static int64_t checksum_of(const struct vow_precord *record) {
-  XXH3_state_t sum;
-  uint32_t numbers[3] = {record->branch, record->kind, record->outcome};
-  (void)XXH3_64bits_reset(&sum);
-  add(&sum, record->transaction.bytes, sizeof record->transaction.bytes);
-  add(&sum, numbers, sizeof numbers);
-  add_text(&sum, record->coordinator);
-  add(&sum, record->payload, record->payload_bytes);
-  add_text(&sum, record->reason);
-  return (int64_t)XXH3_64bits_digest(&sum);
-}
 
 static const char *text_of(sqlite3_stmt *row, int column) {
   return (const char *)sqlite3_column_text(row, column);
@@ -60,7 +34,7 @@ static bool read_old(sqlite3_stmt *row, struct vow_precord *out) {
   out->payload_bytes = out->payload ? (size_t)sqlite3_column_bytes(row, 5) : 0;
   out->reason = text_of(row, 6);
   return out->coordinator && strlen(out->coordinator) <= VOW_URL_BYTES_MAX &&
-         sqlite3_column_int64(row, 7) == checksum_of(out);
+         sqlite3_column_int64(row, 7) == vow_log_old_checksum(out);
 }
 
 /* A SQLite result code; SQLITE_CORRUPT with `why`: a record is damaged. */

@@ -77,6 +77,8 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) VOW_MUST_CHECK;
 void vow_log_finalize_statements(struct vow_log *log);
 /* Runs a statement that returns no rows and readies it for the next time; a SQLite result code. */
 int vow_log_run(struct vow_log *log, enum vow_log_statement statement);
+/* As it stands beside a record of version 1. */
+int64_t vow_log_old_checksum(const struct vow_precord *record);
 /* Write within the open transaction; a SQLite result code. */
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
 /* The same with another statement, VALUES(row, record), and room for the blob. */

@@ -106,6 +106,19 @@ static int64_t seen_checksum(const char *url, struct vow_log_position seen) {
   return end_checksum(&sum);
 }
 
+/* Of a record of version 1; today's rows have checksum_of. */
+int64_t vow_log_old_checksum(const struct vow_precord *record) {
+  struct checksum sum;
+  uint32_t numbers[3] = {record->branch, record->kind, record->outcome};
+  begin_checksum(&sum);
+  add_bytes(&sum, record->transaction.bytes, sizeof record->transaction.bytes);
+  add_bytes(&sum, numbers, sizeof numbers);
+  add_text(&sum, record->coordinator);
+  add_bytes(&sum, record->payload, record->payload_bytes);
+  add_text(&sum, record->reason);
+  return end_checksum(&sum);
+}
+
 /* ---- writing ---- */
 
 enum vow_error vow_log_prepare_statements(struct vow_log *log) {
