@@ -5,18 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int setup(void **state) {
-  *state = calloc(1, sizeof(struct fixture));
-  fixture_setup(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture_teardown(*state);
-  free(*state);
-  return 0;
-}
-
 static struct vow_log_info info(struct fixture *f) {
   struct vow_log_info out;
   vow_log_info(f->log, &out);
@@ -175,7 +163,7 @@ static void a_position_that_goes_back_is_refused(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(a_new_log_is_empty_and_counts_its_starts),
       TEST(what_is_durable_survives_a_restart),

@@ -13,18 +13,6 @@
 
 #define KILLS 12
 
-static int setup(void **state) {
-  *state = calloc(1, sizeof(struct fixture));
-  fixture_setup(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture_teardown(*state);
-  free(*state);
-  return 0;
-}
-
 /* What the writer tells before it dies: every number up to `durable` of this round is on the disk.
  */
 struct told {
@@ -161,7 +149,7 @@ static void a_newer_format_in_the_wal_is_refused(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(what_was_called_durable_is_there_after_every_kill),
       TEST(a_start_may_be_killed_at_any_time),

@@ -277,3 +277,15 @@ int in_child(void (*body)(void *context), void *context) {
   assert_int_equal(waitpid(pid, &status, 0), pid);
   return status;
 }
+
+int fixture_new(void **state) {
+  *state = calloc(1, sizeof(struct fixture));
+  fixture_setup(*state);
+  return 0;
+}
+
+int fixture_drop(void **state) {
+  fixture_teardown(*state);
+  free(*state);
+  return 0;
+}

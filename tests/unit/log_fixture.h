@@ -27,7 +27,10 @@ struct fixture {
   struct vow_log_progress progress;
 };
 
-void fixture_setup(struct fixture *f);    /* a new folder, nothing opened */
+void fixture_setup(struct fixture *f); /* a new folder, nothing opened */
+/* One on the heap, around each test of a group. */
+int fixture_new(void **state);
+int fixture_drop(void **state);
 void fixture_teardown(struct fixture *f); /* closes, removes the folder */
 void fixture_open(struct fixture *f);     /* opens and starts; must succeed */
 void fixture_open_only(struct fixture *f);

@@ -8,18 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int setup(void **state) {
-  *state = calloc(1, sizeof(struct fixture));
-  fixture_setup(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture_teardown(*state);
-  free(*state);
-  return 0;
-}
-
 /* ---- writing ---- */
 
 static void records_of_one_transaction_are_joined(void **state) {
@@ -522,7 +510,7 @@ static void queries_under_way_are_bounded(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(records_of_one_transaction_are_joined),
       TEST(an_unforced_record_is_durable_within_its_bound),

@@ -12,18 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int setup(void **state) {
-  *state = calloc(1, sizeof(struct fixture));
-  fixture_setup(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture_teardown(*state);
-  free(*state);
-  return 0;
-}
-
 /* ---- files as bytes ---- */
 
 struct bytes {
@@ -569,7 +557,7 @@ static void a_damaged_log_can_be_read_and_says_what_is_wrong(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(what_is_not_a_log_is_refused),
       TEST(a_newer_log_is_refused_with_its_version),

@@ -16,18 +16,6 @@
 #include "io/hash.h"
 #include "log_fixture.h"
 
-static int setup(void **state) {
-  *state = calloc(1, sizeof(struct fixture));
-  fixture_setup(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture_teardown(*state);
-  free(*state);
-  return 0;
-}
-
 static struct vow_log_info info(struct fixture *f) {
   struct vow_log_info out;
   vow_log_info(f->log, &out);
@@ -572,7 +560,7 @@ static void rows_are_checked(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(each_start_knows_those_before),
       TEST(the_witness_knows_what_is_durable),
