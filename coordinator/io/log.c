@@ -99,6 +99,7 @@ static enum vow_error new_log(struct vow_log **out, const struct vow_log_config 
   if (log == NULL) return VOW_E_NO_MEMORY;
   log->wake = config->wake;
   log->wake_context = config->wake_context;
+  log->ahead_min = config->ahead_min == 0 ? LOG_AHEAD_MIN : config->ahead_min;
   log->read_only = config->read_only;
   log->lock_fd = -1;
   log->witness.fd = -1;
@@ -115,7 +116,7 @@ static enum vow_error new_log(struct vow_log **out, const struct vow_log_config 
 
 static void free_log(struct vow_log *log) {
   log_batch_fini(&log->queue);
-  log_batch_fini(&log->writing);
+  for (uint32_t i = 0; i < LOG_TAKEN_MAX; i++) log_batch_fini(&log->taken[i]);
   log_entry_fini(&log->scratch);
   pthread_cond_destroy(&log->wanted);
   pthread_mutex_destroy(&log->mutex);
@@ -196,6 +197,7 @@ static void stop_thread(struct vow_log *log) {
   if (!log->started) return;
   pthread_mutex_lock(&log->mutex);
   log->stopping = true;
+  log->filling = false;
   pthread_cond_signal(&log->wanted);
   pthread_mutex_unlock(&log->mutex);
   pthread_join(log->thread, NULL);
@@ -327,18 +329,27 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   if (error != VOW_OK) return error;
   pthread_mutex_lock(&log->mutex);
   error = enqueue(log, action);
-  if (error == VOW_OK && log_write_due_ms(log) < log->asleep_until_ms) log->wake_due = true;
+  log->filling = true;
+  bool wake = error == VOW_OK && log->asleep_until_ms != 0 && log_ahead_pays(log);
+  if (wake) log->asleep_until_ms = 0;
   pthread_mutex_unlock(&log->mutex);
+  /* Not under the mutex: the thread would wake up only to wait for it. */
+  if (wake) pthread_cond_signal(&log->wanted);
   if (error != VOW_OK) return error;
   log->appended = action->u.log.position;
   return VOW_OK;
 }
 
-/* Not under the mutex: the thread would wake up only to wait for it. */
 void vow_log_flush(struct vow_log *log) {
-  if (!log->wake_due) return;
-  log->wake_due = false;
-  pthread_cond_signal(&log->wanted);
+  if (log->flushed == log->appended) return;
+  log->flushed = log->appended;
+  pthread_mutex_lock(&log->mutex);
+  log->filling = false;
+  bool due = log_write_due_ms(log) < log->asleep_until_ms || log->queries.first != NULL;
+  bool wake = log->asleep_until_ms != 0 && due;
+  if (wake) log->asleep_until_ms = 0;
+  pthread_mutex_unlock(&log->mutex);
+  if (wake) pthread_cond_signal(&log->wanted);
 }
 
 /* ---- asking ---- */
@@ -396,6 +407,6 @@ void vow_log_poll(struct vow_log *log, struct vow_log_progress *out) {
 void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {
   pthread_mutex_lock(&log->mutex);
   *out = log->counts;
-  out->queued = log->queue.count;
+  out->queued = log->queue.count + log->taken_entries;
   pthread_mutex_unlock(&log->mutex);
 }

@@ -35,6 +35,8 @@ struct vow_log_config {
   bool read_only; /* offline reading: nothing is changed, no checkpoint is made; start() is refused.
                      Sees what a killed daemon left in the WAL. A damaged log opens, too */
   uint32_t lazy_flush_ms; /* an unforced record is synced after this at the latest */
+  uint32_t ahead_min;     /* so many records that wait have their rows written before they are due,
+                             without COMMIT; 0: 16 */
   uint64_t wal_bytes_max; /* checkpoint when the WAL is larger */
   uint64_t reserve_bytes; /* kept in a file of its own for decisions and ends on a full disk; when
                              less than as much again is free, `space_low` is reported. 0: none */
@@ -97,8 +99,8 @@ enum vow_error vow_log_start(struct vow_log *log)
  * believed. Never blocks. VOW_E_NO_MEMORY; VOW_E_INVALID_ARGUMENT when the position is not above
  * the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
-/* To be called after the last append of a step, whose records then share a sync: wakes the thread
- * if it would sleep past the time at which they are due. */
+/* To be called after the last append of a step: until then nothing of it is committed, so that its
+ * records share a sync. Wakes the thread if it would sleep past the time at which they are due. */
 void vow_log_flush(struct vow_log *log);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */
@@ -191,6 +193,7 @@ enum vow_error vow_log_reconcile(struct vow_log *log, const struct vow_log_recon
 
 struct vow_log_counts {
   uint64_t witness_failures; /* writes of the witness file */
+  uint64_t ahead;            /* batches whose rows were written before their COMMIT was due */
   uint64_t records, batches, syncs, joined, checkpoints, checkpoint_failures, purged, wal_bytes,
       database_bytes, queued;
 };

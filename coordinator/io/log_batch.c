@@ -96,7 +96,7 @@ void log_batch_reset(struct log_batch *batch) {
     }
   }
   batch->count = 0;
-  batch->position = batch->since_ms = batch->records = 0;
+  batch->position = batch->since_ms = 0;
   batch->forced = batch->has_ceiling = batch->has_trust = false;
 }
 

@@ -33,6 +33,8 @@
 #define LOG_SPACE_CHECK_MS    250
 #define LOG_SPACE_BACK_MS     1000 /* after the reserve was given up */
 #define LOG_FULL_RETRY_MS     100
+#define LOG_AHEAD_MIN         16
+#define LOG_TAKEN_MAX         8    /* batches of one SQLite transaction */
 #define LOG_PURGE_EVERY       8    /* batches between two purge steps under load */
 #define LOG_PURGE_CHECK_MS    1000 /* how often the age of the oldest row is looked at */
 #define LOG_IDLE_MS           1000 /* without a write: quiet enough for a checkpoint of a big WAL */
@@ -89,7 +91,6 @@ struct log_batch {
   uint32_t slot_mask;
   uint64_t position; /* of the newest record; 0: the batch is empty */
   uint64_t since_ms; /* monotonic time of the oldest record */
-  uint64_t records;  /* before joining */
   bool forced;
   bool has_ceiling;
   struct vow_id ceiling;
@@ -178,6 +179,7 @@ struct vow_log {
   int format;         /* of the file, as it was found */
   void (*wake)(void *context);
   void *wake_context;
+  uint32_t ahead_min;
   bool read_only;
   int lock_fd;        /* read-only file: holds off daemons; else -1 */
   bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
@@ -191,7 +193,7 @@ struct vow_log {
   /* the owner's (loop) */
   struct log_entry scratch; /* the record being encoded */
   uint64_t appended;        /* position of the newest record given to append */
-  bool wake_due;            /* the thread slept when records were appended that it must see to */
+  uint64_t flushed;         /* and of the newest that the log thread may write */
 
   /* the connection's thread, see above */
   sqlite3 *db;
@@ -209,8 +211,11 @@ struct vow_log {
   struct log_witness witness;
   struct vow_log_position witnessed; /* what it says */
   struct log_limits limits;          /* written, and by the owner read, under the mutex */
-  struct log_batch writing;          /* not empty while a full disk holds it up */
-  uint64_t taken_records;            /* how many the last batch had */
+  /* Taken from the queue, in this order, and not durable yet. Rows of the first `ahead` are in an
+   * SQLite transaction that stands open; `next` is what the head will be with them. */
+  struct log_batch taken[LOG_TAKEN_MAX];
+  uint32_t taken_count, ahead;
+  struct log_head next;
   struct log_backup *backup;
   uint64_t wal_bytes;
   uint64_t page_bytes;
@@ -226,12 +231,16 @@ struct vow_log {
   bool backup_turn;
   bool low;
   bool failed;
-  bool stuck; /* the disk is full and the reserve is used up: `writing` is tried again */
+  bool stuck; /* the disk is full and the reserve is used up: `taken` is tried again */
 
   /* shared, under the mutex */
   pthread_mutex_t mutex;
   pthread_cond_t wanted; /* there is work for the log thread */
   struct log_batch queue;
+  bool filling;            /* the loop is about to append more, and says when it has */
+  uint64_t taken_since_ms; /* monotonic time of the oldest record in `taken`; 0: it is empty */
+  bool taken_forced;       /* one of them is */
+  uint32_t taken_entries;
   struct log_query_list queries, finished;
   struct log_limits new_limits;
   uint32_t queries_under_way;
@@ -318,15 +327,22 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 
 /* log_thread.c */
 void *log_thread_main(void *argument); /* the log */
-/* When the queue has to be written; 0: at once. With the mutex held. */
+/* With the mutex held: when what waits has to be written; 0: at once. */
 uint64_t log_write_due_ms(const struct vow_log *log);
+/* With the mutex held: whether the log thread has something better to do than to wait for that. */
+bool log_ahead_pays(const struct vow_log *log);
 /* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
 void log_fail(struct vow_log *log, enum vow_error error, const char *why);
 
 /* log_write.c. VOW_E_LOG_FULL from these means: rolled back, nothing happened, may be tried again.
- */
-enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool purge,
-                         char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+ * Rows that are written ahead are the first of `batches`. */
+enum vow_error log_write(struct vow_log *log, const struct log_batch *batches, uint32_t count,
+                         bool purge, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Writes the rows of what was taken and commits nothing. What goes wrong here is undone, and goes
+ * wrong again in log_write, which says so. */
+void log_write_ahead(struct vow_log *log);
+/* Undoes that. */
+void log_undo_ahead(struct vow_log *log);
 /* The row of an open transaction, within a transaction of SQLite's; a result code of it. */
 int log_put_open(struct vow_log *log, const struct log_entry *entry) VOW_MUST_CHECK;
 enum vow_error log_checkpoint(struct vow_log *log, int mode,

@@ -391,7 +391,7 @@ static enum vow_error begin_start(struct vow_log *log, bool witnessed,
   if (witnessed && !open_witness(log)) log->done.witness_failures++;
   log->incarnation = nothing.trust.start;
   log->head.starts++;
-  error = log_write(log, &nothing, false, why);
+  error = log_write(log, &nothing, 1, false, why);
   if (error != VOW_OK) {
     log->head.starts--;
     return error;

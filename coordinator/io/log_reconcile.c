@@ -62,7 +62,7 @@ enum vow_error vow_log_reconcile(struct vow_log *log, const struct vow_log_recon
     batch.trust.trust = log->trust;
     log_trust_suspect(&batch.trust.trust, reconciled->seen, "%s", reconciled->suspected);
   }
-  if (error == VOW_OK) error = log_write(log, &batch, false, why);
+  if (error == VOW_OK) error = log_write(log, &batch, 1, false, why);
   log_batch_fini(&batch);
   return error;
 }

@@ -4,6 +4,7 @@
  *
  *   write     when a forced record waits, or an unforced one for long enough, or a query asks about
  *             it: takes the whole queue, one transaction, one sync; then says how far it is durable
+ *   ahead     when many records wait and none of that is due: writes their rows, without COMMIT
  *   query     for a short while after a write even if the next one is due: readers never starve
  *   backup    a few pages after every write, and whenever nothing else is due
  *   tidy      checkpoint, purge, disk space: when it is quiet; under load in or after a batch
@@ -14,16 +15,14 @@
  *
  * After log_fail nothing is written any more; queries are answered with the failure.
  */
-#include <sched.h>
 #include <string.h>
 #include <time.h>
 
 #include "io/log_internal.h"
 
-#define TICK_MS     10000 /* an idle log looks at its disk and its retention this often */
-#define COMPANY_MIN 4     /* a batch of so many records: the next will have company, too */
+#define TICK_MS 10000 /* an idle log looks at its disk and its retention this often */
 
-enum job { JOB_WAIT, JOB_WRITE, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
+enum job { JOB_WAIT, JOB_WRITE, JOB_AHEAD, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
   return a < b ? a : b;
@@ -103,14 +102,23 @@ static void wait_for_space(struct vow_log *log, bool stopping, const char *why) 
 /* On a full disk: first what the reserve gives; then the WAL is written back, because it is filled
  * from its beginning again after that and takes no new room. */
 static enum vow_error write_somehow(struct vow_log *log, bool purge, char why[VOW_LOG_WHY_BYTES]) {
-  enum vow_error error = log_write(log, &log->writing, purge, why);
+  enum vow_error error = log_write(log, log->taken, log->taken_count, purge, why);
   if (error == VOW_E_LOG_FULL && log_space_release(log))
-    error = log_write(log, &log->writing, false, why);
+    error = log_write(log, log->taken, log->taken_count, false, why);
   if (error == VOW_E_LOG_FULL && log->wal_bytes > 0) {
     error = log_checkpoint(log, SQLITE_CHECKPOINT_RESTART, why);
-    if (error == VOW_OK) error = log_write(log, &log->writing, false, why);
+    if (error == VOW_OK) error = log_write(log, log->taken, log->taken_count, false, why);
   }
   return error;
+}
+
+static void drop_taken(struct vow_log *log) {
+  while (log->taken_count > 0) log_batch_reset(&log->taken[--log->taken_count]);
+  pthread_mutex_lock(&log->mutex);
+  log->taken_since_ms = 0;
+  log->taken_forced = false;
+  log->taken_entries = 0;
+  pthread_mutex_unlock(&log->mutex);
 }
 
 static void write_queue(struct vow_log *log, bool stopping) {
@@ -125,7 +133,7 @@ static void write_queue(struct vow_log *log, bool stopping) {
     return;
   } else {
     log->stuck = false;
-    log_batch_reset(&log->writing);
+    drop_taken(log);
   }
   now = log_now_ms();
   if (now >= log->space_check_ms) log_space_check(log, now);
@@ -167,7 +175,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   if (now >= log->space_check_ms) log_space_check(log, now);
   log->purge_check_ms = min_u64(log->purge_check_ms, now);
   if (log_purge_wanted(log, now)) {
-    enum vow_error error = log_write(log, &nothing, true, why);
+    enum vow_error error = log_write(log, &nothing, 1, true, why);
     if (error == VOW_E_LOG_FULL) log->purge_due = false; /* later: nothing is lost by waiting */
     if (error != VOW_OK && error != VOW_E_LOG_FULL) log_fail(log, error, why);
   }
@@ -179,7 +187,9 @@ static void tidy(struct vow_log *log, uint64_t now) {
 /* ---- choosing ---- */
 
 uint64_t log_write_due_ms(const struct vow_log *log) {
-  return log->queue.forced ? 0 : log->queue.since_ms + log->limits.lazy_flush_ms;
+  if (log->queue.forced || log->taken_forced) return 0;
+  uint64_t since_ms = log->taken_since_ms != 0 ? log->taken_since_ms : log->queue.since_ms;
+  return since_ms + log->limits.lazy_flush_ms;
 }
 
 /* With the mutex held. */
@@ -188,13 +198,20 @@ static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *unti
     *until = min_u64(*until, log->retry_ms);
     return log->stopping || now >= log->retry_ms;
   }
-  if (log->queue.position == 0) return false;
+  if (log->filling || (log->queue.position == 0 && log->taken_since_ms == 0)) return false;
   const struct log_query *query = log->queries.first;
   if (log->stopping) return true;
   if (query != NULL && query->needs > log->head.position) return true;
   uint64_t due = log_write_due_ms(log);
   *until = min_u64(*until, due);
   return now >= due;
+}
+
+/* Not while there is a query or a backup: those are not to see what is not durable, so whatever
+ * else is done, what was written ahead is undone first. */
+bool log_ahead_pays(const struct vow_log *log) {
+  return log->queue.count >= log->ahead_min && log->taken_count < LOG_TAKEN_MAX - 1 &&
+         log->queries.first == NULL && log->backup == NULL && !log->stuck;
 }
 
 static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until) {
@@ -207,6 +224,7 @@ static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until)
   if (ready && (!write || now < log->slice_end_ms)) return JOB_QUERY;
   if (log->backup != NULL && log->backup_turn && !log->stopping) return JOB_BACKUP;
   if (write) return JOB_WRITE;
+  if (log_ahead_pays(log)) return JOB_AHEAD;
   if (log->stopping) return JOB_STOP;
   if (log->backup != NULL && !log_backup_waits(log)) return JOB_BACKUP;
   /* After a write more is likely to come. What is not forced need not wake this thread then. */
@@ -233,13 +251,15 @@ static void wait_until(struct vow_log *log, uint64_t until) {
   log->asleep_until_ms = 0;
 }
 
-/* With the mutex held. When it is busy, the step that woke this thread is the first of several that
- * the loop is about to make: a turn for whoever is ready to run, and they share the sync. */
-static void let_company_come(struct vow_log *log) {
-  if (log->taken_records < COMPANY_MIN) return;
-  pthread_mutex_unlock(&log->mutex);
-  (void)sched_yield();
-  pthread_mutex_lock(&log->mutex);
+/* With the mutex held. */
+static void take_queue(struct vow_log *log) {
+  if (log->queue.position == 0) return;
+  if (log->taken_since_ms == 0) log->taken_since_ms = log->queue.since_ms;
+  log->taken_forced |= log->queue.forced;
+  log->taken_entries += log->queue.count;
+  struct log_batch empty = log->taken[log->taken_count];
+  log->taken[log->taken_count++] = log->queue;
+  log->queue = empty;
 }
 
 /* What changed may make something due at once. */
@@ -254,6 +274,7 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
   enum job job;
   uint64_t until;
   pthread_mutex_lock(&log->mutex);
+  log->counts.ahead = log->done.ahead;
   while (true) {
     if (log->limits_changed) take_limits(log);
     job = choose(log, log_now_ms(), &until);
@@ -261,13 +282,7 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
     wait_until(log, until);
   }
   if (job == JOB_QUERY) *query = log_query_pop(&log->queries);
-  if (job == JOB_WRITE && !log->stuck) {
-    let_company_come(log);
-    log->taken_records = log->queue.records;
-    struct log_batch empty = log->writing;
-    log->writing = log->queue;
-    log->queue = empty;
-  }
+  if ((job == JOB_WRITE && !log->stuck) || job == JOB_AHEAD) take_queue(log);
   *stopping = log->stopping;
   pthread_mutex_unlock(&log->mutex);
   return job;
@@ -278,9 +293,14 @@ void *log_thread_main(void *argument) {
   struct log_query *query = NULL;
   bool stopping;
   while (true) {
-    switch (next_job(log, &query, &stopping)) {
+    enum job job = next_job(log, &query, &stopping);
+    if (job > JOB_AHEAD) log_undo_ahead(log);
+    switch (job) {
       case JOB_WRITE:
         write_queue(log, stopping);
+        break;
+      case JOB_AHEAD:
+        log_write_ahead(log);
         break;
       case JOB_QUERY:
         answer(log, query);

@@ -1,6 +1,6 @@
 /*
- * Writing: one batch is one SQLite transaction and one sync. The head row goes with every batch, so
- * the position that stands in the database is always that of its newest record.
+ * Writing: the batches that were taken are one SQLite transaction and one sync. The head row goes
+ * with each, so the position that stands in the database is always that of its newest record.
  *
  * What a failed COMMIT means (rule 2). Whether the rows survived is unknown, so in general the
  * caller gives up and the process ends. SQLITE_FULL is the exception: SQLite reports it for a write
@@ -207,8 +207,49 @@ static int write_head(struct vow_log *log, const struct log_head *head) {
   return rc;
 }
 
+/* ---- batches ---- */
+
+static int write_rows(struct vow_log *log, const struct log_batch *batch) {
+  int rc = SQLITE_OK;
+  for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
+    const struct log_entry *entry = &batch->entries[i];
+    rc = entry->ended_ms != 0 ? write_ended(log, entry, &log->next)
+                              : write_open(log, entry, &log->next);
+  }
+  if (batch->position > log->next.position) log->next.position = batch->position;
+  if (batch->has_ceiling) log->next.ceiling = batch->ceiling;
+  return rc;
+}
+
+/* Those that were not written ahead. */
+static int write_batches(struct vow_log *log, const struct log_batch *batches, uint32_t count) {
+  int rc = SQLITE_OK;
+  if (log->ahead == 0) {
+    log->next = log->head;
+    rc = run(log->statements[LOG_BEGIN]);
+  }
+  for (; rc == SQLITE_OK && log->ahead < count; log->ahead++) {
+    rc = write_rows(log, &batches[log->ahead]);
+    if (rc != SQLITE_OK) break;
+  }
+  return rc;
+}
+
+void log_undo_ahead(struct vow_log *log) {
+  log->ahead = 0;
+  if (!sqlite3_get_autocommit(log->db)) (void)run(log->statements[LOG_ROLLBACK]);
+}
+
+void log_write_ahead(struct vow_log *log) {
+  if (write_batches(log, log->taken, log->taken_count) == SQLITE_OK) {
+    log->done.ahead++;
+  } else {
+    log_undo_ahead(log);
+  }
+}
+
 /* COMMIT, which at a fail point fails before or after it is done. */
-static int commit(struct vow_log *log, uint32_t count, bool decisions, bool ends) {
+static int run_commit(struct vow_log *log, uint32_t count, bool decisions, bool ends) {
   if (decisions && VOW_FAILPOINT_FAILS("decision.in_commit")) return SQLITE_IOERR_WRITE;
   if (ends && VOW_FAILPOINT_FAILS("end.before_log")) return SQLITE_IOERR_WRITE;
   int rc = run(log->statements[LOG_COMMIT]);
@@ -217,23 +258,28 @@ static int commit(struct vow_log *log, uint32_t count, bool decisions, bool ends
   return rc;
 }
 
-static int write_batch(struct vow_log *log, const struct log_batch *batch, bool with_purge,
-                       struct log_head *head, struct purge *purged) {
+static int commit(struct vow_log *log, const struct log_batch *batches, uint32_t count) {
   bool decisions = false, ends = false;
-  int rc = run(log->statements[LOG_BEGIN]);
-  for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
-    const struct log_entry *entry = &batch->entries[i];
-    decisions |= entry->state == VOW_TXN_COMMITTING;
-    ends |= entry->ended_ms != 0;
-    rc = entry->ended_ms != 0 ? write_ended(log, entry, head) : write_open(log, entry, head);
+  uint32_t entries = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t k = 0; k < batches[i].count; k++, entries++) {
+      decisions |= batches[i].entries[k].state == VOW_TXN_COMMITTING;
+      ends |= batches[i].entries[k].ended_ms != 0;
+    }
   }
+  return run_commit(log, entries, decisions, ends);
+}
+
+static int write_all(struct vow_log *log, const struct log_batch *batches, uint32_t count,
+                     bool with_purge, struct purge *purged) {
+  int rc = write_batches(log, batches, count);
   purged->from = log->purge_from;
-  if (rc == SQLITE_OK && with_purge) rc = purge(log, head, purged);
-  if (batch->position > head->position) head->position = batch->position;
-  if (batch->has_ceiling) head->ceiling = batch->ceiling;
-  if (rc == SQLITE_OK) rc = write_head(log, head);
-  if (rc == SQLITE_OK && batch->has_trust) rc = log_trust_write(log, &batch->trust);
-  return rc == SQLITE_OK ? commit(log, batch->count, decisions, ends) : rc;
+  if (rc == SQLITE_OK && with_purge) rc = purge(log, &log->next, purged);
+  if (rc == SQLITE_OK) rc = write_head(log, &log->next);
+  for (uint32_t i = 0; rc == SQLITE_OK && i < count; i++) {
+    if (batches[i].has_trust) rc = log_trust_write(log, &batches[i].trust);
+  }
+  return rc == SQLITE_OK ? commit(log, batches, count) : rc;
 }
 
 /* Only now: what is rolled back stands where it stood. */
@@ -243,23 +289,29 @@ static void forget_ended(struct vow_log *log, const struct log_batch *batch) {
   }
 }
 
-enum vow_error log_write(struct vow_log *log, const struct log_batch *batch, bool with_purge,
-                         char why[VOW_LOG_WHY_BYTES]) {
-  struct log_head head = log->head;
+static void written(struct vow_log *log, const struct log_batch *batches, uint32_t count) {
+  log->ahead = 0;
+  log->head = log->next;
+  log->done.batches++;
+  log->done.syncs++;
+  for (uint32_t i = 0; i < count; i++) {
+    forget_ended(log, &batches[i]);
+    if (batches[i].has_trust) log->trust = batches[i].trust.trust;
+  }
+}
+
+enum vow_error log_write(struct vow_log *log, const struct log_batch *batches, uint32_t count,
+                         bool with_purge, char why[VOW_LOG_WHY_BYTES]) {
   struct purge purged = {.rows = 0};
-  int rc = write_batch(log, batch, with_purge, &head, &purged);
+  int rc = write_all(log, batches, count, with_purge, &purged);
   if (rc == SQLITE_OK) {
-    log->head = head;
-    log->done.batches++;
-    log->done.syncs++;
-    forget_ended(log, batch);
+    written(log, batches, count);
     if (with_purge) purge_done(log, &purged);
-    if (batch->has_trust) log->trust = batch->trust.trust;
     log_trust_witness(log);
     return VOW_OK;
   }
   enum vow_error error = log_sqlite_error(log, rc, "writing it", why);
-  if (!sqlite3_get_autocommit(log->db)) (void)run(log->statements[LOG_ROLLBACK]);
+  log_undo_ahead(log);
   if (error == VOW_E_LOG_FULL && !sqlite3_get_autocommit(log->db)) {
     log_explain(why, "the log %s could not be rolled back on a full disk", log->path);
     error = VOW_E_LOG_IO;

@@ -156,6 +156,7 @@ static void configure(uint64_t wal_bytes_max) {
   story.config = (struct vow_log_config){.path = OPERATOR_LOG,
                                          .create = true,
                                          .lazy_flush_ms = 1000,
+                                         .ahead_min = 1,
                                          .wal_bytes_max = wal_bytes_max,
                                          .retention_age_ms = UINT64_C(1) << 40,
                                          .retention_count = MODEL_KEPT_HISTORY,

@@ -39,6 +39,7 @@ void fixture_setup(struct fixture *f) {
   f->config = (struct vow_log_config){.path = f->path,
                                       .create = true,
                                       .lazy_flush_ms = 60000,
+                                      .ahead_min = 2,
                                       .wal_bytes_max = 1 << 20,
                                       .retention_age_ms = 24 * HOUR_MS,
                                       .retention_count = 1000000,
@@ -132,8 +133,8 @@ struct vow_txn nth_txn(uint32_t n, enum vow_txn_state state, uint64_t ended_ms) 
   return txn;
 }
 
-static uint64_t append_record(struct fixture *f, const struct vow_txn *txn, bool forced,
-                              bool first) {
+static uint64_t append_unflushed(struct fixture *f, const struct vow_txn *txn, bool forced,
+                                 bool first) {
   struct vow_action action = {.type = VOW_ACTION_LOG};
   action.u.log.record = VOW_RECORD_TXN;
   action.u.log.position = f->position + 1;
@@ -141,8 +142,22 @@ static uint64_t append_record(struct fixture *f, const struct vow_txn *txn, bool
   action.u.log.first = first;
   action.u.log.txn = txn;
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
-  vow_log_flush(f->log);
   return ++f->position;
+}
+
+static uint64_t append_record(struct fixture *f, const struct vow_txn *txn, bool forced,
+                              bool first) {
+  uint64_t position = append_unflushed(f, txn, forced, first);
+  vow_log_flush(f->log);
+  return position;
+}
+
+uint64_t append_more(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms,
+                     bool forced) {
+  struct vow_txn txn = nth_txn(n, state, ended_ms);
+  uint64_t position = append_unflushed(f, &txn, forced, false);
+  vow_txn_fini(&txn);
+  return position;
 }
 
 uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced) {

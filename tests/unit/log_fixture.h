@@ -50,6 +50,9 @@ uint64_t append(struct fixture *f, const struct vow_txn *txn, bool forced);
 uint64_t append_first(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms);
 uint64_t append_nth(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms,
                     bool forced);
+/* The same without vow_log_flush: more of the step follows. */
+uint64_t append_more(struct fixture *f, uint32_t n, enum vow_txn_state state, uint64_t ended_ms,
+                     bool forced);
 void wait_durable(struct fixture *f, uint64_t position);
 void wait_failed(struct fixture *f);
 /* Keeps writing until so many rows are purged. */

@@ -1,0 +1,235 @@
+/* Rows that are written ahead of their COMMIT: nothing of them is durable, or seen by anybody,
+ * before it. */
+#include "fault_vfs.h"
+#include "log_fixture.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define AHEAD_MIN 4
+
+static int setup(void **state) {
+  struct fixture *f = calloc(1, sizeof *f);
+  *state = f;
+  fixture_setup(f);
+  f->config.ahead_min = AHEAD_MIN;
+  return 0;
+}
+
+static int teardown(void **state) {
+  fault_vfs_set(FAULT_NONE);
+  return fixture_drop(state);
+}
+
+static uint64_t ahead_before;
+
+static bool ahead_there(struct fixture *f) {
+  return counts(f).ahead > ahead_before;
+}
+
+/* Unforced ends of transactions `from` to `to`, until they are written ahead. */
+static void write_ahead(struct fixture *f, uint32_t from, uint32_t to) {
+  ahead_before = counts(f).ahead;
+  for (uint32_t n = from; n <= to; n++)
+    append_nth(f, n, VOW_TXN_COMMITTED, fixture_now_ms(), false);
+  wait_until(f, ahead_there);
+}
+
+static void decide(struct fixture *f, uint32_t from, uint32_t to) {
+  for (uint32_t n = from; n < to; n++) append_more(f, n, VOW_TXN_COMMITTING, 0, true);
+  wait_durable(f, append_nth(f, to, VOW_TXN_COMMITTING, 0, true));
+}
+
+static void assert_states(struct fixture *f, uint32_t from, uint32_t to, enum vow_txn_state state) {
+  for (uint32_t n = from; n <= to; n++) assert_int_equal(find_state(f, n), state);
+}
+
+static void what_is_written_ahead_is_durable_with_the_next_commit(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  decide(f, 1, 8);
+  uint64_t syncs = counts(f).syncs, durable = f->progress.durable;
+  write_ahead(f, 1, 4);
+  assert_int_equal(counts(f).syncs, syncs);
+  assert_int_equal(f->progress.durable, durable);
+  assert_int_equal(counts(f).queued, 4);
+  wait_durable(f, append_nth(f, 9, VOW_TXN_COMMITTING, 0, true));
+  assert_int_equal(counts(f).syncs, syncs + 1);
+  assert_int_equal(counts(f).queued, 0);
+  assert_states(f, 1, 4, VOW_TXN_COMMITTED);
+  assert_states(f, 5, 9, VOW_TXN_COMMITTING);
+}
+
+static void a_query_sees_it_only_durable(void **state) {
+  struct fixture *f = *state;
+  struct answer check;
+  fixture_open(f);
+  decide(f, 1, 8);
+  write_ahead(f, 1, 8);
+  uint64_t syncs = counts(f).syncs;
+  assert_int_equal(find_state(f, 8), VOW_TXN_COMMITTED);
+  assert_int_equal(counts(f).syncs, syncs + 1);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_OK);
+  assert_int_equal(check.result.rows_checked, 8);
+  answer_fini(&check);
+}
+
+/* However far ahead it is: there is a bound, and what is beyond waits. */
+static void more_than_it_takes_ahead_is_durable_as_well(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  decide(f, 1, 100);
+  for (uint32_t n = 1; n <= 100; n++) {
+    append_more(f, n, VOW_TXN_COMMITTED, fixture_now_ms(), false);
+    if (n % 8 == 0) usleep(500);
+  }
+  assert_true(counts(f).ahead > 0);
+  wait_durable(f, append_nth(f, 101, VOW_TXN_COMMITTING, 0, true));
+  assert_states(f, 1, 100, VOW_TXN_COMMITTED);
+  fixture_close(f);
+  fixture_open(f);
+  assert_states(f, 1, 100, VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 101), VOW_TXN_COMMITTING);
+}
+
+/* The rows of one transaction keep their order where they are not joined. */
+static void a_decision_ahead_of_its_end_has_one_row(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  uint64_t syncs = counts(f).syncs;
+  ahead_before = counts(f).ahead;
+  for (uint32_t n = 1; n <= 4; n++) append_first(f, n, VOW_TXN_PREPARING, 0);
+  wait_until(f, ahead_there);
+  ahead_before = counts(f).ahead;
+  for (uint32_t n = 1; n <= 4; n++) append_more(f, n, VOW_TXN_COMMITTING, 0, true);
+  wait_until(f, ahead_there);
+  ahead_before = counts(f).ahead;
+  for (uint32_t n = 1; n <= 4; n++) append_more(f, n, VOW_TXN_COMMITTED, fixture_now_ms(), false);
+  wait_until(f, ahead_there);
+  wait_durable(f, append_nth(f, 5, VOW_TXN_COMMITTING, 0, true));
+  assert_int_equal(counts(f).syncs, syncs + 1);
+  fixture_close(f);
+  fixture_open(f);
+  struct vow_log_info info;
+  vow_log_info(f->log, &info);
+  assert_int_equal(info.open, 1);
+  assert_int_equal(info.ended, 4);
+}
+
+/* Of a step nothing is committed before its last record, be it forced and written ahead. */
+static void a_step_is_committed_as_a_whole(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
+  uint64_t durable = f->progress.durable, syncs = counts(f).syncs;
+  ahead_before = counts(f).ahead;
+  for (uint32_t n = 2; n <= 9; n++) append_more(f, n, VOW_TXN_COMMITTING, 0, true);
+  wait_until(f, ahead_there);
+  usleep(20000);
+  vow_log_poll(f->log, &f->progress);
+  assert_int_equal(f->progress.durable, durable);
+  vow_log_flush(f->log);
+  wait_durable(f, f->position);
+  assert_int_equal(counts(f).syncs, syncs + 1);
+}
+
+/* Its caller has queued it without flushing: an orderly end writes it. */
+static void an_end_writes_what_was_not_flushed(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 9; n++) append_more(f, n, VOW_TXN_COMMITTING, 0, true);
+  fixture_close(f);
+  fixture_open(f);
+  assert_states(f, 1, 9, VOW_TXN_COMMITTING);
+}
+
+static void what_does_not_fit_is_written_once_there_is_room(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  decide(f, 1, 8);
+  write_ahead(f, 1, 4);
+  uint64_t durable = f->progress.durable;
+  fault_vfs_set(FAULT_FULL);
+  uint64_t position = append_nth(f, 5, VOW_TXN_COMMITTED, fixture_now_ms(), true);
+  usleep(300000);
+  vow_log_poll(f->log, &f->progress);
+  assert_int_equal(f->progress.durable, durable);
+  assert_true(f->progress.space_low);
+  fault_vfs_set(FAULT_NONE);
+  wait_durable(f, position);
+  assert_states(f, 1, 5, VOW_TXN_COMMITTED);
+  assert_states(f, 6, 8, VOW_TXN_COMMITTING);
+}
+
+static void a_failed_sync_reveals_nothing_of_it(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  decide(f, 1, 8);
+  write_ahead(f, 1, 4);
+  uint64_t durable = f->progress.durable;
+  fault_vfs_set(FAULT_WAL_SYNC);
+  append_nth(f, 9, VOW_TXN_COMMITTING, 0, true);
+  wait_failed(f);
+  assert_int_equal(f->progress.durable, durable);
+  fault_vfs_set(FAULT_NONE);
+  fixture_close(f);
+  fixture_open(f);
+  enum vow_txn_state unsure = find_state(f, 1); /* all of it, or nothing */
+  assert_true(unsure == VOW_TXN_COMMITTING || unsure == VOW_TXN_COMMITTED);
+  assert_states(f, 2, 4, unsure);
+  assert_int_equal(find_state(f, 9), unsure == VOW_TXN_COMMITTED ? VOW_TXN_COMMITTING : 0);
+  assert_states(f, 5, 8, VOW_TXN_COMMITTING);
+}
+
+static void die_with_rows_ahead(void *context) {
+  struct fixture *f = context;
+  fixture_open(f);
+  decide(f, 1, 8);
+  write_ahead(f, 1, 8);
+  kill(getpid(), SIGKILL);
+}
+
+static void kill_leaves_nothing_of_it(void **state) {
+  struct fixture *f = *state;
+  in_child(die_with_rows_ahead, f);
+  fixture_open(f);
+  assert_states(f, 1, 8, VOW_TXN_COMMITTING);
+}
+
+static void a_backup_has_nothing_of_it(void **state) {
+  struct fixture *f = *state;
+  struct answer backup;
+  char path[128];
+  snprintf(path, sizeof path, "%s.backup", f->path);
+  fixture_open(f);
+  decide(f, 1, 8);
+  write_ahead(f, 1, 8);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = path}, &backup);
+  assert_int_equal(backup.result.error, VOW_OK);
+  answer_fini(&backup);
+  fixture_close(f);
+  f->config.path = path;
+  fixture_open(f);
+  assert_states(f, 1, 8, VOW_TXN_COMMITTED); /* they were appended before it was asked for */
+}
+
+int main(void) {
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(what_is_written_ahead_is_durable_with_the_next_commit),
+      TEST(a_query_sees_it_only_durable),
+      TEST(more_than_it_takes_ahead_is_durable_as_well),
+      TEST(a_decision_ahead_of_its_end_has_one_row),
+      TEST(a_step_is_committed_as_a_whole),
+      TEST(an_end_writes_what_was_not_flushed),
+      TEST(what_does_not_fit_is_written_once_there_is_room),
+      TEST(a_failed_sync_reveals_nothing_of_it),
+      TEST(kill_leaves_nothing_of_it),
+      TEST(a_backup_has_nothing_of_it),
+  };
+  fault_vfs_install();
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
