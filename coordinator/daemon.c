@@ -31,6 +31,7 @@
 #define GIVE_MORE                 "give this process more"
 #define NO_MEMORY                 "out of memory; " GIVE_MORE
 #define LAZY_FLUSH_MS             50
+#define LINGER_US                 100 /* about what a request costs both sides */
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
 #define PREPARING_RECORD_AFTER_MS 1000
@@ -257,6 +258,7 @@ static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *o
   const struct vow_config *config = &daemon->config;
   *out = (struct vow_driver_config){.advertise_url = daemon->advertise_url,
                                     .request_timeout_ms = (uint32_t)config->request_timeout_ms,
+                                    .linger_us = LINGER_US,
                                     .note = on_note,
                                     .failed = on_failed,
                                     .context = daemon};

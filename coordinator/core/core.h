@@ -247,6 +247,11 @@ enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *even
 /* Monotonic time of the next TICK it needs, which may be over; UINT64_MAX: none. */
 uint64_t vow_core_next_deadline(const struct vow_core *core);
 
+/* Whether what could leave now are a few decisions, whose clients have had their answers, to
+ * participants that take batches, and not as many other messages yet as they could share requests
+ * with. */
+bool vow_core_messages_can_wait(const struct vow_core *core);
+
 /* ---- reading; none of these changes anything; results are valid until the next step ---- */
 
 /* The open transaction, or NULL (ended, never begun, or not loaded yet). */

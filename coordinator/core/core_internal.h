@@ -33,6 +33,7 @@
 
 #define CORE_BATCH_PAYLOAD_MAX  (128u * 1024) /* of a batch, which fits VOW_BATCH_BYTES_MAX then */
 #define CORE_SLOTS              2    /* requests under way to who takes batches, the slow apart */
+#define CORE_FEW                16   /* messages that a request more or less matters to */
 #define CORE_PATIENCE_MS        10   /* under way for so long, a request is slow */
 #define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch, kept for display */
 #define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */

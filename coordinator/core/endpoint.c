@@ -282,6 +282,25 @@ void core_task_delay(struct vow_core *core, struct core_task *task, uint64_t del
   core_timer_set(&core->timers, &task->timer, core->now_ms + delay_ms);
 }
 
+bool vow_core_messages_can_wait(const struct vow_core *core) {
+  const struct core_list *place = core->ready.next;
+  uint32_t decisions = 0, others = 0;
+
+  for (; place != &core->ready; place = place->next) {
+    const struct core_endpoint *endpoint = core_container(place, struct core_endpoint, place);
+    const struct core_list *link = endpoint->queue.next;
+    if (endpoint->batch_max == 1) return false;
+    for (; link != &endpoint->queue; link = link->next) {
+      enum vow_message_type type;
+      bool due = core_task_message(core_container(link, struct core_task, link), &type);
+      bool decision = due && (type == VOW_MESSAGE_COMMIT || type == VOW_MESSAGE_ABORT);
+      *(decision ? &decisions : &others) += 1;
+      if (decisions > CORE_FEW || others > CORE_FEW) return false;
+    }
+  }
+  return others < decisions;
+}
+
 bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
                           struct vow_endpoint_view *out) {
   const struct core_tree_node *node = core_tree_at(&core->by_url, index);

@@ -7,12 +7,13 @@
  *   3. A token is the number of a slot and its generation, so a stale one finds nothing.
  *   4. Messages to participants are made up once a turn of the loop, when what it brought is in the
  *      core and those whom it answered have been answered: the messages of many transactions share
- *      a request. The loop does not wait before that.
+ *      a request. The loop does not wait before that; a few decisions may stay for some turns.
  */
 #include "driver.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #define LOAD_PAGE    256
 #define PENDING_NONE UINT32_MAX
 #define HANDLES      4
+#define LONELY_MAX   4
+#define LONELY_TRIES 32
 #define DEFERRED_MS  10 /* until a core that lacked memory tries again */
 #define PENDING_MAX  (1u << 20)
 #define BODY_BYTES_MAX \
@@ -239,11 +242,38 @@ static void on_tick(uv_timer_t *timer) {
   vow_driver_step(driver, &event);
 }
 
+/* Whether a few decisions stay for company: the client that has just had its answer mostly asks for
+ * its next transaction at once, and then that one's prepare and this one's commit share a request.
+ * They stay for about as long as what that saves takes, which costs at most twice of what knowing
+ * the future would; the loop turns meanwhile and reads what comes. Where nobody came several times
+ * in a row, it is tried again now and then only. */
+static bool linger(struct vow_driver *driver) {
+  bool may = vow_core_messages_can_wait(driver->core);
+  uint64_t now_ns = uv_hrtime();
+  if (!may) {
+    if (driver->linger_until_ns != 0) driver->lonely = 0;
+    driver->linger_until_ns = 0;
+    return false;
+  }
+  if (driver->linger_until_ns == 0) {
+    if (driver->lonely >= LONELY_MAX && ++driver->lonely % LONELY_TRIES != 0) return false;
+    driver->linger_until_ns = now_ns + driver->config.linger_us * UINT64_C(1000);
+  }
+  if (now_ns < driver->linger_until_ns) {
+    (void)sched_yield(); /* whoever they wait for may need this processor */
+    return true;
+  }
+  driver->linger_until_ns = 0;
+  driver->lonely++;
+  return false;
+}
+
 /* The loop is about to wait, or would be if there were nothing to send. */
 static void on_prepare(uv_prepare_t *prepare) {
   struct vow_driver *driver = prepare->data;
   struct vow_event event = {.type = VOW_EVENT_TICK};
   if (!uv_is_active((uv_handle_t *)&driver->idle)) return;
+  if (!driver->closing && linger(driver)) return;
   uv_idle_stop(&driver->idle);
   if (driver->closing) return;
   vow_driver_step(driver, &event);

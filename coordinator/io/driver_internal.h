@@ -24,6 +24,8 @@ struct vow_driver {
   uv_async_t wake;
   uv_idle_t idle; /* active while messages wait for the end of the loop's turn */
   uv_prepare_t prepare;
+  uint64_t linger_until_ns; /* how long decisions stay for company; 0: none does */
+  uint32_t lonely;          /* how often in a row none came, or it was not tried */
   unsigned handles_open;
   uint64_t tick_ms; /* monotonic, when `tick` is due; UINT64_MAX: it is not armed */
   bool in_step, closing;

@@ -354,6 +354,51 @@ static void urls_become_normal_each_time(void **state) {
 
 /* ---- outcomes ---- */
 
+static void commit_one(struct api_world *w) {
+  char body[512];
+  expect(w, "POST", "/v1/transactions", api_one_shot(w, body), 200, "committed");
+}
+
+/* A client that begins its next transaction when it has the answer to the last: the commits of that
+ * one leave with the prepares of the next, and not before, for a minute. */
+static void decisions_wait_for_company(void **state) {
+  struct api_world *w = api_world_new_lingering(60000000);
+  (void)state;
+  w->batches = true;
+  for (unsigned n = 1; n <= 5; n++) {
+    commit_one(w);
+    for (unsigned turns = 0; turns < 10; turns++) api_world_turn(w);
+    assert_int_equal(w->prepares, 2 * n);
+    assert_int_equal(w->commits, 2 * (n - 1));
+    assert_int_equal(w->both, n - 1);
+  }
+  api_world_free(w);
+}
+
+/* Where nobody comes they leave when that time is over, and soon without it. */
+static void decisions_without_company_leave(void **state) {
+  struct api_world *w = api_world_new_lingering(800000);
+  uint64_t begun_ns = uv_hrtime();
+  (void)state;
+  w->batches = true;
+  for (unsigned n = 1; n <= 20; n++) {
+    commit_one(w);
+    API_WAIT(w, w->commits == 2 * n);
+  }
+  assert_int_equal(w->both, 0);
+  assert_in_range((uv_hrtime() - begun_ns) / 1000000, 3200, 12000);
+  api_world_free(w);
+}
+
+/* Company they can not share a request with is none. */
+static void single_messages_wait_for_nobody(void **state) {
+  struct api_world *w = api_world_new_lingering(60000000);
+  (void)state;
+  commit_one(w);
+  API_WAIT(w, w->commits == 2);
+  api_world_free(w);
+}
+
 static void outcomes_of_all_kinds(void **state) {
   /* In one question: decided, ended, alive, of this log but unknown, and of no log of ours. */
   struct api_world *w = *state;
@@ -399,6 +444,9 @@ int main(void) {
       T(draining),
       T(urls_become_normal_each_time),
       T(outcomes_of_all_kinds),
+      cmocka_unit_test(decisions_wait_for_company),
+      cmocka_unit_test(decisions_without_company_leave),
+      cmocka_unit_test(single_messages_wait_for_nobody),
       cmocka_unit_test(waiting_has_limits),
       cmocka_unit_test(operators_are_told_what_is_durable),
   };

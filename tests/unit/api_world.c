@@ -10,9 +10,35 @@
 
 /* ---- the participant ---- */
 
+static void answer_batch(struct api_world *w, struct vow_server_request *request) {
+  char text[2048] = "{\"replies\":[";
+  size_t bytes = 0;
+  unsigned prepares = 0, commits = 0;
+  const char *at = vow_request_body(request, &bytes);
+  while ((at = strstr(at, "\"type\":\"")) != NULL) {
+    at += strlen("\"type\":\"");
+    bool prepare = strncmp(at, "prepare", 7) == 0;
+    *(prepare ? &prepares : &commits) += 1;
+    strcat(text, prepares + commits == 1 ? "" : ",");
+    strcat(text, prepare ? "{\"status\":200,\"vote\":\"commit\"}"
+                         : "{\"status\":200,\"outcome\":\"committed\"}");
+    assert_true(strlen(text) < sizeof text - 64);
+  }
+  strcat(text, "]}");
+  w->prepares += prepares;
+  w->commits += commits;
+  w->both += prepares > 0 && commits > 0;
+  vow_request_answer(request, 200, "application/json", text, strlen(text));
+}
+
 static void reply(struct api_world *w, struct vow_server_request *request) {
   const char *path = vow_request_path(request);
   const char *text = "{\"outcome\":\"aborted\"}";
+  if (w->batches) assert_int_equal(vow_request_add_header(request, "Vow-Batch", "8"), VOW_OK);
+  if (strcmp(path, "/p/batch") == 0) {
+    answer_batch(w, request);
+    return;
+  }
   if (strcmp(path, "/p/prepare") == 0) {
     w->prepares++;
     text = "{\"vote\":\"commit\"}";
@@ -118,6 +144,7 @@ static void open_daemon(struct api_world *w) {
                  .user_agent = "vow-test"},
       .advertise_url = w->url,
       .request_timeout_ms = (uint32_t)c->request_timeout_ms,
+      .linger_us = w->linger_us,
       .failed = on_failed,
       .context = w};
   if (vow_driver_open(&w->driver, &w->loop, &config, why) != VOW_OK) fail_msg("%s", why);
@@ -133,9 +160,10 @@ static void load_config(struct api_world *w, const char *const *flags) {
   for (int i = 0; i < argc; i++) free(argv[i]);
 }
 
-struct api_world *api_world_new(const char *const *flags) {
+static struct api_world *new_world(const char *const *flags, uint32_t linger_us) {
   struct api_world *w = calloc(1, sizeof *w);
   assert_non_null(w);
+  w->linger_us = linger_us;
   snprintf(w->folder, sizeof w->folder, "/tmp/vow-api-XXXXXX");
   assert_non_null(mkdtemp(w->folder));
   snprintf(w->log_path, sizeof w->log_path, "%s/vow.log", w->folder);
@@ -156,6 +184,14 @@ struct api_world *api_world_new(const char *const *flags) {
   open_daemon(w);
   API_WAIT(w, !vow_core_loading(vow_driver_core(w->driver)));
   return w;
+}
+
+struct api_world *api_world_new(const char *const *flags) {
+  return new_world(flags, 0);
+}
+
+struct api_world *api_world_new_lingering(uint32_t linger_us) {
+  return new_world(NULL, linger_us);
 }
 
 static void close_daemon(struct api_world *w) {

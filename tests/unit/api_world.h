@@ -32,11 +32,14 @@ struct api_world {
   struct vow_api *api;
   struct vow_server *server, *participant;
   struct vow_driver *driver;
+  uint32_t linger_us;
   struct vow_sender *client;
   /* the participant */
   bool hold_prepare, hold_commit;
   struct vow_server_request *held[WORLD_HELD_MAX];
   unsigned held_count, prepares, commits, aborts;
+  bool batches;  /* it takes them */
+  unsigned both; /* batches with both prepares and commits */
 };
 
 struct api_answer {
@@ -47,6 +50,7 @@ struct api_answer {
 
 /* `flags` as on vowd's command line, NULL-terminated; NULL: none. */
 struct api_world *api_world_new(const char *const *flags);
+struct api_world *api_world_new_lingering(uint32_t linger_us);
 void api_world_free(struct api_world *w); /* and its folder */
 /* Ends server and driver as they are, and starts them again on the same log. */
 void api_world_restart(struct api_world *w);

@@ -1,0 +1,142 @@
+/*
+ * When a few decisions can wait for prepares to share their requests with. How long they do is the
+ * driver's business (unit.api).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+static int setup(void **state) {
+  struct world *w = world_new();
+  w->offer = 32;
+  w->more = true; /* messages leave with ticks only */
+  *state = w;
+  return 0;
+}
+
+static int teardown(void **state) {
+  world_free(*state);
+  return 0;
+}
+
+static void begin_from(struct world *w, uint32_t first, uint32_t last) {
+  char text[64];
+
+  for (uint32_t n = first; n <= last; n++) {
+    (void)snprintf(text, sizeof(text), "a%u@a+ b%u@b+", n, n);
+    begin_one_shot(w, text);
+  }
+}
+
+/* Their prepares leave and are answered, and the decisions are durable. */
+static void decide(struct world *w, uint32_t first, uint32_t last) {
+  char branch[16];
+
+  tick(w);
+  for (uint32_t n = first; n <= last; n++) {
+    (void)snprintf(branch, sizeof(branch), "a%u", n);
+    yes(w, branch);
+    (void)snprintf(branch, sizeof(branch), "b%u", n);
+    yes(w, branch);
+  }
+  sync(w);
+}
+
+/* The participants have shown that they take batches. */
+static void warm_up(struct world *w) {
+  begin_from(w, 1, 1);
+  decide(w, 1, 1);
+  tick(w);
+  acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "b1", VOW_OUTCOME_COMMITTED);
+}
+
+static void can_wait(const struct world *w, bool expected) {
+  assert_int_equal(vow_core_messages_can_wait(w->core), expected);
+}
+
+static void decisions_wait_for_as_many_prepares(void **state) {
+  struct world *w = *state;
+
+  can_wait(w, false); /* there is nothing */
+  warm_up(w);
+  can_wait(w, false);
+  begin_from(w, 2, 3);
+  decide(w, 2, 3);
+  can_wait(w, true);
+  begin_from(w, 4, 4);
+  can_wait(w, true);
+  begin_from(w, 5, 5);
+  can_wait(w, false);
+}
+
+static void prepares_wait_for_nobody(void **state) {
+  struct world *w = *state;
+
+  begin_from(w, 1, 1);
+  can_wait(w, false);
+  decide(w, 1, 1);
+  can_wait(w, true);
+  tick(w);
+  can_wait(w, false); /* they have left */
+}
+
+static void many_wait_for_nobody(void **state) {
+  struct world *w = *state;
+
+  warm_up(w);
+  begin_from(w, 2, 9);
+  decide(w, 2, 9);
+  can_wait(w, true); /* sixteen messages */
+  tick(w);
+  begin_from(w, 10, 18);
+  decide(w, 10, 18);
+  can_wait(w, false); /* eighteen */
+}
+
+/* A request to a participant that takes no batches carries one message, whoever comes. */
+static void single_messages_wait_for_nobody(void **state) {
+  struct world *w = *state;
+
+  w->offer = 0;
+  warm_up(w);
+  begin_from(w, 2, 2);
+  decide(w, 2, 2);
+  can_wait(w, false);
+}
+
+static void aborts_wait_and_forgets_do_not(void **state) {
+  struct world *w = *state;
+
+  warm_up(w);
+  begin_from(w, 2, 2);
+  tick(w);
+  yes(w, "a2");
+  no(w, "b2", "no");
+  can_wait(w, true); /* a2 is to abort */
+  tick(w);
+  acknowledge(w, "a2", VOW_OUTCOME_HEURISTIC_COMMIT);
+  sync(w);
+  can_wait(w, false);
+  forget(w, 2);
+  sync(w);
+  can_wait(w, false);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(decisions_wait_for_as_many_prepares),
+      TEST(prepares_wait_for_nobody),
+      TEST(many_wait_for_nobody),
+      TEST(single_messages_wait_for_nobody),
+      TEST(aborts_wait_and_forgets_do_not),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
