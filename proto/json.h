@@ -39,8 +39,9 @@
 struct vow_jsonw {
   struct vow_buf *buf;
   uint64_t level;      /* the bit of the level that was opened last */
-  uint64_t has_item;   /* one bit a level: something was written there */
   uint64_t is_array;   /* one bit a level: it is an array, not an object */
+  bool in_array;       /* the level that was opened last is one, or it is the top */
+  bool comma;          /* the next item has one in front */
   bool keys_of_others; /* keys may hold anything, not only what needs no escape, as ours do */
   char date[11];       /* of the last time that was written */
   uint64_t date_days;  /* the same in days since 1970-01-01 */
@@ -54,16 +55,16 @@ void vow_jsonw_end(struct vow_jsonw *w);
  * is known where it stands, since the functions that take it as text are inline. */
 struct vow_jsonw_key {
   const char *text;
-  size_t bytes;
+  size_t bytes; /* with its quotes and the colon; 0: there is none */
 };
 
 static inline struct vow_jsonw_key vow_jsonw_key(const char *text) {
-  return (struct vow_jsonw_key){text, text ? strlen(text) : 0};
+  return (struct vow_jsonw_key){text, text ? strlen(text) + 3 : 0};
 }
 
 void vow_jsonw_put_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array);
-void vow_jsonw_put_array_of(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
-                            size_t count);
+void vow_jsonw_put_row(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
+                       size_t count, const char *text, size_t text_bytes);
 void vow_jsonw_put_string(struct vow_jsonw *w, struct vow_jsonw_key key, const char *value,
                           size_t bytes);
 void vow_jsonw_put_raw(struct vow_jsonw *w, struct vow_jsonw_key key, const char *json,
@@ -80,10 +81,10 @@ static inline void vow_jsonw_array(struct vow_jsonw *w, const char *key) {
   vow_jsonw_put_level(w, vow_jsonw_key(key), true);
 }
 
-/* The same, and writes its first items: at least one number. */
-static inline void vow_jsonw_array_of(struct vow_jsonw *w, const char *key, const uint64_t *values,
-                                      size_t count) {
-  vow_jsonw_put_array_of(w, vow_jsonw_key(key), values, count);
+/* A whole array: at least one number, and a text, or NULL. */
+static inline void vow_jsonw_row(struct vow_jsonw *w, const char *key, const uint64_t *values,
+                                 size_t count, const char *text) {
+  vow_jsonw_put_row(w, vow_jsonw_key(key), values, count, text, text ? strlen(text) : 0);
 }
 
 /* NULL value: nothing is written. */
@@ -101,6 +102,9 @@ static inline void vow_jsonw_raw(struct vow_jsonw *w, const char *key, const cha
                                  size_t bytes) {
   if (json) vow_jsonw_put_raw(w, vow_jsonw_key(key), json, bytes);
 }
+
+/* The members, at least one, of an object that is JSON already. */
+void vow_jsonw_members(struct vow_jsonw *w, const char *object, size_t bytes);
 
 static inline void vow_jsonw_bool(struct vow_jsonw *w, const char *key, bool value) {
   vow_jsonw_put_raw(w, vow_jsonw_key(key), value ? "true" : "false", value ? 4 : 5);

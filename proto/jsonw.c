@@ -10,13 +10,16 @@
 #include "plain.h"
 #include "utf8.h"
 
-/* The top is like an array, but has no commas. */
+/* The top is like an array, with one item. */
 #define LEVEL_TOP UINT64_C(1)
 #define LEVEL_MAX (LEVEL_TOP << VOW_JSON_DEPTH_MAX)
 
 void vow_jsonw_init(struct vow_jsonw *w, struct vow_buf *buf) {
-  *w = (struct vow_jsonw){
-      .buf = buf, .level = LEVEL_TOP, .is_array = LEVEL_TOP, .date = "1970-01-01"};
+  *w = (struct vow_jsonw){.buf = buf,
+                          .level = LEVEL_TOP,
+                          .is_array = LEVEL_TOP,
+                          .in_array = true,
+                          .date = "1970-01-01"};
 }
 
 /* The short escape where JSON has one, so that a value never grows by being parsed and written. */
@@ -62,58 +65,61 @@ static void put_characters(struct vow_buf *buf, const char *text, size_t bytes) 
   }
 }
 
-static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
-  vow_buf_append(buf, "\"", 1);
-  put_characters(buf, text, bytes);
-  vow_buf_append(buf, "\"", 1);
-}
-
 /* Less than eight bytes, without a call. What is copied second may overlap. */
-static inline void copy_few(char *to, const char *from, size_t bytes) {
+static inline bool copy_few_plain(char *to, const char *from, size_t bytes) {
+  bool plain = true;
+
   if (bytes >= 4) {
-    memcpy(to, from, 4);
-    memcpy(to + bytes - 4, from + bytes - 4, 4);
-  } else {
-    for (size_t i = 0; i < bytes; i++) to[i] = from[i];
+    uint64_t eight = vow_four_bytes(from, from + bytes - 4);
+    uint32_t low = (uint32_t)eight, high = (uint32_t)(eight >> 32);
+    memcpy(to, &low, 4);
+    memcpy(to + bytes - 4, &high, 4);
+    return vow_odd_bytes(eight) == 0;
   }
+  for (size_t i = 0; i < bytes; i++) {
+    to[i] = from[i];
+    plain &= vow_is_plain((unsigned char)from[i]);
+  }
+  return plain;
 }
 
-static inline bool few_are_plain(const char *text, size_t bytes) {
-  if (bytes >= 4) return vow_odd_bytes(vow_four_bytes(text, text + bytes - 4)) == 0;
-  for (size_t i = 0; i < bytes; i++) {
-    if (!vow_is_plain((unsigned char)text[i])) return false;
-  }
-  return true;
+/* From eight bytes to sixteen. */
+static inline bool copy_some_plain(char *to, const char *from, size_t bytes) {
+  uint64_t first = vow_eight_bytes(from), last = vow_eight_bytes(from + bytes - 8);
+
+  memcpy(to, &first, 8);
+  memcpy(to + bytes - 8, &last, 8);
+  return (vow_odd_bytes(first) | vow_odd_bytes(last)) == 0;
+}
+
+__attribute__((noinline)) static bool copy_many_plain(char *to, const char *from, size_t bytes) {
+  bool plain = true;
+
+  for (; bytes > 16; to += 16, from += 16, bytes -= 16) plain &= copy_some_plain(to, from, 16);
+  return plain & copy_some_plain(to + bytes - 16, from + bytes - 16, 16); /* may overlap */
 }
 
 /* Copies a text if it is plain; else it may have copied some of it. UTF-8 does not count: it must
  * be looked at. */
 static inline bool copy_plain(char *to, const char *from, size_t bytes) {
-  if (bytes < 8) {
-    copy_few(to, from, bytes);
-    return few_are_plain(from, bytes);
+  if (bytes < 8) return copy_few_plain(to, from, bytes);
+  return bytes <= 16 ? copy_some_plain(to, from, bytes) : copy_many_plain(to, from, bytes);
+}
+
+static void put_quoted(struct vow_buf *buf, const char *text, size_t bytes) {
+  char *at = vow_buf_extend(buf, bytes + 2);
+  if (!at) return;
+  at[0] = '"';
+  if (copy_plain(at + 1, text, bytes)) {
+    at[1 + bytes] = '"';
+    return;
   }
-  uint64_t odd = 0;
-  for (size_t i = 0; i < bytes - 8; i += 8) {
-    uint64_t eight = vow_eight_bytes(from + i);
-    odd |= vow_odd_bytes(eight);
-    memcpy(to + i, &eight, 8);
-  }
-  uint64_t last = vow_eight_bytes(from + bytes - 8); /* may overlap */
-  memcpy(to + bytes - 8, &last, 8);
-  return (odd | vow_odd_bytes(last)) == 0;
+  buf->bytes -= bytes + 1; /* it does not get shorter, so all of that is needed */
+  put_characters(buf, text, bytes);
+  vow_buf_append(buf, "\"", 1);
 }
 
 #define SHORT_KEY_BYTES 16
-
-static inline void copy_short_key(char *to, struct vow_jsonw_key key) {
-  if (key.bytes < 8) {
-    copy_few(to, key.text, key.bytes);
-  } else {
-    memcpy(to, key.text, 8);
-    memcpy(to + key.bytes - 8, key.text + key.bytes - 8, 8);
-  }
-}
 
 /* What comes before a value, where room must be made, or the key may be long or need escapes. */
 __attribute__((cold, noinline)) static char *begin_item_slowly(struct vow_jsonw *w,
@@ -121,64 +127,73 @@ __attribute__((cold, noinline)) static char *begin_item_slowly(struct vow_jsonw 
                                                                size_t bytes) {
   struct vow_buf *buf = w->buf;
   if (buf->error != VOW_OK) return NULL;
-  if (w->has_item & w->level) vow_buf_append(buf, ",", 1);
-  w->has_item |= w->level & ~LEVEL_TOP;
-  if (key.text) {
-    put_quoted(buf, key.text, key.bytes);
+  assert(w->in_array == (key.bytes == 0));
+  if (w->comma) vow_buf_append(buf, ",", 1);
+  w->comma = true;
+  if (key.bytes > 0) {
+    put_quoted(buf, key.text, key.bytes - 3);
     vow_buf_append(buf, ":", 1);
   }
   return vow_buf_extend(buf, bytes);
 }
 
+/* Copies are not wanted where branches are counted: each would have to take them all. */
+#ifdef VOW_COVERAGE
+#define INLINE inline
+#else
+#define INLINE inline __attribute__((always_inline))
+#endif
+
 /* What comes before a value: the comma and the key; and room for a value of `bytes`. Returns where
  * the caller puts that at once, or NULL if the buffer has failed. Inline, and with nothing but rare
  * calls in it, since an item takes little more than a call. */
-static inline char *begin_item(struct vow_jsonw *w, struct vow_jsonw_key key, size_t bytes) {
+static INLINE char *begin_item(struct vow_jsonw *w, struct vow_jsonw_key key, size_t bytes) {
   struct vow_buf *buf = w->buf;
-  size_t comma = (w->has_item & w->level) != 0;
-  size_t all = comma + (key.text ? key.bytes + 3 : 0) + bytes;
-  assert(buf->error != VOW_OK || ((w->is_array & w->level) != 0) == (key.text == NULL));
+  size_t comma = w->comma, all = comma + key.bytes + bytes;
   bool has_room = buf->error == VOW_OK && all < buf->capacity - buf->bytes;
-  if (!has_room || key.bytes > SHORT_KEY_BYTES || w->keys_of_others) {
+  if (!has_room || key.bytes > SHORT_KEY_BYTES + 3 || w->keys_of_others) {
     return begin_item_slowly(w, key, bytes);
   }
-  char *at = vow_buf_extend(buf, all);
-  w->has_item |= w->level & ~LEVEL_TOP;
-  if (comma) *at++ = ',';
-  if (key.text) {
-    *at++ = '"';
-    copy_short_key(at, key);
+  assert(w->in_array == (key.bytes == 0));
+  w->comma = true;
+  char *at = buf->data + buf->bytes;
+  buf->bytes += all;
+  *at = ','; /* there, or else written over at once */
+  at[all] = '\0';
+  at += comma;
+  if (key.bytes > 0) {
+    at[0] = '"';
+    (void)copy_plain(at + 1, key.text, key.bytes - 3);
     at += key.bytes;
-    *at++ = '"';
-    *at++ = ':';
+    memcpy(at - 2, "\":", 2);
   }
   return at;
 }
 
-/* Opens a level with its first items, or none, in `bytes` that begin with the bracket. Returns
- * where the caller puts them, or NULL. */
-static inline char *open_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array,
-                               size_t bytes) {
+/* Fails the buffer if no level can be opened any more. */
+static inline void check_depth(struct vow_jsonw *w) {
   if (w->level == LEVEL_MAX && w->buf->error == VOW_OK) w->buf->error = VOW_E_LIMIT_EXCEEDED;
-  char *at = begin_item(w, key, bytes);
-  if (!at) return NULL;
-  w->level <<= 1;
-  w->is_array = is_array ? w->is_array | w->level : w->is_array & ~w->level;
-  w->has_item = bytes > 1 ? w->has_item | w->level : w->has_item & ~w->level;
-  return at;
 }
 
 void vow_jsonw_put_level(struct vow_jsonw *w, struct vow_jsonw_key key, bool is_array) {
-  char *at = open_level(w, key, is_array, 1);
-  if (at) *at = is_array ? '[' : '{';
+  check_depth(w);
+  char *at = begin_item(w, key, 1);
+  if (!at) return;
+  *at = is_array ? '[' : '{';
+  w->level <<= 1;
+  w->is_array = is_array ? w->is_array | w->level : w->is_array & ~w->level;
+  w->in_array = is_array;
+  w->comma = false;
 }
 
 void vow_jsonw_end(struct vow_jsonw *w) {
   /* A failed buffer has stopped counting levels, so the ends that follow may be too many. */
   if (w->buf->error != VOW_OK) return;
   assert(w->level > LEVEL_TOP);
-  vow_buf_append(w->buf, w->is_array & w->level ? "]" : "}", 1);
+  vow_buf_append(w->buf, w->in_array ? "]" : "}", 1);
   w->level >>= 1;
+  w->in_array = (w->is_array & w->level) != 0;
+  w->comma = true;
 }
 
 void vow_jsonw_put_string(struct vow_jsonw *w, struct vow_jsonw_key key, const char *value,
@@ -198,6 +213,15 @@ void vow_jsonw_put_raw(struct vow_jsonw *w, struct vow_jsonw_key key, const char
                        size_t bytes) {
   char *at = begin_item(w, key, bytes);
   if (at) memcpy(at, json, bytes);
+}
+
+void vow_jsonw_members(struct vow_jsonw *w, const char *object, size_t bytes) {
+  assert(w->buf->error != VOW_OK || !w->in_array);
+  char *at = vow_buf_extend(w->buf, w->comma + bytes - 2);
+  if (!at) return;
+  if (w->comma) *at++ = ',';
+  memcpy(at, object + 1, bytes - 2);
+  w->comma = true;
 }
 
 /* Most numbers have few. */
@@ -223,18 +247,33 @@ void vow_jsonw_put_uint(struct vow_jsonw *w, struct vow_jsonw_key key, uint64_t 
   if (at) put_digits(at + count, value);
 }
 
-void vow_jsonw_put_array_of(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
-                            size_t count) {
-  size_t bytes = count; /* the bracket, and a comma in front of each other one */
+void vow_jsonw_put_row(struct vow_jsonw *w, struct vow_jsonw_key key, const uint64_t *values,
+                       size_t count, const char *text, size_t text_bytes) {
+  size_t bytes = count + 1; /* the brackets and commas */
   for (size_t i = 0; i < count; i++) bytes += count_digits(values[i]);
+  if (text) bytes += text_bytes + 3;
   assert(count > 0);
-  char *at = open_level(w, key, true, bytes);
+  check_depth(w);
+  char *at = begin_item(w, key, bytes);
   if (!at) return;
-  at += bytes;
-  for (size_t i = count; i-- > 0;) {
-    at = put_digits(at, values[i]);
-    *--at = i > 0 ? ',' : '[';
+  char *end = at + bytes;
+  bool plain = true;
+  *--end = ']';
+  if (text) {
+    *--end = '"';
+    end -= text_bytes;
+    plain = copy_plain(end, text, text_bytes);
+    *--end = '"';
+    *--end = ',';
   }
+  for (size_t i = count; i-- > 0;) {
+    end = put_digits(end, values[i]);
+    *--end = i > 0 ? ',' : '[';
+  }
+  if (plain) return;
+  w->buf->bytes -= text_bytes + 3; /* as for a string */
+  put_quoted(w->buf, text, text_bytes);
+  vow_buf_append(w->buf, "]", 1);
 }
 
 void vow_jsonw_put_id(struct vow_jsonw *w, struct vow_jsonw_key key, struct vow_id id) {

@@ -71,11 +71,28 @@ bool vow_inquiry_answer_parse(const char *name, enum vow_inquiry_answer *out) {
 
 /* ---- messages ---- */
 
+static void write_common(struct vow_jsonw *w, const struct vow_message *message) {
+  vow_jsonw_string(w, "coordinator", message->coordinator);
+  vow_jsonw_id(w, "finished_below", message->finished_below);
+}
+
+void vow_message_write_common(const struct vow_message *message, struct vow_buf *out) {
+  struct vow_jsonw w;
+
+  vow_jsonw_init(&w, out);
+  vow_jsonw_object(&w, NULL);
+  write_common(&w, message);
+  vow_jsonw_end(&w);
+}
+
 void vow_message_write(struct vow_jsonw *w, const struct vow_message *message) {
   vow_jsonw_id(w, "transaction", message->transaction);
   vow_jsonw_uint(w, "branch", message->branch);
-  vow_jsonw_string(w, "coordinator", message->coordinator);
-  vow_jsonw_id(w, "finished_below", message->finished_below);
+  if (message->common) {
+    vow_jsonw_members(w, message->common, message->common_bytes);
+  } else {
+    write_common(w, message);
+  }
   vow_log_position_write(w, "log", message->log, message->log_ask);
   if (message->type == VOW_MESSAGE_PREPARE) {
     vow_jsonw_uint(w, "timeout_ms", message->timeout_ms);

@@ -40,6 +40,8 @@ struct vow_message {
   bool one_phase;              /* prepare only */
   bool log_ask;                /* say what you have seen, and keep `log` not yet */
   struct vow_log_position log; /* of the coordinator; nothing from one that does not say */
+  const char *common;          /* to write: by vow_message_write_common; or NULL */
+  size_t common_bytes;
 };
 
 struct vow_message_reply {
@@ -53,6 +55,9 @@ struct vow_message_reply {
 /* The members of a message, into the object that is open. */
 void vow_message_write(struct vow_jsonw *w, const struct vow_message *message);
 void vow_message_encode(const struct vow_message *message, struct vow_buf *out);
+/* What messages of one moment have in common, `coordinator` and `finished_below`, as an object: to
+ * be written once for all of them. */
+void vow_message_write_common(const struct vow_message *message, struct vow_buf *out);
 /* A message out of a document, which must not be freed before it; `o` has begun to read it, and
  * ignores what is unknown. `url`, if not NULL, is a coordinator of another message: the same again
  * is not judged anew. */

@@ -463,6 +463,7 @@ static void driver_free(struct vow_driver *driver) {
   vow_core_free(driver->core);
   vow_driver_free_down(driver);
   vow_buf_fini(&driver->body);
+  vow_buf_fini(&driver->common);
   free(driver->pending);
   free(driver->advertise_url);
   free(driver);
@@ -507,6 +508,7 @@ enum vow_error vow_driver_open(struct vow_driver **out, struct uv_loop_s *loop,
   driver->pending_free = PENDING_NONE;
   driver->tick_ms = UINT64_MAX;
   vow_buf_init(&driver->body, BODY_BYTES_MAX);
+  vow_buf_init(&driver->common, BODY_BYTES_MAX);
   uv_timer_init(loop, &driver->tick);
   uv_async_init(loop, &driver->wake, on_wake);
   uv_idle_init(loop, &driver->idle);

@@ -50,6 +50,7 @@ struct vow_driver {
   unsigned down_count;
   struct exchange *exchanges; /* SENDs under way */
   struct vow_buf body;        /* scratch */
+  struct vow_buf common;      /* scratch: what the messages of a batch have in common */
 };
 
 void vow_driver_step(struct vow_driver *driver, struct vow_event *event);

@@ -361,21 +361,34 @@ static struct vow_message wire_message(const struct vow_driver *driver,
 }
 
 /* Into driver->body. */
-static void encode(struct vow_driver *driver, const struct vow_action *action) {
+static void encode_batch(struct vow_driver *driver, const struct vow_action *action) {
   const struct vow_action_message *messages = action->u.send.messages;
-  vow_buf_reset(&driver->body);
-  if (action->u.send.count == 1) {
-    struct vow_message wire = wire_message(driver, action, &messages[0]);
-    vow_message_encode(&wire, &driver->body);
+  struct vow_message first = wire_message(driver, action, &messages[0]);
+  struct vow_jsonw w;
+  vow_buf_reset(&driver->common);
+  vow_message_write_common(&first, &driver->common);
+  if (driver->common.error != VOW_OK) {
+    driver->body.error = driver->common.error;
     return;
   }
-  struct vow_jsonw w;
   vow_batch_begin(&w, &driver->body);
   for (uint32_t i = 0; i < action->u.send.count; i++) {
     struct vow_message wire = wire_message(driver, action, &messages[i]);
+    wire.common = driver->common.data;
+    wire.common_bytes = driver->common.bytes;
     vow_batch_message_write(&w, &wire, messages[i].txn->traceparent);
   }
   vow_batch_end_log(&w, action->u.send.log, action->u.send.log_ask);
+}
+
+static void encode(struct vow_driver *driver, const struct vow_action *action) {
+  vow_buf_reset(&driver->body);
+  if (action->u.send.count > 1) {
+    encode_batch(driver, action);
+  } else {
+    struct vow_message wire = wire_message(driver, action, &action->u.send.messages[0]);
+    vow_message_encode(&wire, &driver->body);
+  }
 }
 
 static bool submit(struct exchange *exchange, const struct vow_action *action) {

@@ -71,9 +71,7 @@ static void write_compact(struct vow_jsonw *w, const struct vow_history *entry,
   const uint64_t numbers[] = {entry->time_ms - created_ms, entry->kind, entry->branch,
                               entry->count};
   bool counted = entry->detail != NULL || entry->count > 1;
-  vow_jsonw_array_of(w, NULL, numbers, counted ? 4 : entry->branch != 0 ? 3 : 2);
-  vow_jsonw_string(w, NULL, entry->detail);
-  vow_jsonw_end(w);
+  vow_jsonw_row(w, NULL, numbers, counted ? 4 : entry->branch != 0 ? 3 : 2, entry->detail);
 }
 
 static void write_history(struct vow_jsonw *w, const struct vow_txn *txn,

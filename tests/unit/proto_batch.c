@@ -166,6 +166,37 @@ static void the_largest_batch_fits(void **state) {
   free(payload);
 }
 
+/* What messages have in common may be written once for all of them; the text is the same. */
+static void common_members_are_the_same_text(void **state) {
+  struct vow_buf texts[2], common;
+  struct vow_message message = {.type = VOW_MESSAGE_COMMIT,
+                                .branch = 7,
+                                .transaction = vow_id_floor(5, 6),
+                                .finished_below = vow_id_floor(3, 4),
+                                .coordinator = "http://a/\"b\""};
+  (void)state;
+  vow_buf_init(&common, 1024);
+  vow_message_write_common(&message, &common);
+  assert_string_equal(vow_buf_text(&common),
+                      "{\"coordinator\":\"http://a/\\\"b\\\"\","
+                      "\"finished_below\":\"00000000-0003-7004-8000-000000000000\"}");
+  for (int i = 0; i < 2; i++) {
+    struct vow_jsonw w;
+    vow_buf_init(&texts[i], 4096);
+    message.common = i == 0 ? NULL : common.data;
+    message.common_bytes = i == 0 ? 0 : common.bytes;
+    vow_batch_begin(&w, &texts[i]);
+    vow_batch_message_write(&w, &message, "00-1-2-01");
+    vow_batch_message_write(&w, &message, NULL);
+    vow_batch_end_log(&w, (struct vow_log_position){1, 2}, false);
+    assert_int_equal(texts[i].error, VOW_OK);
+  }
+  assert_string_equal(texts[0].data, texts[1].data);
+  vow_buf_fini(&texts[0]);
+  vow_buf_fini(&texts[1]);
+  vow_buf_fini(&common);
+}
+
 static enum vow_error decode_replies(const char *text, size_t count, struct batch *b) {
   *b = (struct batch){.why = ""};
   return vow_batch_replies_decode(text, strlen(text), count, &b->document, &b->messages, b->why);
@@ -255,6 +286,7 @@ int main(void) {
       cmocka_unit_test(payloads_stay),
       cmocka_unit_test(a_batch_has_1_to_128_messages),
       cmocka_unit_test(the_largest_batch_fits),
+      cmocka_unit_test(common_members_are_the_same_text),
       cmocka_unit_test(a_wrong_count_is_no_answer),
       cmocka_unit_test(each_reply_is_judged_alone),
       cmocka_unit_test(batches_are_written_as_documented),

@@ -96,21 +96,42 @@ static void numbers_at_their_ends(void **state) {
   assert_text(f, "[18446744073709551615,0]");
 }
 
-/* An array can begin with numbers, and goes on as any other. */
-static void arrays_of_numbers(void **state) {
-  static const uint64_t numbers[] = {0, 10, UINT64_MAX, UINT64_MAX};
+/* A row is an array of numbers, perhaps with a text behind them, which is a string like any other.
+ */
+static void rows(void **state) {
+  static const uint64_t numbers[] = {0, 10, UINT64_MAX, 7};
   struct fixture *f = *state;
 
-  vow_jsonw_array_of(&f->w, NULL, numbers, 4);
-  vow_jsonw_array_of(&f->w, NULL, numbers, 1);
-  vow_jsonw_end(&f->w);
+  vow_jsonw_array(&f->w, NULL);
+  vow_jsonw_row(&f->w, NULL, numbers, 4, NULL);
+  vow_jsonw_row(&f->w, NULL, numbers, 1, "");
   vow_jsonw_object(&f->w, NULL);
-  vow_jsonw_array_of(&f->w, "a", numbers, 2);
-  vow_jsonw_string(&f->w, NULL, "x");
+  vow_jsonw_row(&f->w, "a", numbers, 2, "x");
+  vow_jsonw_row(&f->w, "b", numbers, 1, "a longer text, \"quoted\"");
+  vow_jsonw_uint(&f->w, "c", 1);
   vow_jsonw_end(&f->w);
+  vow_jsonw_row(&f->w, NULL, numbers, 1, "\xff");
   vow_jsonw_end(&f->w);
+  assert_text(f,
+              "[[0,10,18446744073709551615,7],[0,\"\"],{\"a\":[0,10,\"x\"],"
+              "\"b\":[0,\"a longer text, \\\"quoted\\\"\"],\"c\":1},[0,\"\xef\xbf\xbd\"]]");
+}
+
+/* Members of an object that is JSON already stand before, between and behind others. */
+static void members(void **state) {
+  static const char object[] = "{\"a\":1,\"b\":[]}";
+  struct fixture *f = *state;
+
+  vow_jsonw_array(&f->w, NULL);
+  for (int before = 0; before < 2; before++) {
+    vow_jsonw_object(&f->w, NULL);
+    if (before) vow_jsonw_bool(&f->w, "x", true);
+    vow_jsonw_members(&f->w, object, strlen(object));
+    if (before) vow_jsonw_bool(&f->w, "y", true);
+    vow_jsonw_end(&f->w);
+  }
   vow_jsonw_end(&f->w);
-  assert_text(f, "[0,10,18446744073709551615,18446744073709551615,[0],{\"a\":[0,10,\"x\"]}]");
+  assert_text(f, "[{\"a\":1,\"b\":[]},{\"x\":true,\"a\":1,\"b\":[],\"y\":true}]");
 }
 
 /* Quotes, backslashes and control characters are escaped, in values and in keys of others. */
@@ -314,14 +335,21 @@ static void depth_is_limited(void **state) {
   assert_int_equal(vow_json_parse(&json, f->buf.data, f->buf.bytes, why), VOW_OK);
   vow_json_free(json);
 
-  vow_buf_reset(&f->buf);
-  vow_jsonw_init(&f->w, &f->buf);
-  for (int i = 0; i < VOW_JSON_DEPTH_MAX; i++) vow_jsonw_array(&f->w, NULL);
-  assert_int_equal(f->buf.error, VOW_OK);
-  vow_jsonw_array(&f->w, NULL);
-  assert_int_equal(f->buf.error, VOW_E_LIMIT_EXCEEDED);
-  vow_jsonw_array(&f->w, NULL);
-  for (int i = 0; i < 2 * VOW_JSON_DEPTH_MAX; i++) vow_jsonw_end(&f->w); /* harmless */
+  for (int row = 0; row < 2; row++) {
+    vow_buf_reset(&f->buf);
+    vow_jsonw_init(&f->w, &f->buf);
+    for (int i = 0; i < VOW_JSON_DEPTH_MAX; i++) vow_jsonw_array(&f->w, NULL);
+    assert_int_equal(f->buf.error, VOW_OK);
+    if (row) {
+      vow_jsonw_row(&f->w, NULL, &(uint64_t){1}, 1, NULL);
+    } else {
+      vow_jsonw_array(&f->w, NULL);
+    }
+    assert_int_equal(f->buf.error, VOW_E_LIMIT_EXCEEDED);
+    vow_jsonw_row(&f->w, NULL, &(uint64_t){1}, 1, NULL);
+    vow_jsonw_array(&f->w, NULL);
+    for (int i = 0; i < 2 * VOW_JSON_DEPTH_MAX; i++) vow_jsonw_end(&f->w); /* harmless */
+  }
 }
 
 /* When the buffer is full everything after is ignored, and the ends of its levels do no harm. */
@@ -355,13 +383,16 @@ static void write_item(struct vow_jsonw *w, int kind) {
   if (kind == 4) vow_jsonw_id(w, "k", vow_id_floor(1, 1));
   if (kind == 5) vow_jsonw_time(w, "k", 1);
   if (kind == 6) vow_jsonw_array(w, "k");
-  if (kind == 7) vow_jsonw_array_of(w, "k", &number, 1);
+  if (kind == 7) vow_jsonw_row(w, "k", &number, 1, NULL);
+  if (kind == 8) vow_jsonw_row(w, "k", &number, 1, "plain");
+  if (kind == 9) vow_jsonw_row(w, "k", &number, 1, "\n");
+  if (kind == 10) vow_jsonw_members(w, "{\"k\":1}", 7);
 }
 
 /* An item needs room for its own bytes and no more; where one is missing, the buffer fails. */
 static void the_limit_is_exact(void **state) {
   (void)state;
-  for (int kind = 0; kind < 8; kind++) {
+  for (int kind = 0; kind < 11; kind++) {
     for (int others = 0; others < 2; others++) {
       size_t limit = 0;
       for (bool fits = false; !fits; limit++) {
@@ -399,7 +430,8 @@ int main(void) {
       TEST(scalar_at_the_top),
       TEST(null_is_left_out),
       TEST(numbers_at_their_ends),
-      TEST(arrays_of_numbers),
+      TEST(rows),
+      TEST(members),
       TEST(escapes),
       TEST(utf8),
       TEST(each_byte_in_each_place),
