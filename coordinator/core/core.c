@@ -136,7 +136,6 @@ static void free_txn(struct core_txn *txn) {
     free(core_container(link, struct core_waiter, link));
   }
   vow_txn_fini(&txn->image);
-  free(txn->tasks);
   free(txn);
 }
 

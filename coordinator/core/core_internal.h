@@ -141,7 +141,7 @@ struct core_txn {
   struct core_list place;       /* in core.held, core.unsynced or core.dead */
   struct core_list waiters;
   struct core_timer timer;
-  struct core_task *tasks; /* owned; one a branch; they stay where they are after ACTIVE */
+  struct core_task *tasks; /* one a branch, in their block; they stay where they are after ACTIVE */
   uint64_t deadline_ms;    /* monotonic; undecided until then */
   uint64_t record_ms;      /* monotonic; when an unforced record is due */
   uint64_t logged;         /* position of its newest record; 0: it has none */

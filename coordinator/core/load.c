@@ -77,10 +77,13 @@ static bool is_known(const struct vow_core *core, const struct vow_txn *image) {
 }
 
 /* Tasks and endpoints for the branches of an image that is still the caller's. */
-static bool make_tasks(struct vow_core *core, struct core_txn *txn, const struct vow_txn *image) {
+static bool make_tasks(struct vow_core *core, struct core_txn *txn, struct vow_txn *image) {
   if (image->branch_count == 0) return true;
-  txn->tasks = calloc(image->branch_count, sizeof(*txn->tasks));
-  if (txn->tasks == NULL) return false;
+  struct vow_branch *branches =
+      realloc(image->branches, image->branch_count * (sizeof(*branches) + sizeof(*txn->tasks)));
+  if (branches == NULL) return false;
+  image->branches = branches;
+  txn->tasks = (struct core_task *)(void *)(branches + image->branch_count);
   for (uint32_t i = 0; i < image->branch_count; i++) {
     struct core_task *task = &txn->tasks[i];
     *task = (struct core_task){
@@ -172,7 +175,6 @@ enum vow_error core_load(struct vow_core *core, const struct vow_event *event) {
   struct core_txn *txn = core_txn_alloc();
   if (txn == NULL) return VOW_E_NO_MEMORY;
   if (!make_tasks(core, txn, image)) {
-    free(txn->tasks);
     free(txn);
     return VOW_E_NO_MEMORY;
   }

@@ -43,15 +43,35 @@ enum vow_error core_refuse_unknown(struct vow_core *core, uint64_t token) {
 
 /* ---- branches ---- */
 
+/* The name of one that has none. */
+static void write_number(uint32_t number, char out[16]) {
+  (void)snprintf(out, 16, "%u", number);
+}
+
+static bool name_branch(struct vow_branch *branch, const struct vow_event_branch *from) {
+  char number[16];
+  const char *name = from->name;
+
+  if (name == NULL) {
+    write_number(branch->number, number);
+    name = number;
+  }
+  size_t url_bytes = strlen(from->url) + 1, name_bytes = strlen(name) + 1;
+  branch->url = malloc(url_bytes + name_bytes);
+  if (branch->url == NULL) return false;
+  memcpy(branch->url, from->url, url_bytes);
+  branch->name = memcpy(branch->url + url_bytes, name, name_bytes);
+  branch->name_behind_url = true;
+  return true;
+}
+
 /* False when memory is short; nothing has changed then. There is room for the branch. */
 static bool add_branch(struct vow_core *core, struct core_txn *txn,
                        const struct vow_event_branch *from) {
   struct vow_branch branch = {.number = txn->image.branch_count + 1, .state = VOW_BRANCH_ENLISTED};
   struct core_task task = {.txn = txn, .timer.owner = CORE_TIMER_TASK};
 
-  branch.name = from->name == NULL ? core_text("%u", branch.number) : strdup(from->name);
-  branch.url = strdup(from->url);
-  if (branch.name == NULL || branch.url == NULL) goto fail;
+  if (!name_branch(&branch, from)) return false;
   if (from->payload != NULL) {
     branch.payload = malloc(from->payload_bytes + 1);
     if (branch.payload == NULL) goto fail;
@@ -66,7 +86,6 @@ static bool add_branch(struct vow_core *core, struct core_txn *txn,
   return true;
 
 fail:
-  free(branch.name);
   free(branch.url);
   free(branch.payload);
   return false;
@@ -77,7 +96,7 @@ static const struct vow_branch *find_name(const struct vow_txn *image, const cha
   char number[16];
 
   if (name == NULL) {
-    (void)snprintf(number, sizeof(number), "%u", image->branch_count + 1);
+    write_number(image->branch_count + 1, number);
     name = number;
   }
   for (uint32_t i = 0; i < image->branch_count; i++) {

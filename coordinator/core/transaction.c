@@ -2,6 +2,7 @@
  * A transaction's memory: the image, its tasks and its uses of endpoints come and go together.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core_internal.h"
 
@@ -19,12 +20,13 @@ struct core_txn *core_txn_alloc(void) {
 /* Tasks move: none may be queued or timed, which holds while the transaction is active. */
 bool core_txn_reserve_branches(struct core_txn *txn, uint32_t count) {
   if (count <= txn->branch_capacity) return true;
-  struct vow_branch *branches = realloc(txn->image.branches, count * sizeof(*branches));
+  struct vow_branch *branches =
+      realloc(txn->image.branches, count * (sizeof(*branches) + sizeof(*txn->tasks)));
   if (branches == NULL) return false;
   txn->image.branches = branches;
-  struct core_task *tasks = realloc(txn->tasks, count * sizeof(*tasks));
-  if (tasks == NULL) return false;
-  txn->tasks = tasks;
+  txn->tasks = (struct core_task *)(void *)(branches + count);
+  memmove(txn->tasks, branches + txn->branch_capacity,
+          txn->image.branch_count * sizeof(*txn->tasks));
   txn->branch_capacity = count;
   return true;
 }
@@ -40,7 +42,6 @@ void core_txn_leave_endpoints(struct vow_core *core, struct core_txn *txn) {
 void core_txn_free(struct vow_core *core, struct core_txn *txn) {
   core_txn_leave_endpoints(core, txn);
   vow_txn_fini(&txn->image);
-  free(txn->tasks);
   free(txn);
 }
 

@@ -160,7 +160,7 @@ static void free_history(struct vow_history *entry) {
 void vow_txn_fini(struct vow_txn *txn) {
   if (txn == NULL) return;
   for (uint32_t i = 0; i < txn->branch_count; i++) {
-    free(txn->branches[i].name);
+    if (!txn->branches[i].name_behind_url) free(txn->branches[i].name);
     free(txn->branches[i].url);
     free(txn->branches[i].payload);
     free(txn->branches[i].last_error);

@@ -85,7 +85,8 @@ struct vow_branch {
   enum vow_outcome outcome; /* NONE until it ended; read-only branches have none */
   uint32_t attempts;        /* messages sent to it */
   bool resolved;            /* settled by an operator: no longer pushed */
-  char *name;               /* owned; unique in the transaction */
+  bool name_behind_url;     /* `name` is in the block of `url` */
+  char *name;               /* owned, unless behind the URL; unique in the transaction */
   char *url;                /* owned; normal form */
   char *payload; /* owned; compact JSON or NULL; freed when the vote is in; never logged or shown */
   size_t payload_bytes;

@@ -31,6 +31,7 @@ struct vow_txn world_copy_image(const struct vow_txn *from) {
   for (uint32_t i = 0; i < from->branch_count; i++) {
     image.branches[i] = from->branches[i];
     image.branches[i].name = copy_text(from->branches[i].name);
+    image.branches[i].name_behind_url = false;
     image.branches[i].url = copy_text(from->branches[i].url);
     image.branches[i].payload = NULL;
     image.branches[i].payload_bytes = 0;
