@@ -88,6 +88,8 @@ static void list_methods(const char *path, char out[64]) {
 void vow_api_call_free(struct vow_api_call *call) {
   if (call->request != NULL) vow_request_set_data(call->request, NULL);
   if (call->free_more != NULL) call->free_more(call->more);
+  vow_api_branches_fini(&call->branches);
+  vow_buf_fini(&call->begin.metadata);
   vow_json_free(call->document);
   free(call);
 }

@@ -166,9 +166,8 @@ void vow_api_unknown(struct vow_api_call *call) {
 }
 
 void vow_api_location(struct vow_api_call *call, struct vow_id id) {
-  char text[VOW_ID_TEXT_BYTES], location[sizeof "/v1/transactions/" + VOW_ID_TEXT_BYTES];
-  vow_id_format(id, text);
-  snprintf(location, sizeof location, "/v1/transactions/%s", text);
+  char location[sizeof "/v1/transactions/" + VOW_ID_TEXT_BYTES] = "/v1/transactions/";
+  vow_id_format(id, location + strlen(location));
   /* Without memory for the header the body still has the id. */
   if (vow_request_add_header(call->request, "Location", location) != VOW_OK) return;
 }

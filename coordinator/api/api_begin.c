@@ -15,23 +15,6 @@
 
 #define TRACEPARENT_BYTES 55 /* version 00 */
 
-/* What a begin keeps while the log is asked for its key. */
-struct begin {
-  struct vow_api_branches branches;
-  struct vow_buf metadata;
-  const char *key;         /* borrowed from the request */
-  const char *traceparent; /* borrowed from the request */
-  uint8_t hash[16];
-  uint64_t timeout_ms;
-};
-
-static void begin_free(void *more) {
-  struct begin *begin = more;
-  vow_api_branches_fini(&begin->branches);
-  vow_buf_fini(&begin->metadata);
-  free(begin);
-}
-
 /* ---- headers ---- */
 
 static bool is_hex(const char *text, size_t bytes, bool *zero) {
@@ -73,34 +56,34 @@ static bool read_key(struct vow_api_call *call, const char **out) {
 
 /* ---- body ---- */
 
-static enum vow_error read_metadata(struct vow_api_call *call, struct begin *begin,
-                                    const struct vow_json_node *metadata, char *why) {
+static enum vow_error read_metadata(struct vow_api_call *call, const struct vow_json_node *metadata,
+                                    char *why) {
   size_t max = (size_t)call->api->config->limits_metadata_bytes;
-  vow_buf_init(&begin->metadata, max);
+  vow_buf_init(&call->begin.metadata, max);
   if (metadata == NULL) return VOW_OK;
-  vow_json_dump(metadata, &begin->metadata);
-  if (begin->metadata.error == VOW_E_LIMIT_EXCEEDED) {
+  vow_json_dump(metadata, &call->begin.metadata);
+  if (call->begin.metadata.error == VOW_E_LIMIT_EXCEEDED) {
     snprintf(why, VOW_JSON_WHY_BYTES, "metadata must have at most %zu bytes as compact JSON", max);
   }
-  return begin->metadata.error;
+  return call->begin.metadata.error;
 }
 
-static enum vow_error read_branches(struct vow_api_call *call, struct begin *begin,
-                                    const struct vow_json_node *array, char *why) {
+static enum vow_error read_branches(struct vow_api_call *call, const struct vow_json_node *array,
+                                    char *why) {
   size_t count = array == NULL ? 0 : vow_json_array_length(array), body_bytes;
   (void)vow_request_body(call->request, &body_bytes);
-  enum vow_error error = vow_api_branches_init(&begin->branches, count, body_bytes);
+  enum vow_error error = vow_api_branches_init(&call->branches, count, body_bytes);
   for (size_t i = 0; error == VOW_OK && i < count; i++) {
     struct vow_json_object object;
     vow_json_object_begin_item(&object, array, "branches", i);
-    error = vow_api_read_branch(call->api, &object, &begin->branches);
+    error = vow_api_read_branch(call->api, &object, &call->branches);
     if (error != VOW_OK) memcpy(why, object.why, VOW_JSON_WHY_BYTES);
   }
-  return error == VOW_OK ? vow_api_branches_end(&begin->branches) : error;
+  return error == VOW_OK ? vow_api_branches_end(&call->branches) : error;
 }
 
 /* False: the call was answered with what is wrong. */
-static bool read_request(struct vow_api_call *call, struct begin *begin) {
+static bool read_request(struct vow_api_call *call) {
   struct vow_json_object object;
   const struct vow_json_node *metadata = NULL, *branches = NULL;
   char why[VOW_JSON_WHY_BYTES] = "";
@@ -108,15 +91,15 @@ static bool read_request(struct vow_api_call *call, struct begin *begin) {
   if (!vow_api_read_body(call, true, &object, &present)) return false;
   if (present) {
     vow_json_get_uint(&object, "timeout_ms", VOW_JSON_OPTIONAL, 1, API_TIMEOUT_MS_MAX,
-                      &begin->timeout_ms);
+                      &call->begin.timeout_ms);
     vow_json_get_object(&object, "metadata", VOW_JSON_OPTIONAL, &metadata);
     vow_json_get_array(&object, "branches", VOW_JSON_OPTIONAL,
                        (size_t)call->api->config->limits_branches, &branches);
     vow_json_get_bool(&object, "commit", VOW_JSON_OPTIONAL, &call->commit);
     if (!vow_api_end_body(call, &object)) return false;
   }
-  enum vow_error error = read_metadata(call, begin, metadata, why);
-  if (error == VOW_OK) error = read_branches(call, begin, branches, why);
+  enum vow_error error = read_metadata(call, metadata, why);
+  if (error == VOW_OK) error = read_branches(call, branches, why);
   if (error == VOW_OK) return true;
   vow_api_problem(call, error, why[0] == '\0' ? NULL : why);
   return false;
@@ -125,7 +108,8 @@ static bool read_request(struct vow_api_call *call, struct begin *begin) {
 /* ---- answers ---- */
 
 /* Which two of the request's branches have one name; the core only says that there are such. */
-static void name_conflict(struct vow_api_call *call, const struct vow_api_branches *branches) {
+static void name_conflict(struct vow_api_call *call) {
+  const struct vow_api_branches *branches = &call->branches;
   char detail[256];
   for (uint32_t i = 0; i < branches->count; i++) {
     for (uint32_t j = 0; branches->items[i].name != NULL && j < branches->count; j++) {
@@ -147,7 +131,7 @@ static void on_begun(void *context, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.answer.txn;
   enum vow_error error = action->u.answer.error;
   if (error == VOW_E_NAME_CONFLICT) {
-    name_conflict(call, &((struct begin *)call->more)->branches);
+    name_conflict(call);
     return;
   }
   if (error != VOW_OK || txn == NULL) {
@@ -166,15 +150,15 @@ static void on_begun(void *context, const struct vow_action *action) {
 }
 
 static void submit(struct vow_api_call *call) {
-  struct begin *begin = call->more;
+  const struct vow_api_begin *begin = &call->begin;
   struct vow_event event = {.type = VOW_EVENT_BEGIN};
   event.u.begin.timeout_ms = (uint32_t)begin->timeout_ms;
   event.u.begin.metadata = begin->metadata.data;
   event.u.begin.idempotency_key = begin->key;
   memcpy(event.u.begin.request_hash, begin->hash, sizeof begin->hash);
   event.u.begin.traceparent = begin->traceparent;
-  event.u.begin.branches = begin->branches.items;
-  event.u.begin.branch_count = begin->branches.count;
+  event.u.begin.branches = call->branches.items;
+  event.u.begin.branch_count = call->branches.count;
   event.u.begin.commit = call->commit;
   event.u.begin.no_wait = vow_api_prefers_async(call);
   vow_api_submit(call, &event, on_begun);
@@ -183,8 +167,7 @@ static void submit(struct vow_api_call *call) {
 /* The key is of a transaction that the core does not have. Should the log's answer have it open, it
  * was not loaded yet, or it has ended since. */
 static void answer_again(struct vow_api_call *call, const struct vow_txn *txn) {
-  const struct begin *begin = call->more;
-  if (memcmp(txn->request_hash, begin->hash, sizeof begin->hash) != 0) {
+  if (memcmp(txn->request_hash, call->begin.hash, sizeof call->begin.hash) != 0) {
     vow_api_problem(call, VOW_E_KEY_CONFLICT,
                     "the key was used with a request whose body is different; use a new key for "
                     "a new request");
@@ -209,11 +192,10 @@ static void on_key(void *context, const struct vow_log_result *result) {
     vow_api_call_free(call);
     return;
   }
-  const struct begin *begin = call->more;
   const struct vow_core *core = vow_driver_core(call->api->driver);
   if (result->error != VOW_OK) {
     vow_api_problem(call, result->error, result->why);
-  } else if (result->count > 0 && vow_core_find_key(core, begin->key) == NULL) {
+  } else if (result->count > 0 && vow_core_find_key(core, call->begin.key) == NULL) {
     answer_again(call, &result->rows[0]);
   } else {
     submit(call);
@@ -222,15 +204,9 @@ static void on_key(void *context, const struct vow_log_result *result) {
 
 void vow_api_begin(struct vow_api_call *call) {
   size_t bytes;
-  struct begin *begin = calloc(1, sizeof *begin);
-  if (begin == NULL) {
-    vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
-    return;
-  }
-  call->more = begin;
-  call->free_more = begin_free;
+  struct vow_api_begin *begin = &call->begin;
   begin->traceparent = read_traceparent(call);
-  if (!read_key(call, &begin->key) || !read_request(call, begin)) return;
+  if (!read_key(call, &begin->key) || !read_request(call)) return;
   if (begin->key == NULL) {
     submit(call);
     return;

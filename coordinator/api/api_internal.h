@@ -42,6 +42,23 @@ struct vow_api {
 
 struct vow_api_route;
 
+/* Branches of a begin or enlist request, read and checked. Names are borrowed from the document or
+ * the configuration. */
+struct vow_api_branches {
+  struct vow_event_branch *items; /* owned */
+  uint32_t count;
+  struct vow_buf texts; /* of each one its URL and its payload, if it has one, with their NULs */
+};
+
+/* What else a begin keeps while the log is asked for its key. */
+struct vow_api_begin {
+  struct vow_buf metadata;
+  const char *key;         /* borrowed from the request */
+  const char *traceparent; /* borrowed from the request */
+  uint8_t hash[16];
+  uint64_t timeout_ms;
+};
+
 /* One request that was understood as far as its route. A handler answers it (which ends it) or
  * leaves it waiting for the driver (`token`) or the log. */
 struct vow_api_call {
@@ -49,11 +66,13 @@ struct vow_api_call {
   struct vow_server_request *request; /* NULL: the client is gone */
   const struct vow_api_route *route;
   struct vow_id id;
-  uint64_t token;            /* of a request that the core has not answered; else 0 */
-  bool no_wait;              /* Prefer: respond-async */
-  bool commit;               /* begin: one-shot */
-  struct vow_json *document; /* owned: the body */
-  void *more;                /* owned by `free_more`: what the route keeps */
+  uint64_t token;                   /* of a request that the core has not answered; else 0 */
+  bool no_wait;                     /* Prefer: respond-async */
+  bool commit;                      /* begin: one-shot */
+  struct vow_json *document;        /* owned: the body */
+  struct vow_api_branches branches; /* begin, enlist */
+  struct vow_api_begin begin;
+  void *more; /* owned by `free_more`: what another route keeps */
   void (*free_more)(void *more);
   void (*read)(void *call, const struct vow_log_result *result);       /* of vow_api_query */
   void (*found)(struct vow_api_call *call, const struct vow_txn *txn); /* of vow_api_find */
@@ -154,13 +173,8 @@ void vow_api_readyz(struct vow_api_call *call);
 void vow_api_metrics(struct vow_api_call *call);
 void vow_api_openapi(struct vow_api_call *call);
 
-/* Branches of a begin or enlist request, read and checked. Names are borrowed from the document or
- * the configuration. */
-struct vow_api_branches {
-  struct vow_event_branch *items; /* owned */
-  uint32_t count;
-  struct vow_buf texts; /* of each one its URL and its payload, if it has one, with their NULs */
-};
+/* ---- branches ---- */
+
 /* Reads one into items[count]; the caller has made the room. URLs and payloads are set when all are
  * read, by vow_api_branches_end. False, and `object` has failed or `error` and its `why` say what
  * is wrong.

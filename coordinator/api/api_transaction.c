@@ -104,12 +104,6 @@ void vow_api_abort(struct vow_api_call *call) {
 
 /* ---- enlist ---- */
 
-static void branches_free(void *more) {
-  struct vow_api_branches *branches = more;
-  vow_api_branches_fini(branches);
-  free(branches);
-}
-
 static void on_enlist(void *context, const struct vow_action *action) {
   struct vow_api_call *call = context;
   if (refused(call, action)) return;
@@ -124,10 +118,9 @@ static void on_enlist(void *context, const struct vow_action *action) {
 }
 
 static void enlist_found(struct vow_api_call *call, const struct vow_txn *txn) {
-  const struct vow_api_branches *branches = call->more;
   if (vow_api_in_core(call)) {
     struct vow_event event = {.type = VOW_EVENT_ENLIST, .id = call->id};
-    event.u.enlist = branches->items[0];
+    event.u.enlist = call->branches.items[0];
     vow_api_submit(call, &event, on_enlist);
   } else if (txn != NULL) {
     bool aborted = vow_txn_outcome(txn) == VOW_OUTCOME_ABORTED;
@@ -144,7 +137,8 @@ static void enlist_found(struct vow_api_call *call, const struct vow_txn *txn) {
 }
 
 /* False: the call was answered. */
-static bool read_enlist(struct vow_api_call *call, struct vow_api_branches *branches) {
+static bool read_enlist(struct vow_api_call *call) {
+  struct vow_api_branches *branches = &call->branches;
   struct vow_json_object object;
   bool present;
   size_t bytes;
@@ -162,14 +156,7 @@ static bool read_enlist(struct vow_api_call *call, struct vow_api_branches *bran
 }
 
 void vow_api_enlist(struct vow_api_call *call) {
-  struct vow_api_branches *branches = calloc(1, sizeof *branches);
-  if (branches == NULL) {
-    vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
-    return;
-  }
-  call->more = branches;
-  call->free_more = branches_free;
-  if (read_enlist(call, branches)) vow_api_find(call, enlist_found);
+  if (read_enlist(call)) vow_api_find(call, enlist_found);
 }
 
 /* ---- resolve and forget ---- */
