@@ -293,7 +293,8 @@ bool vow_core_messages_can_wait(const struct vow_core *core) {
     for (; link != &endpoint->queue; link = link->next) {
       enum vow_message_type type;
       bool due = core_task_message(core_container(link, struct core_task, link), &type);
-      bool decision = due && (type == VOW_MESSAGE_COMMIT || type == VOW_MESSAGE_ABORT);
+      CORE_ASSERT(due);
+      bool decision = type == VOW_MESSAGE_COMMIT || type == VOW_MESSAGE_ABORT;
       *(decision ? &decisions : &others) += 1;
       if (decisions > CORE_FEW || others > CORE_FEW) return false;
     }

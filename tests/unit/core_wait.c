@@ -100,6 +100,17 @@ static void many_wait_for_nobody(void **state) {
   can_wait(w, false); /* eighteen */
 }
 
+static void many_others_end_it(void **state) {
+  struct world *w = *state;
+
+  warm_up(w);
+  begin_from(w, 2, 2);
+  decide(w, 2, 2);
+  can_wait(w, true);
+  begin_from(w, 3, 20);
+  can_wait(w, false);
+}
+
 /* A request to a participant that takes no batches carries one message, whoever comes. */
 static void single_messages_wait_for_nobody(void **state) {
   struct world *w = *state;
@@ -135,6 +146,7 @@ int main(void) {
       TEST(decisions_wait_for_as_many_prepares),
       TEST(prepares_wait_for_nobody),
       TEST(many_wait_for_nobody),
+      TEST(many_others_end_it),
       TEST(single_messages_wait_for_nobody),
       TEST(aborts_wait_and_forgets_do_not),
   };
