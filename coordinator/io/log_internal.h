@@ -128,13 +128,17 @@ void log_query_run(struct vow_log *log, struct log_query *query);
 
 /* ---- the log ---- */
 
+#define LOG_ROWS 8 /* that a statement for many puts */
+
 enum log_statement {
   LOG_BEGIN,
   LOG_COMMIT,
   LOG_ROLLBACK,
   LOG_OPEN_PUT,
+  LOG_OPEN_PUT_MANY,
   LOG_OPEN_DELETE,
   LOG_ENDED_PUT,
+  LOG_ENDED_PUT_MANY,
   LOG_ENDED_UPDATE,
   LOG_ENDED_DELETE,
   LOG_HEAD_PUT,
@@ -306,6 +310,8 @@ void log_place_forget(struct vow_log *log, struct vow_id id); /* it is durable: 
 extern const char log_schema[], log_open_schema[];
 /* Also again, after log->format has changed. */
 enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Those are prepared when first wanted: they take a while. NULL: memory is short, do without. */
+sqlite3_stmt *log_statement_for_many(struct vow_log *log, enum log_statement which);
 /* log_check.c: what the daemon stands on; everything. */
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
@@ -373,10 +379,13 @@ enum log_column {
   LOG_COLUMN_ENDED,
   LOG_COLUMN_KEY,
   LOG_COLUMN_RECORD,
-  LOG_COLUMN_CHECKSUM
+  LOG_COLUMN_CHECKSUM,
+  LOG_COLUMNS
 };
-void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry);
-void log_row_bind_open(sqlite3_stmt *statement, const struct log_entry *entry, int64_t place);
+/* As the nth row, from 0, of those that the statement puts. */
+void log_row_bind(sqlite3_stmt *statement, int nth, const struct log_entry *entry);
+void log_row_bind_open(sqlite3_stmt *statement, int nth, const struct log_entry *entry,
+                       int64_t place);
 /* Id and place, which is how open rows are reached. */
 void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_t place);
 /* VOW_E_LOG_CORRUPT when the row is not what was written. */

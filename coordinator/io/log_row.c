@@ -9,6 +9,8 @@
 #include "io/log_internal.h"
 #include "io/record.h"
 
+#define OPEN_VALUES 5 /* of a row of open_txn */
+
 static void put_u64(uint8_t **at, uint64_t value) {
   for (int i = 0; i < 8; i++) *(*at)++ = (uint8_t)(value >> (8 * i));
 }
@@ -52,7 +54,8 @@ int64_t log_head_checksum(const struct log_head *head) {
 /* What is bound is borrowed until the statement is reset. Binding can only fail when out of memory
  * or by a wrong index; the step then fails or the NULL is refused by the table, so one check there
  * is enough. */
-void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry) {
+void log_row_bind(sqlite3_stmt *statement, int nth, const struct log_entry *entry) {
+  int at = 1 + nth * LOG_COLUMNS;
   struct row row = {.id = entry->id.bytes,
                     .position = entry->position,
                     .state = (uint64_t)entry->state,
@@ -64,18 +67,18 @@ void log_row_bind(sqlite3_stmt *statement, const struct log_entry *entry) {
                     .key_bytes = entry->key == NULL ? 0 : strlen(entry->key),
                     .record = entry->record.data,
                     .record_bytes = entry->record.bytes};
-  sqlite3_bind_blob(statement, LOG_COLUMN_ID + 1, row.id, 16, SQLITE_STATIC);
-  sqlite3_bind_int64(statement, LOG_COLUMN_POSITION + 1, (sqlite3_int64)row.position);
-  sqlite3_bind_int64(statement, LOG_COLUMN_STATE + 1, (sqlite3_int64)row.state);
-  sqlite3_bind_int64(statement, LOG_COLUMN_HEURISTIC + 1, (sqlite3_int64)row.heuristic);
-  sqlite3_bind_int64(statement, LOG_COLUMN_KEPT + 1, (sqlite3_int64)row.kept);
-  sqlite3_bind_int64(statement, LOG_COLUMN_CREATED + 1, (sqlite3_int64)row.created_ms);
-  sqlite3_bind_int64(statement, LOG_COLUMN_ENDED + 1, (sqlite3_int64)row.ended_ms);
-  sqlite3_bind_text64(statement, LOG_COLUMN_KEY + 1, row.key, row.key_bytes, SQLITE_STATIC,
+  sqlite3_bind_blob(statement, at + LOG_COLUMN_ID, row.id, 16, SQLITE_STATIC);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_POSITION, (sqlite3_int64)row.position);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_STATE, (sqlite3_int64)row.state);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_HEURISTIC, (sqlite3_int64)row.heuristic);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_KEPT, (sqlite3_int64)row.kept);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_CREATED, (sqlite3_int64)row.created_ms);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_ENDED, (sqlite3_int64)row.ended_ms);
+  sqlite3_bind_text64(statement, at + LOG_COLUMN_KEY, row.key, row.key_bytes, SQLITE_STATIC,
                       SQLITE_UTF8);
-  sqlite3_bind_text64(statement, LOG_COLUMN_RECORD + 1, row.record, row.record_bytes, SQLITE_STATIC,
-                      SQLITE_UTF8);
-  sqlite3_bind_int64(statement, LOG_COLUMN_CHECKSUM + 1, row_checksum(&row));
+  sqlite3_bind_text64(statement, at + LOG_COLUMN_RECORD, row.record, row.record_bytes,
+                      SQLITE_STATIC, SQLITE_UTF8);
+  sqlite3_bind_int64(statement, at + LOG_COLUMN_CHECKSUM, row_checksum(&row));
 }
 
 void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_t place) {
@@ -83,17 +86,20 @@ void log_row_bind_place(sqlite3_stmt *statement, const struct vow_id *id, int64_
   sqlite3_bind_int64(statement, 2, place);
 }
 
-void log_row_bind_open(sqlite3_stmt *statement, const struct log_entry *entry, int64_t place) {
+void log_row_bind_open(sqlite3_stmt *statement, int nth, const struct log_entry *entry,
+                       int64_t place) {
+  int at = 1 + nth * OPEN_VALUES;
   struct row row = {.id = entry->id.bytes,
                     .position = (uint64_t)place,
                     .key = entry->key,
                     .key_bytes = entry->key == NULL ? 0 : strlen(entry->key),
                     .record = entry->record.data,
                     .record_bytes = entry->record.bytes};
-  log_row_bind_place(statement, &entry->id, place);
-  sqlite3_bind_text64(statement, 3, row.record, row.record_bytes, SQLITE_STATIC, SQLITE_UTF8);
-  sqlite3_bind_int64(statement, 4, row_checksum(&row));
-  sqlite3_bind_text64(statement, 5, row.key, row.key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+  sqlite3_bind_blob(statement, at, row.id, sizeof entry->id.bytes, SQLITE_STATIC);
+  sqlite3_bind_int64(statement, at + 1, place);
+  sqlite3_bind_text64(statement, at + 2, row.record, row.record_bytes, SQLITE_STATIC, SQLITE_UTF8);
+  sqlite3_bind_int64(statement, at + 3, row_checksum(&row));
+  sqlite3_bind_text64(statement, at + 4, row.key, row.key_bytes, SQLITE_STATIC, SQLITE_UTF8);
 }
 
 static uint64_t column_u64(sqlite3_stmt *row, enum log_column column) {

@@ -41,20 +41,41 @@ static int run_with_id(sqlite3_stmt *statement, const struct vow_id *id) {
  * what is written is the first again; and a batch that does not fit is tried again before what was
  * queued after it. `vowctl check` looks for ids that are in both tables. */
 
-static int write_ended(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
-  int rc = entry->first ? SQLITE_OK : delete_open(log, &entry->id);
+/* Rows of one table that are to be put there, together when there are enough. */
+struct rows {
+  const struct log_entry *entries[LOG_ROWS];
+  uint32_t count;
+};
+
+static int put_some_ended(struct vow_log *log, sqlite3_stmt *put,
+                          const struct log_entry *const *entries, uint32_t count,
+                          struct log_head *head) {
+  for (uint32_t i = 0; i < count; i++) log_row_bind(put, (int)i, entries[i]);
+  int rc = run(put);
   if (rc != SQLITE_OK) return rc;
-  log_row_bind(log->statements[LOG_ENDED_PUT], entry);
-  rc = run(log->statements[LOG_ENDED_PUT]);
-  if (rc != SQLITE_OK) return rc;
-  if (sqlite3_changes(log->db) == 1) {
-    head->ended++;
-    return SQLITE_OK;
-  }
-  /* It had ended before, and an operator's word was added: it may have its turn to be purged. */
+  uint32_t fresh = (uint32_t)sqlite3_changes(log->db);
+  head->ended += fresh;
+  if (fresh == count) return SQLITE_OK;
+  /* It had ended before, and an operator's word was added: it may have its turn to be purged. Which
+   * of several that is does not matter, the others get what they have. */
   log->purge_from = 0;
-  log_row_bind(log->statements[LOG_ENDED_UPDATE], entry);
-  return run(log->statements[LOG_ENDED_UPDATE]);
+  for (uint32_t i = 0; rc == SQLITE_OK && i < count; i++) {
+    log_row_bind(log->statements[LOG_ENDED_UPDATE], 0, entries[i]);
+    rc = run(log->statements[LOG_ENDED_UPDATE]);
+  }
+  return rc;
+}
+
+static int put_ended(struct vow_log *log, struct rows *rows, struct log_head *head) {
+  uint32_t count = rows->count;
+  int rc = SQLITE_OK;
+  rows->count = 0;
+  sqlite3_stmt *many = count == LOG_ROWS ? log_statement_for_many(log, LOG_ENDED_PUT_MANY) : NULL;
+  if (many != NULL) return put_some_ended(log, many, rows->entries, LOG_ROWS, head);
+  for (uint32_t i = 0; rc == SQLITE_OK && i < count; i++) {
+    rc = put_some_ended(log, log->statements[LOG_ENDED_PUT], &rows->entries[i], 1, head);
+  }
+  return rc;
 }
 
 /* A place that another transaction has changes nothing, and the next one is tried. */
@@ -62,7 +83,7 @@ int log_put_open(struct vow_log *log, const struct log_entry *entry) {
   sqlite3_stmt *statement = log->statements[LOG_OPEN_PUT];
   int64_t place = log_place(log, entry->id);
   while (true) {
-    log_row_bind_open(statement, entry, place);
+    log_row_bind_open(statement, 0, entry, place);
     int rc = run(statement);
     if (rc != SQLITE_OK) return rc;
     if (sqlite3_changes(log->db) == 1) break;
@@ -71,12 +92,40 @@ int log_put_open(struct vow_log *log, const struct log_entry *entry) {
   return log_place_set(log, entry->id, place) ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int write_open(struct vow_log *log, const struct log_entry *entry, struct log_head *head) {
-  if (!entry->first) {
-    int rc = run_with_id(log->statements[LOG_ENDED_DELETE], &entry->id);
-    if (rc != SQLITE_OK) return rc;
-    head->ended -= (uint64_t)sqlite3_changes(log->db);
+/* If a place is taken, each is put alone, which finds another. */
+static int put_open(struct vow_log *log, struct rows *rows) {
+  uint32_t count = rows->count;
+  int rc = SQLITE_OK;
+  rows->count = 0;
+  sqlite3_stmt *many = count == LOG_ROWS ? log_statement_for_many(log, LOG_OPEN_PUT_MANY) : NULL;
+  if (many != NULL) {
+    for (uint32_t i = 0; i < count; i++) {
+      log_row_bind_open(many, (int)i, rows->entries[i], log_place(log, rows->entries[i]->id));
+    }
+    rc = run(many);
+    if (rc != SQLITE_OK || sqlite3_changes(log->db) == LOG_ROWS) return rc;
   }
+  for (uint32_t i = 0; rc == SQLITE_OK && i < count; i++) rc = log_put_open(log, rows->entries[i]);
+  return rc;
+}
+
+static int write_ended(struct vow_log *log, const struct log_entry *entry, struct rows *rows,
+                       struct log_head *head) {
+  int rc = entry->first ? SQLITE_OK : delete_open(log, &entry->id);
+  if (rc != SQLITE_OK) return rc;
+  rows->entries[rows->count++] = entry;
+  return rows->count == LOG_ROWS ? put_ended(log, rows, head) : SQLITE_OK;
+}
+
+static int write_open(struct vow_log *log, const struct log_entry *entry, struct rows *rows,
+                      struct log_head *head) {
+  if (entry->first) {
+    rows->entries[rows->count++] = entry;
+    return rows->count == LOG_ROWS ? put_open(log, rows) : SQLITE_OK;
+  }
+  int rc = run_with_id(log->statements[LOG_ENDED_DELETE], &entry->id);
+  if (rc != SQLITE_OK) return rc;
+  head->ended -= (uint64_t)sqlite3_changes(log->db);
   return log_put_open(log, entry);
 }
 
@@ -210,12 +259,15 @@ static int write_head(struct vow_log *log, const struct log_head *head) {
 /* ---- batches ---- */
 
 static int write_rows(struct vow_log *log, const struct log_batch *batch) {
+  struct rows open_rows = {.count = 0}, ended_rows = {.count = 0};
   int rc = SQLITE_OK;
   for (uint32_t i = 0; rc == SQLITE_OK && i < batch->count; i++) {
     const struct log_entry *entry = &batch->entries[i];
-    rc = entry->ended_ms != 0 ? write_ended(log, entry, &log->next)
-                              : write_open(log, entry, &log->next);
+    rc = entry->ended_ms != 0 ? write_ended(log, entry, &ended_rows, &log->next)
+                              : write_open(log, entry, &open_rows, &log->next);
   }
+  if (rc == SQLITE_OK) rc = put_open(log, &open_rows);
+  if (rc == SQLITE_OK) rc = put_ended(log, &ended_rows, &log->next);
   if (batch->position > log->next.position) log->next.position = batch->position;
   if (batch->has_ceiling) log->next.ceiling = batch->ceiling;
   return rc;

@@ -85,6 +85,28 @@ static void a_transaction_has_one_row(void **state) {
   assert_int_equal(info(f).ended, 6);
 }
 
+/* Rows are put many at once, and some of them may be there already. */
+static void of_many_that_end_each_is_counted_once(void **state) {
+  struct fixture *f = *state;
+  struct answer check;
+  uint64_t now = fixture_now_ms();
+  f->config.lazy_flush_ms = 100000;
+  fixture_open(f);
+  append_nth(f, 3, VOW_TXN_ABORTED, now, false);
+  wait_durable(f, append_nth(f, 9, VOW_TXN_ABORTED, now, true));
+  for (uint32_t n = 1; n <= 20; n++) append_nth(f, n, VOW_TXN_COMMITTED, now, false);
+  wait_durable(f, append_nth(f, 21, VOW_TXN_COMMITTED, now, true));
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_OK);
+  assert_int_equal(check.result.rows_checked, 21);
+  answer_fini(&check);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(info(f).open, 0);
+  assert_int_equal(info(f).ended, 21);
+  for (uint32_t n = 1; n <= 21; n++) assert_int_equal(find_state(f, n), VOW_TXN_COMMITTED);
+}
+
 static void a_query_sees_what_was_appended_before_it(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -168,6 +190,7 @@ int main(void) {
       TEST(a_new_log_is_empty_and_counts_its_starts),
       TEST(what_is_durable_survives_a_restart),
       TEST(a_transaction_has_one_row),
+      TEST(of_many_that_end_each_is_counted_once),
       TEST(a_query_sees_what_was_appended_before_it),
       TEST(the_id_ceiling_is_kept),
       TEST(a_transaction_is_found_by_its_key_the_newest_first),

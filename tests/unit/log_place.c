@@ -130,6 +130,27 @@ static void ids_that_share_a_place_have_rows_of_their_own(void **state) {
   assert_int_equal(f->log->stray_count, 0);
 }
 
+/* It does not matter how many are put together. */
+static void one_of_many_may_find_its_place_taken(void **state) {
+  enum { MANY = LOG_ROWS + 4 };
+  struct fixture *f = *state;
+  f->config.lazy_flush_ms = 100000;
+  fixture_open(f);
+  put(f, other_id(7, 200), VOW_TXN_COMMITTING, 0);
+  for (uint32_t n = 1; n <= MANY; n++) append_first(f, n, VOW_TXN_PREPARING, 0);
+  wait_durable(f, append_nth(f, MANY + 1, VOW_TXN_ABORTED, fixture_now_ms(), true));
+  for (int i = 0; i < 2; i++) {
+    expect_open(f, MANY + 1);
+    assert_int_equal(state_of(f, other_id(7, 200)), VOW_TXN_COMMITTING);
+    for (uint32_t n = 1; n <= MANY; n++) {
+      assert_int_equal(state_of(f, nth_id(n)), VOW_TXN_PREPARING);
+    }
+    assert_int_equal(f->log->stray_count, 1);
+    fixture_close(f);
+    fixture_open(f);
+  }
+}
+
 /* Behind the last place there is the first. */
 static void ids_that_share_the_last_place_have_too(void **state) {
   struct fixture *f = *state;
@@ -251,6 +272,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(places_are_in_the_order_of_ids),
       TEST(ids_that_share_a_place_have_rows_of_their_own),
+      TEST(one_of_many_may_find_its_place_taken),
       TEST(ids_that_share_the_last_place_have_too),
       TEST(a_stray_that_does_not_fit_ends_later),
       TEST(they_have_after_an_upgrade_too),
