@@ -1,8 +1,8 @@
 /*
  * The queue of the log: a list of entries with a hash table over their ids, so that a transaction
- * that changes again before it was written costs one row, not two. Two of these exist: one is
- * filled by the loop under the mutex while the log thread writes the other. Entries keep their
- * buffers, so a steady load allocates nothing.
+ * that changes again before it was taken costs one row, not two. One of these is filled by the loop
+ * under the mutex while the log thread writes those that it has taken. Entries keep their buffers,
+ * so a steady load allocates nothing.
  *
  * Bound: one entry a transaction, so at most as many as the core keeps open plus those that ended
  * since the last write.

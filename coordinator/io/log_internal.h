@@ -23,7 +23,7 @@
 #define LOG_RECORD_BYTES_MAX  (256u << 20)
 #define LOG_CHECK_BYTES_MAX   (64u << 20) /* a larger database is checked in part at open */
 #define LOG_BUSY_MS           250         /* how long open waits for a holder that is leaving */
-#define LOG_ENTRIES_KEPT      1024        /* buffers a batch keeps for the next round */
+#define LOG_ENTRIES_KEPT      256         /* buffers a batch keeps for the next round */
 #define LOG_ENTRY_BYTES_KEPT  (16u << 10)
 #define LOG_LIST_SCAN_MAX     2000 /* rows a LIST page looks at */
 #define LOG_PURGE_LOOK_MAX    2000 /* rows a step of the purge passes by */
