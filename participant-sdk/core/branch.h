@@ -146,6 +146,7 @@ struct vow_pconfig {
   uint32_t preparing_max;    /* of them, not voted yet */
   uint32_t tombstones_max;   /* finished and not forgotten by the coordinator */
   uint32_t coordinators_max; /* base URLs heard of */
+  uint32_t purge_every;      /* so many forced records of a coordinator; 0 is as good as 1 */
   uint32_t inquiry_min_ms;
   uint32_t inquiry_max_ms;
 };

@@ -497,6 +497,7 @@ static void anything_goes(void) {
                                   .preparing_max = 1 + (flags >> 4) % 2 * 9,
                                   .tombstones_max = 1 + (flags >> 5) % 2 * 9,
                                   .coordinators_max = COORDINATORS - (flags >> 6) % 2,
+                                  .purge_every = (flags >> 7) * 3,
                                   .inquiry_min_ms = 10,
                                   .inquiry_max_ms = 100};
   start();

@@ -58,6 +58,7 @@ static void configure_participant(struct sim *s, uint32_t number) {
   p->config.preparing_max = tight ? 1 + (uint32_t)sim_draw(s, 3) : 1000;
   p->config.tombstones_max = tight ? 1 + (uint32_t)sim_draw(s, 30) : 1000;
   p->config.coordinators_max = 4;
+  p->config.purge_every = 2 * number; /* no draw: old seeds stay what they are */
   p->config.inquiry_min_ms = 50 + (uint32_t)sim_draw(s, 1000);
   p->config.inquiry_max_ms = 1000 + (uint32_t)sim_draw(s, 4000);
 }

@@ -270,8 +270,8 @@ static void coordinators_are_limited(void **state) {
 static void restart_with(struct world *w, struct vow_pconfig config) {
   vow_pcore_free(w->core);
   config.coordinators_max = 2;
-  config.inquiry_min_ms = 100;
-  config.inquiry_max_ms = 1000;
+  config.inquiry_min_ms = config.inquiry_max_ms = 1000;
+  config.purge_every = 9; /* while there is room */
   assert_int_equal(vow_pcore_new(&w->core, &config), VOW_OK);
 }
 

@@ -14,16 +14,23 @@
 
 static struct vow_pcore *core;
 static struct vow_pactions actions;
+static struct vow_id finished_below; /* in all messages */
 
-static int setup(void **state) {
+static int start(uint32_t purge_every) {
   struct vow_pconfig config = {.branches_max = 100,
                                .preparing_max = 100,
                                .tombstones_max = 100,
                                .coordinators_max = 4,
+                               .purge_every = purge_every,
                                .inquiry_min_ms = 100,
                                .inquiry_max_ms = 1000};
-  (void)state;
+  finished_below = (struct vow_id){{0}};
   return vow_pcore_new(&core, &config) == VOW_OK ? 0 : -1;
+}
+
+static int setup(void **state) {
+  (void)state;
+  return start(0);
 }
 
 static int teardown(void **state) {
@@ -48,8 +55,12 @@ static void must_step(struct vow_pevent event) {
 
 static void send(enum vow_message_type type, uint8_t n, const char *coordinator,
                  struct vow_log_position log) {
-  struct vow_message message = {
-      .type = type, .transaction = id_of(n), .branch = 1, .coordinator = coordinator, .log = log};
+  struct vow_message message = {.type = type,
+                                .transaction = id_of(n),
+                                .branch = 1,
+                                .coordinator = coordinator,
+                                .finished_below = finished_below,
+                                .log = log};
   struct vow_pevent event = event_of(VOW_PEVENT_MESSAGE, n);
   event.u.message.token = n;
   event.u.message.message = &message;
@@ -144,6 +155,24 @@ static void other_rows_of_one_branch_are_refused(void **state) {
   }
   assert_int_equal(load_row(9, VOW_PRECORD_COMMITTED, 20), VOW_OK);
   assert_int_equal(load_row(9, VOW_PRECORD_PREPARED, 19), VOW_E_LOG_CORRUPT);
+}
+
+/* Where there is room for them, not each record has a purge. What a full one leaves behind has
+ * gathered already. */
+static void tombstones_gather_until_there_are_enough_records(void **state) {
+  const uint32_t purged[] = {0, 0, 0, VOW_PCORE_PURGE_MAX, 10, 0, 0, 0};
+  (void)state;
+  vow_pcore_free(core);
+  assert_int_equal(start(4), 0);
+  for (uint8_t n = 1; n <= VOW_PCORE_PURGE_MAX + 10; n++)
+    assert_int_equal(load_row(n, VOW_PRECORD_COMMITTED, n), VOW_OK);
+  finished_below = id_of(100);
+  for (uint8_t i = 0; i < sizeof purged / sizeof purged[0]; i++) {
+    send(VOW_MESSAGE_PREPARE, 200 + i, "http://c", NOWHERE);
+    vote(200 + i, VOW_VOTE_COMMIT, NULL);
+    const struct vow_paction *last = &actions.items[actions.count - 1];
+    assert_int_equal(last->type == VOW_PACTION_PURGE ? last->u.purge.count : 0, purged[i]);
+  }
 }
 
 /* ---- what is told ---- */
@@ -340,6 +369,7 @@ int main(void) {
       TEST(each_branch_has_a_row_of_its_own),
       TEST(of_two_rows_the_later_counts_where_the_first_was_over),
       TEST(other_rows_of_one_branch_are_refused),
+      TEST(tombstones_gather_until_there_are_enough_records),
       TEST(branches_are_told_one_by_one),
       TEST(a_transaction_is_told_with_all_its_branches),
       TEST(positions_are_told_by_coordinator),

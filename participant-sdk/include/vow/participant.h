@@ -164,8 +164,8 @@ VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *part
                                                     enum vow_outcome outcome) VOW_MUST_CHECK;
 
 struct vow_participant_stats {
-  uint64_t prepared;                      /* in doubt now */
-  uint64_t tombstones;                    /* finished, not forgotten by the coordinator yet */
+  uint64_t prepared;   /* in doubt now */
+  uint64_t tombstones; /* finished, kept until the coordinator has moved on, and a little longer */
   uint64_t committed, aborted, heuristic; /* since open */
   uint64_t log_syncs, log_records;        /* since open */
   uint64_t inquiries;
