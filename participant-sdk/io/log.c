@@ -409,16 +409,18 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
 
 /* ---- the thread ---- */
 
-/* With the lock held: until it is woken, at most until then. */
+/* With the lock held, as on return: until it is woken, at most until then, or shorter. */
 static void sleep_until(struct vow_log *log, uint64_t until_us) {
   struct timespec at = {.tv_sec = (time_t)(until_us / 1000000),
                         .tv_nsec = (long)(until_us % 1000000) * 1000};
   log->asleep_until_us = until_us;
+  pthread_mutex_unlock(&log->lock);
   if (until_us == NEVER) {
-    pthread_cond_wait(&log->wake, &log->lock);
+    (void)sem_wait(&log->wake);
   } else {
-    (void)pthread_cond_timedwait(&log->wake, &log->lock, &at);
+    (void)sem_clockwait(&log->wake, CLOCK_MONOTONIC, &at);
   }
+  pthread_mutex_lock(&log->lock);
   log->asleep_until_us = NOW;
 }
 
@@ -477,15 +479,15 @@ bool vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks
 }
 
 void vow_log_wake(struct vow_log *log) {
-  pthread_cond_signal(&log->wake);
+  sem_post(&log->wake);
 }
 
 void vow_log_stop(struct vow_log *log) {
   if (!log->started) return;
   pthread_mutex_lock(&log->lock);
   log->stopping = true;
-  pthread_cond_signal(&log->wake);
   pthread_mutex_unlock(&log->lock);
+  vow_log_wake(log);
   pthread_join(log->thread, NULL);
   log->started = false;
 }

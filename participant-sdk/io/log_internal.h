@@ -7,6 +7,7 @@
 #define VOW_SDK_LOG_INTERNAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 
@@ -50,7 +51,7 @@ struct vow_log {
   uint32_t took_us;   /* the last COMMIT, as far as it counts */
 
   pthread_mutex_t lock;
-  pthread_cond_t wake;
+  sem_t wake;                /* as in pool.c: not a condition */
   struct vow_log_job *queue; /* first to last; guarded by lock, as are the next eight */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */

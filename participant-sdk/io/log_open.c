@@ -393,11 +393,7 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
   log->lock_fd = -1;
   log->queue_end = &log->queue;
   pthread_mutex_init(&log->lock, NULL);
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&log->wake, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  sem_init(&log->wake, 0, 0);
 
   const char *name = resource ? resource->path : path;
   struct opening o = {.log = log, .name = name, .why = why, .why_bytes = why_bytes};
@@ -417,7 +413,7 @@ void vow_log_close(struct vow_log *log) {
   vow_log_finalize_statements(log);
   (void)sqlite3_close(log->db);
   if (log->lock_fd >= 0) (void)close(log->lock_fd);
-  pthread_cond_destroy(&log->wake);
+  sem_destroy(&log->wake);
   pthread_mutex_destroy(&log->lock);
   free(log->path);
   free(log);

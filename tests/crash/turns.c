@@ -24,6 +24,9 @@ int __wrap_pthread_join(pthread_t joined, void **result);
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                   const struct timespec *until);
+int __real_sem_wait(sem_t *semaphore);
+int __wrap_sem_wait(sem_t *semaphore);
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 
 uint64_t turns_now_ms(void) {
@@ -42,7 +45,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
 }
 
 static void take_turn(sem_t *turn) {
-  while (sem_wait(turn) != 0) continue;
+  while (__real_sem_wait(turn) != 0) continue;
 }
 
 bool turns_run(void) {
@@ -91,24 +94,47 @@ int __wrap_pthread_join(pthread_t joined, void **result) {
   return __real_pthread_join(joined, result);
 }
 
-static void wait_for_turn(pthread_mutex_t *mutex) {
-  pthread_mutex_unlock(mutex);
+static void wait_for_turn(void) {
   sem_post(&for_owner);
   take_turn(&for_thread);
-  pthread_mutex_lock(mutex);
 }
 
+static void wait_until(const struct timespec *until) {
+  due_ms = (uint64_t)until->tv_sec * 1000 + (uint64_t)until->tv_nsec / 1000000;
+  if (due_ms > now_ms) wait_for_turn();
+}
+
+/* The coordinator's log sleeps on a condition, the participant's on a semaphore. */
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) {
   (void)condition;
   due_ms = UINT64_MAX;
-  wait_for_turn(mutex);
+  pthread_mutex_unlock(mutex);
+  wait_for_turn();
+  pthread_mutex_lock(mutex);
   return 0;
 }
 
 int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                   const struct timespec *until) {
   (void)condition;
-  due_ms = (uint64_t)until->tv_sec * 1000 + (uint64_t)until->tv_nsec / 1000000;
-  if (due_ms > now_ms) wait_for_turn(mutex);
+  pthread_mutex_unlock(mutex);
+  wait_until(until);
+  pthread_mutex_lock(mutex);
   return due_ms <= now_ms ? ETIMEDOUT : 0;
+}
+
+int __wrap_sem_wait(sem_t *semaphore) {
+  (void)semaphore;
+  due_ms = UINT64_MAX;
+  wait_for_turn();
+  return 0;
+}
+
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until) {
+  (void)semaphore;
+  (void)clock;
+  wait_until(until);
+  if (due_ms > now_ms) return 0;
+  errno = ETIMEDOUT;
+  return -1;
 }
