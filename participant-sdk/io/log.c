@@ -16,6 +16,7 @@
 
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
+#define MANY_BYTES_MAX       4096 /* of the payload of a record that is written with others */
 #define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
@@ -192,6 +193,35 @@ static bool run_job(struct batch *batch, struct vow_log_job *job) {
   return !saved || vow_log_run(log, VOW_LOG_JOB_KEEP) == SQLITE_OK;
 }
 
+/* As run_job, for records that come together: one statement for many costs little more than half as
+ * much a row. *job becomes the last that it wrote. Whose fault it is when it fails only shows when
+ * each is tried alone. */
+static bool run_many(struct batch *batch, struct vow_log_job **job) {
+  struct vow_log *log = batch->log;
+  const struct vow_precord *records[VOW_LOG_MANY];
+  uint32_t count = 0;
+  for (struct vow_log_job *next = *job; next && count < VOW_LOG_MANY; next = next->next) {
+    if (!is_one_statement(next) || next->record.payload_bytes > MANY_BYTES_MAX) break;
+    records[count++] = &next->record;
+  }
+  if (count < VOW_LOG_MANY) return run_job(batch, *job);
+  int code = vow_log_put_many(log, records);
+  bool gone = sqlite3_get_autocommit(log->db);
+  if (code && is_passing(code) && !gone) return run_job(batch, *job);
+  if (code) {
+    note(batch, code);
+    (*job)->error = shown(code);
+    if (!is_passing(code)) break_log(batch, code);
+    return false;
+  }
+  (*job)->written = true;
+  for (; count > 1; count--) {
+    *job = (*job)->next;
+    (*job)->written = true;
+  }
+  return true;
+}
+
 /* ---- one transaction ---- */
 
 #ifdef VOW_FAILPOINTS
@@ -250,7 +280,7 @@ static uint64_t now_us(void) {
   return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void commit(struct batch *batch, uint64_t written) {
+static void commit(struct batch *batch) {
   struct vow_log *log = batch->log;
   uint64_t begun_us = now_us();
   int code = run_commit(batch);
@@ -258,6 +288,8 @@ static void commit(struct batch *batch, uint64_t written) {
     uint64_t took_us = now_us() - begun_us;
     log->took_us = took_us < PATIENCE_MAX_US ? (uint32_t)took_us : PATIENCE_MAX_US;
     atomic_fetch_add(&log->syncs, 1);
+    uint64_t written = 0;
+    for (const struct vow_log_job *job = batch->jobs; job; job = job->next) written += job->written;
     atomic_fetch_add(&log->records, written);
     return;
   }
@@ -322,9 +354,8 @@ static struct vow_log_job *run_batch(struct batch *batch) {
     refuse_all(batch, code);
     return NULL;
   }
-  uint64_t written = 0;
   for (struct vow_log_job *job = batch->jobs; job; job = job->next) {
-    bool standing = run_job(batch, job);
+    bool standing = run_many(batch, &job);
     if (log->broken) return NULL;
     if (!standing) {
       struct vow_log_job *left = job->next;
@@ -332,12 +363,11 @@ static struct vow_log_job *run_batch(struct batch *batch) {
       give_up(batch);
       return left;
     }
-    written += job->written;
   }
   bool standing = write_seen(batch);
   if (log->broken) return NULL;
   if (standing) {
-    commit(batch, written);
+    commit(batch);
   } else {
     give_up(batch);
   }

@@ -26,11 +26,14 @@ enum vow_log_statement {
   VOW_LOG_HOOK_UNDO,
   VOW_LOG_HOOK_KEEP,
   VOW_LOG_PUT,
+  VOW_LOG_PUT_MANY,
   VOW_LOG_ERASE,
   VOW_LOG_PUT_COORDINATOR,
   VOW_LOG_PUT_SEEN,
   VOW_LOG_STATEMENTS
 };
+
+#define VOW_LOG_MANY 8
 
 struct vow_log {
   sqlite3 *db;
@@ -84,6 +87,8 @@ int64_t vow_log_old_checksum(const struct vow_precord *record);
 int vow_log_put(struct vow_log *log, const struct vow_precord *record);
 /* The same with another statement, VALUES(row, record), and room for the blob. */
 int vow_log_put_with(struct vow_buf *blob, sqlite3_stmt *put, const struct vow_precord *record);
+/* All of them with one statement, or none. */
+int vow_log_put_many(struct vow_log *log, const struct vow_precord *const records[VOW_LOG_MANY]);
 int vow_log_purge(struct vow_log *log, const struct vow_log_job *job);
 int vow_log_put_seen(struct vow_log *log, const char *coordinator, struct vow_log_position seen);
 /* The column of a row that was asked for last is NULL because SQLite had no memory to hand it out:

@@ -133,6 +133,8 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_HOOK_UNDO] = "ROLLBACK TO vow_hook",
       [VOW_LOG_HOOK_KEEP] = "RELEASE vow_hook",
       [VOW_LOG_PUT] = "REPLACE INTO vow_branch VALUES(?,?)",
+      [VOW_LOG_PUT_MANY] =
+          "REPLACE INTO vow_branch VALUES(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?)",
       [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE row BETWEEN ? AND ?",
       [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
       [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
@@ -179,26 +181,27 @@ static void add_string(struct vow_buf *blob, const char *text, size_t bytes) {
   at[bytes] = '\0';
 }
 
-/* False: there is no memory. */
-static bool make_blob(struct vow_buf *blob, const struct vow_precord *record) {
+/* Behind what is in the buffer. False: there is no memory. */
+static bool add_blob(struct vow_buf *blob, const struct vow_precord *record) {
   struct head head = {.kind = (uint8_t)record->kind, .outcome = (uint8_t)record->outcome};
   memcpy(head.transaction, record->transaction.bytes, sizeof head.transaction);
   for (int i = 0; i < 4; i++) head.branch[i] = (uint8_t)(record->branch >> (24 - 8 * i));
   if (record->reason) head.texts |= TEXT_REASON;
   if (record->payload) head.texts |= TEXT_PAYLOAD;
-  vow_buf_reset(blob);
+  size_t start = blob->bytes;
   vow_buf_append(blob, &head, sizeof head);
   add_string(blob, record->coordinator, strlen(record->coordinator));
   if (record->reason) add_string(blob, record->reason, strlen(record->reason));
   if (record->payload) add_string(blob, record->payload, record->payload_bytes);
   if (blob->error) return false;
-  struct head *written = (struct head *)blob->data;
-  checksum_of(written, blob->bytes, record->row, written->checksum);
+  struct head *written = (struct head *)(blob->data + start);
+  checksum_of(written, blob->bytes - start, record->row, written->checksum);
   return true;
 }
 
 int vow_log_put_with(struct vow_buf *blob, sqlite3_stmt *put, const struct vow_precord *record) {
-  if (!make_blob(blob, record)) return SQLITE_NOMEM;
+  vow_buf_reset(blob);
+  if (!add_blob(blob, record)) return SQLITE_NOMEM;
   int code = sqlite3_bind_int64(put, 1, (sqlite3_int64)record->row);
   if (!code) code = sqlite3_bind_blob64(put, 2, blob->data, blob->bytes, SQLITE_STATIC);
   return code ? code : run(put);
@@ -206,6 +209,25 @@ int vow_log_put_with(struct vow_buf *blob, sqlite3_stmt *put, const struct vow_p
 
 int vow_log_put(struct vow_log *log, const struct vow_precord *record) {
   return vow_log_put_with(&log->blob, log->statements[VOW_LOG_PUT], record);
+}
+
+int vow_log_put_many(struct vow_log *log, const struct vow_precord *const records[VOW_LOG_MANY]) {
+  sqlite3_stmt *put = log->statements[VOW_LOG_PUT_MANY];
+  struct vow_buf *blobs = &log->blob;
+  size_t ends[VOW_LOG_MANY], start = 0;
+  int code = SQLITE_OK;
+  vow_buf_reset(blobs);
+  for (int i = 0; i < VOW_LOG_MANY; i++) {
+    if (!add_blob(blobs, records[i])) return SQLITE_NOMEM;
+    ends[i] = blobs->bytes;
+  }
+  for (int i = 0; !code && i < VOW_LOG_MANY; i++) {
+    code = sqlite3_bind_int64(put, 2 * i + 1, (sqlite3_int64)records[i]->row);
+    const char *blob = blobs->data + start;
+    if (!code) code = sqlite3_bind_blob64(put, 2 * i + 2, blob, ends[i] - start, SQLITE_STATIC);
+    start = ends[i];
+  }
+  return code ? code : run(put);
 }
 
 /* They are few, and mostly in order. */

@@ -300,10 +300,10 @@ static void add_purge(struct vow_log_job *job, uint32_t below) {
   model.content.watermark = to;
 }
 
-/* One job a branch, for one branch has one record on its way at a time. */
+/* One a branch, which has one record on its way; at times many, some of which share a statement. */
 static struct vow_log_job *some_jobs(void) {
-  uint32_t wanted = model.sweeping ? 1 : 1 + draw(5), oldest = model.branch_count, open = 0,
-           highest = model.branch_count;
+  uint32_t wanted = model.sweeping ? 1 : 1 + draw(draw(4) == 0 ? 14 : 5);
+  uint32_t oldest = model.branch_count, open = 0, highest = model.branch_count;
   struct vow_log_job *jobs = NULL;
   for (uint32_t n = model.branch_count; n-- > 0;) {
     if (!is_open(n)) continue;

@@ -1,5 +1,6 @@
 /* When an allocation fails as a vote log is opened, that is what is said: not that the log is
- * damaged, foreign or of another version, for which people would restore an older one. */
+ * damaged, foreign or of another version, for which people would restore an older one. When one
+ * fails as records are written, no more and no less of them is there than is said. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,103 @@ static void an_old_log_is_not_called_damaged_for_want_of_memory(void **state) {
   assert_true(refused_ours >= 4); /* the log, its path, its folder, the records */
 }
 
+/* ---- records that are written together ---- */
+
+enum { TOGETHER = 2 * 8 + 3 }; /* as many statements for several at once, and some alone */
+
+struct together {
+  uint64_t first; /* row */
+  bool there[TOGETHER], told[TOGETHER];
+  enum vow_error broken;
+};
+
+static enum vow_error on_watermark(void *context, const char *url, struct vow_id below) {
+  (void)context;
+  (void)url;
+  (void)below;
+  return VOW_OK;
+}
+
+static enum vow_error on_row(void *context, const struct vow_precord *record) {
+  struct together *t = context;
+  if (record->row >= t->first) t->there[record->row - t->first] = true;
+  return VOW_OK;
+}
+
+static void on_done(void *context, const struct vow_log_job *jobs, const char *why) {
+  struct together *t = context;
+  (void)why;
+  for (; jobs; jobs = jobs->next) t->told[jobs->record.row - t->first] = jobs->error == VOW_OK;
+}
+
+static void on_broken(void *context, enum vow_error error, const char *why) {
+  struct together *t = context;
+  (void)why;
+  t->broken = error;
+}
+
+static struct vow_log *open_log(const struct fixture *f, struct together *t) {
+  const struct vow_log_loader loader = {
+      .context = t, .coordinator = on_watermark, .record = on_row};
+  struct vow_log *log = NULL;
+  char why[256];
+  assert_int_equal(vow_log_open(&log, f->path, NULL, &loader, why, sizeof why), VOW_OK);
+  return log;
+}
+
+static struct vow_log_job *jobs_from(uint64_t first) {
+  struct vow_log_job *jobs = NULL;
+  for (uint64_t row = first + TOGETHER; row-- > first;) {
+    struct vow_log_job *job = vow_log_job_new(VOW_LOG_RECORD);
+    job->forced = true;
+    job->record = (struct vow_precord){.kind = VOW_PRECORD_COMMITTED,
+                                       .transaction = {{1}},
+                                       .branch = (uint32_t)row,
+                                       .row = row,
+                                       .coordinator = "http://c"};
+    job->next = jobs;
+    jobs = job;
+  }
+  return jobs;
+}
+
+/* False: no allocation failed. */
+static bool write_together(const struct fixture *f, struct together *t, long *countdown, long n) {
+  const struct vow_log_hooks hooks = {.context = t, .done = on_done, .broken = on_broken};
+  struct vow_log *log = open_log(f, t);
+  struct vow_log_job *jobs = jobs_from(t->first);
+  assert_int_equal(vow_log_start(log, &hooks), VOW_OK);
+  *countdown = n;
+  if (vow_log_submit(log, jobs, 0)) vow_log_wake(log);
+  vow_log_stop(log);
+  bool failed = *countdown == 0;
+  *countdown = 0;
+  vow_log_close(log);
+  vow_log_close(open_log(f, t));
+  return failed;
+}
+
+static void of_records_written_together_all_that_is_told_is_true(void **state) {
+  const struct fixture *f = *state;
+  struct together t = {.first = 1};
+  unsigned all = 0;
+  bool failed = true;
+  for (long n = 0; failed; n++) {
+    bool ours = n == 0;
+    failed = write_together(f, &t, ours ? &fail_ours : &fail_sqlite, ours ? 1 : n);
+    unsigned told = 0;
+    for (unsigned i = 0; i < TOGETHER; i++) {
+      if (!t.broken) assert_int_equal(t.told[i], t.there[i]);
+      told += t.told[i];
+    }
+    assert_true(!t.broken || (t.broken == VOW_E_NO_MEMORY && told == 0)); /* in COMMIT */
+    assert_true(!ours || (failed && told == TOGETHER)); /* each alone, where not together */
+    all += failed && told == TOGETHER;
+    t = (struct together){.first = t.first + TOGETHER};
+  }
+  assert_true(all > 1);
+}
+
 int main(void) {
   sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
   sqlite3_mem_methods failing = real;
@@ -170,6 +268,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_log_is_not_called_damaged_for_want_of_memory, fixture_setup,
                                       fixture_teardown),
       cmocka_unit_test_setup_teardown(an_old_log_is_not_called_damaged_for_want_of_memory,
+                                      fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(of_records_written_together_all_that_is_told_is_true,
                                       fixture_setup, fixture_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
