@@ -83,7 +83,7 @@ struct log_entry {
   uint32_t slot;
 };
 
-/* Everything queued since the last write, joined by transaction. */
+/* What was queued until it was taken, joined by transaction. */
 struct log_batch {
   struct log_entry *entries; /* the first `count` are in use, the rest keep their buffers */
   uint32_t count, capacity;

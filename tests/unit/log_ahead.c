@@ -184,6 +184,30 @@ static void a_failed_sync_reveals_nothing_of_it(void **state) {
   assert_states(f, 5, 8, VOW_TXN_COMMITTING);
 }
 
+static bool purged_there(struct fixture *f) {
+  return counts(f).purged >= 5;
+}
+
+/* A purge of its own undoes it, and commits nothing of it; then it is written again. */
+static void a_purge_has_nothing_of_it(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  decide(f, 1, 8);
+  for (uint32_t n = 11; n <= 20; n++) append_more(f, n, VOW_TXN_ABORTED, fixture_now_ms(), false);
+  wait_durable(f, append_nth(f, 21, VOW_TXN_COMMITTING, 0, true));
+  uint64_t durable = f->progress.durable;
+  write_ahead(f, 1, 4);
+  f->config.retention_count = 5;
+  vow_log_reconfigure(f->log, &f->config);
+  wait_until(f, purged_there);
+  assert_int_equal(f->progress.durable, durable);
+  assert_int_equal(counts(f).queued, 4);
+  wait_durable(f, append_nth(f, 9, VOW_TXN_COMMITTING, 0, true));
+  assert_states(f, 1, 4, VOW_TXN_COMMITTED);
+  assert_states(f, 5, 9, VOW_TXN_COMMITTING);
+  assert_states(f, 11, 15, 0);
+}
+
 static void die_with_rows_ahead(void *context) {
   struct fixture *f = context;
   fixture_open(f);
@@ -227,6 +251,7 @@ int main(void) {
       TEST(an_end_writes_what_was_not_flushed),
       TEST(what_does_not_fit_is_written_once_there_is_room),
       TEST(a_failed_sync_reveals_nothing_of_it),
+      TEST(a_purge_has_nothing_of_it),
       TEST(kill_leaves_nothing_of_it),
       TEST(a_backup_has_nothing_of_it),
   };
