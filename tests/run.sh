@@ -9,13 +9,13 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
   (nothing)   everything: unit, e2e and conformance tests, the simulator and crash images under the
               address and undefined-behaviour sanitizers, what threads can break under the thread
-              sanitizer, a release build under valgrind, the protocol's model, a minute of fuzzing
-              a target, branch coverage, clang-format, clang-tidy, shellcheck
+              sanitizer, a release build under valgrind, the protocol's model, 20 seconds of
+              fuzzing a target, branch coverage, clang-format, clang-tidy, shellcheck
   --quick     one build, its unit and conformance tests and the fastest of all others
-  --nightly   everything, and a hundred times as many crashes, seeds, images and inputs: hours. The
-              builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the label
-              nightly; it begins by saying which they are, how much each does and how long it may
-              take
+  --nightly   everything, and at least a hundred times as many crashes, seeds, images and inputs:
+              hours. The builds are configured with -DVOW_NIGHTLY=ON, which adds the tests with the
+              label nightly; it begins by saying which they are, how much each does and how long it
+              may take
   NAME        the tests whose name matches this regular expression: ./tests/run.sh e2e.commit
               names that begin with tsan., valgrind., coverage. or fuzz. are of those builds
   --help      this text
@@ -29,10 +29,10 @@ Environment:
   VOW_ROUNDS       each e2e test so many times; default 1
   VOW_MEMORY_POINTS
                    how many allocations fail in each sweep of e2e.memory, e2e.vowd_memory (6),
-                   e2e.vowctl_memory and e2e.client_memory (4); 0: each of them
+                   e2e.vowctl_memory and e2e.client_memory (2; --nightly: 4); 0: each of them
   VOW_MEMORY_DAY   which of them, any number; the same each time unless it is given
   VOW_NIGHTLY_TIMES
-                   how many times as much as CI --nightly does; default 100. With 2 it is a
+                   how many times as much as CI --nightly does, or more; default 100. With 2 it is a
                    rehearsal (of all but the model's, whose size is fixed)
 
 The builds are kept in build-tests/; a run without --nightly takes the nightly tests out of them.

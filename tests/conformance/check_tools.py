@@ -2,7 +2,7 @@
 """Debian's own tools over the tree: clang-format and clang-tidy over C, shellcheck over shell
 scripts.
 
-usage: check_tools.py format ROOT | tidy ROOT BUILD [JOBS] | shell ROOT | --self-test
+usage: check_tools.py format ROOT | tidy ROOT BUILD [JOBS [NODES]] | shell ROOT | --self-test
 """
 
 import concurrent.futures
@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 SOURCE_FOLDERS = ("proto", "coordinator", "participant-sdk", "tests")
+ANALYZER = ("-Xclang", "-analyzer-config", "-Xclang")
 
 
 def run(*command):
@@ -32,11 +33,14 @@ def check_format(root):
     return run("clang-format", "--dry-run", "-Werror", f"--style=file:{root}/.clang-format", *files)
 
 
-def tidy_one(root, build, source):
+def tidy_one(root, build, source, nodes):
+    # NODES: how far the analyzer follows the paths of a function, 0: as far as it does by itself.
+    bound = [f"--extra-arg={word}" for word in ANALYZER] + [f"--extra-arg=max-nodes={nodes}"]
     return run(
         "clang-tidy",
         "--quiet",
         "--extra-arg=-Wno-unknown-warning-option",
+        *(bound if nodes else []),
         f"--config-file={root}/.clang-tidy",
         "-p",
         build,
@@ -44,7 +48,7 @@ def tidy_one(root, build, source):
     )
 
 
-def check_tidy(root, build, jobs):
+def check_tidy(root, build, jobs, nodes=0):
     """Every source of the product, and of the bench, that this build compiles, in parallel."""
     commands = json.loads((build / "compile_commands.json").read_text())
     folders = [root / folder for folder in SOURCE_FOLDERS if folder != "tests"]
@@ -60,7 +64,7 @@ def check_tidy(root, build, jobs):
     if not sources:
         return f"{build}/compile_commands.json names no source of {root}"
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        said = pool.map(lambda source: tidy_one(root, build, source), sources)
+        said = pool.map(lambda source: tidy_one(root, build, source, nodes), sources)
     return "\n".join(filter(None, said))
 
 
@@ -91,7 +95,7 @@ def self_test(root):
         source.write_text("int f(int *p) {\n  if (!p) return *p;\n  return 0;\n}\n")
         command = {"directory": folder, "file": str(source), "command": f"gcc -c {source}"}
         (sample / "compile_commands.json").write_text(json.dumps([command]))
-        if not check_tidy(sample, sample, 1):
+        if not check_tidy(sample, sample, 1, 75000):
             yield "a NULL pointer that is read was not noticed"
         (sample / "tests" / "a.sh").write_text("#!/bin/bash\nif true; then\n")
         if not check_shell(sample):
@@ -107,9 +111,9 @@ if __name__ == "__main__":
             said = "\n".join(self_test(pathlib.Path(__file__).resolve().parents[2]))
         case ["format", root]:
             said = check_format(pathlib.Path(root).resolve())
-        case ["tidy", root, build, *jobs]:
-            jobs = int(jobs[0]) if jobs else 2
-            said = check_tidy(pathlib.Path(root).resolve(), pathlib.Path(build).resolve(), jobs)
+        case ["tidy", root, build, *numbers]:
+            numbers = [int(number) for number in numbers] or [2]
+            said = check_tidy(pathlib.Path(root).resolve(), pathlib.Path(build).resolve(), *numbers)
         case ["shell", root]:
             said = check_shell(pathlib.Path(root).resolve())
         case _:

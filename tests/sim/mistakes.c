@@ -9,7 +9,7 @@
 #include "attempt.h"
 
 /* A mistake that anybody may notice is played no longer than until it was, and so may take long. */
-#define PATIENCE 20
+#define PATIENCE 60
 
 static void note_caught(uint32_t failed) {
   for (uint32_t i = 0; i < SIM_PROPERTIES; i++) {
