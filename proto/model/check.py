@@ -82,7 +82,7 @@ def search(run, folder, depth, *more):
     if code or re.search(r"\bError\b", text):
         return f"spin: {text}"
     # Below a million states the compiler is most of the work.
-    level = "-O2" if run.large or run.group == runs.NIGHTLY else "-O0"
+    level = "-O2" if run.group == runs.NIGHTLY else "-Og" if run.large else "-O0"
     kind = ["-DNP"] if run.cycles else ["-DSAFETY"]
     if run.group == runs.NIGHTLY:
         kind.append("-DCOLLAPSE")  # a quarter of the memory, twice the time

@@ -134,7 +134,7 @@ MISTAKES = tuple(
         mistake("RECONCILE_COMMITS_PREPARED", "LOSS FAULTS=0", "AC2"),
         mistake("NO_VOTE_IS_PROOF", "LOSS READ_ONLY FAULTS=1", "AC2", reverse=True),
         mistake("RECONCILED_WITHOUT_ENDED", "LOSS HEURISTIC FAULTS=0", "C7"),
-        mistake("PUSHES_IN_QUARANTINE", "LOSS HISTORY FAULTS=0", "C7"),
+        mistake("PUSHES_IN_QUARANTINE", "LOSS HISTORY FAULTS=0", "C7", reverse=True),
         mistake("IGNORES_QUESTIONS", "", "W3", model="witness"),
         mistake("BELIEVES_ANY_ANSWER", "", "W3", model="witness"),
         mistake("BELIEVES_NO_LOWER", "", "W3", model="witness"),
