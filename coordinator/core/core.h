@@ -247,9 +247,9 @@ enum vow_error vow_core_step(struct vow_core *core, const struct vow_event *even
 /* Monotonic time of the next TICK it needs, which may be over; UINT64_MAX: none. */
 uint64_t vow_core_next_deadline(const struct vow_core *core);
 
-/* Whether what could leave now are a few decisions, whose clients have had their answers, to
- * participants that take batches, and not as many other messages yet as they could share requests
- * with. */
+/* Whether what could leave now would better wait a moment: it is a few decisions, whose clients
+ * have had their answers, and fewer prepares, which may be the first of those clients' next. All of
+ * it is for participants that take batches. */
 bool vow_core_messages_can_wait(const struct vow_core *core);
 
 /* ---- reading; none of these changes anything; results are valid until the next step ---- */

@@ -291,9 +291,11 @@ bool vow_core_messages_can_wait(const struct vow_core *core) {
     const struct core_list *link = endpoint->queue.next;
     if (endpoint->batch_max == 1) return false;
     for (; link != &endpoint->queue; link = link->next) {
+      const struct core_task *task = core_container(link, struct core_task, link);
       enum vow_message_type type;
-      bool due = core_task_message(core_container(link, struct core_task, link), &type);
+      bool due = core_task_message(task, &type);
       CORE_ASSERT(due);
+      if (task->alone) return false;
       bool decision = type == VOW_MESSAGE_COMMIT || type == VOW_MESSAGE_ABORT;
       *(decision ? &decisions : &others) += 1;
       if (decisions > CORE_FEW || others > CORE_FEW) return false;

@@ -248,13 +248,12 @@ static void on_tick(uv_timer_t *timer) {
  * the future would; the loop turns meanwhile and reads what comes. Where nobody came several times
  * in a row, it is tried again now and then only. */
 static bool linger(struct vow_driver *driver) {
-  bool may = vow_core_messages_can_wait(driver->core);
-  uint64_t now_ns = uv_hrtime();
-  if (!may) {
+  if (!vow_core_messages_can_wait(driver->core)) {
     if (driver->linger_until_ns != 0) driver->lonely = 0;
     driver->linger_until_ns = 0;
     return false;
   }
+  uint64_t now_ns = uv_hrtime();
   if (driver->linger_until_ns == 0) {
     if (driver->lonely >= LONELY_MAX && ++driver->lonely % LONELY_TRIES != 0) return false;
     driver->linger_until_ns = now_ns + driver->config.linger_us * UINT64_C(1000);

@@ -51,8 +51,8 @@ struct vow_driver_config {
   struct vow_sender_config sender;
   const char *advertise_url; /* where participants ask; copied */
   uint32_t request_timeout_ms;
-  uint32_t linger_us; /* so long a few decisions stay for prepares to share a request with; 0: they
-                         do not */
+  uint32_t linger_us; /* so long a few decisions stay for prepares to share a request with, and the
+                         first of these with them; 0: not */
   void (*note)(void *context, const struct vow_driver_note *note); /* or NULL */
   /* The log failed, or memory ran out where nothing can be taken back. The process must end without
    * telling anybody anything (log rule 2); this must not return. */

@@ -122,6 +122,23 @@ static void single_messages_wait_for_nobody(void **state) {
   can_wait(w, false);
 }
 
+/* A message whose request was lost travels alone. */
+static void the_lost_wait_for_nobody(void **state) {
+  struct world *w = *state;
+
+  warm_up(w);
+  begin_from(w, 2, 3);
+  decide(w, 2, 3);
+  tick(w);
+  acknowledge(w, "b2", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "b3", VOW_OUTCOME_COMMITTED);
+  whole_batch(w, "a2", VOW_REPLY_ENDPOINT_DOWN, false);
+  wait_ms(w, 100);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED); /* the probe: they take batches again */
+  assert_int_equal(world_endpoint(w, "http://a").queued, 1);
+  can_wait(w, false);
+}
+
 static void aborts_wait_and_forgets_do_not(void **state) {
   struct world *w = *state;
 
@@ -148,6 +165,7 @@ int main(void) {
       TEST(many_wait_for_nobody),
       TEST(many_others_end_it),
       TEST(single_messages_wait_for_nobody),
+      TEST(the_lost_wait_for_nobody),
       TEST(aborts_wait_and_forgets_do_not),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
