@@ -7,7 +7,6 @@
  * began.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api_internal.h"

@@ -329,7 +329,7 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   if (error != VOW_OK) return error;
   pthread_mutex_lock(&log->mutex);
   error = enqueue(log, action);
-  log->filling = true;
+  if (error == VOW_OK) log->filling = true;
   bool wake = error == VOW_OK && log->asleep_until_ms != 0 && log_ahead_pays(log);
   if (wake) log->asleep_until_ms = 0;
   pthread_mutex_unlock(&log->mutex);

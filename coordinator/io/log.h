@@ -193,7 +193,7 @@ enum vow_error vow_log_reconcile(struct vow_log *log, const struct vow_log_recon
 
 struct vow_log_counts {
   uint64_t witness_failures; /* writes of the witness file */
-  uint64_t ahead;            /* batches whose rows were written before their COMMIT was due */
+  uint64_t ahead;            /* times that rows were written before their COMMIT was due */
   uint64_t records, batches, syncs, joined, checkpoints, checkpoint_failures, purged, wal_bytes,
       database_bytes, queued;
 };

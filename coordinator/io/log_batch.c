@@ -4,8 +4,8 @@
  * under the mutex while the log thread writes those that it has taken. Entries keep their buffers,
  * so a steady load allocates nothing.
  *
- * Bound: one entry a transaction, so at most as many as the core keeps open plus those that ended
- * since the last write.
+ * Bound: one entry a transaction, so in each at most as many as the core keeps open plus those that
+ * ended while it was filled.
  *
  * Invariants: slot_mask + 1 is a power of two and more than twice `count`; entries[i].slot is where
  * the table names entry i; `position` is the largest of all records ever put since the last reset.

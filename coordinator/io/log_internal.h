@@ -335,7 +335,8 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 void *log_thread_main(void *argument); /* the log */
 /* With the mutex held: when what waits has to be written; 0: at once. */
 uint64_t log_write_due_ms(const struct vow_log *log);
-/* With the mutex held: whether the log thread has something better to do than to wait for that. */
+/* Whether the log thread has something better to do than to wait for that. With the mutex held, on
+ * that thread or while it sleeps. */
 bool log_ahead_pays(const struct vow_log *log);
 /* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
 void log_fail(struct vow_log *log, enum vow_error error, const char *why);
@@ -344,11 +345,11 @@ void log_fail(struct vow_log *log, enum vow_error error, const char *why);
  * Rows that are written ahead are the first of `batches`. */
 enum vow_error log_write(struct vow_log *log, const struct log_batch *batches, uint32_t count,
                          bool purge, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
-/* Writes the rows of what was taken and commits nothing. What goes wrong here is undone, and goes
- * wrong again in log_write, which says so. */
-void log_write_ahead(struct vow_log *log);
-/* Undoes that. */
-void log_undo_ahead(struct vow_log *log);
+/* Writes the rows of what was taken and commits nothing. What does not fit, on the disk or in
+ * memory, is undone: log_write tries again. Any other error is final. */
+enum vow_error log_write_ahead(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Undoes that. An error is final: whoever looks may see what is not durable. */
+enum vow_error log_undo_ahead(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* The row of an open transaction, within a transaction of SQLite's; a result code of it. */
 int log_put_open(struct vow_log *log, const struct log_entry *entry) VOW_MUST_CHECK;
 enum vow_error log_checkpoint(struct vow_log *log, int mode,

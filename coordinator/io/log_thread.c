@@ -3,7 +3,8 @@
  * of work, and why:
  *
  *   write     when a forced record waits, or an unforced one for long enough, or a query asks about
- *             it: takes the whole queue, one transaction, one sync; then says how far it is durable
+ *             it: takes the whole queue, and with what it has written ahead it is one transaction,
+ *             one sync; then says how far it is durable
  *   ahead     when many records wait and none of that is due: writes their rows, without COMMIT
  *   query     for a short while after a write even if the next one is due: readers never starve
  *   backup    a few pages after every write, and whenever nothing else is due
@@ -11,7 +12,8 @@
  *   stop      when all of that has been done
  *
  * Because a write takes the whole queue, everything up to the newest position taken is written, or
- * superseded by a newer image in the same batch, once its COMMIT returns: that position is durable.
+ * superseded by a newer image in the same transaction, once its COMMIT returns: that position is
+ * durable.
  *
  * After log_fail nothing is written any more; queries are answered with the failure.
  */
@@ -142,6 +144,20 @@ static void write_queue(struct vow_log *log, bool stopping) {
   log->backup_turn = true;
   publish(log);
   if (log->wal_bytes > log->limits.wal_bytes_max && !log->stuck) checkpoint(log, now);
+}
+
+static void write_ahead(struct vow_log *log) {
+  char why[VOW_LOG_WHY_BYTES];
+  enum vow_error error = log_write_ahead(log, why);
+  if (error != VOW_OK) log_fail(log, error, why);
+}
+
+/* False: it can not, and nothing else is done from here on. */
+static bool undo_ahead(struct vow_log *log) {
+  char why[VOW_LOG_WHY_BYTES];
+  enum vow_error error = log->failed ? VOW_OK : log_undo_ahead(log, why);
+  if (error != VOW_OK) log_fail(log, error, why);
+  return error == VOW_OK;
 }
 
 static void answer(struct vow_log *log, struct log_query *query) {
@@ -294,13 +310,13 @@ void *log_thread_main(void *argument) {
   bool stopping;
   while (true) {
     enum job job = next_job(log, &query, &stopping);
-    if (job > JOB_AHEAD) log_undo_ahead(log);
+    if (job > JOB_AHEAD && !undo_ahead(log) && job != JOB_QUERY) continue;
     switch (job) {
       case JOB_WRITE:
         write_queue(log, stopping);
         break;
       case JOB_AHEAD:
-        log_write_ahead(log);
+        write_ahead(log);
         break;
       case JOB_QUERY:
         answer(log, query);

@@ -1,6 +1,6 @@
 /*
  * Writing: the batches that were taken are one SQLite transaction and one sync. The head row goes
- * with each, so the position that stands in the database is always that of its newest record.
+ * with it, so the position that stands in the database is always that of its newest record.
  *
  * What a failed COMMIT means (rule 2). Whether the rows survived is unknown, so in general the
  * caller gives up and the process ends. SQLITE_FULL is the exception: SQLite reports it for a write
@@ -232,7 +232,8 @@ bool log_purge_wanted(struct vow_log *log, uint64_t now_ms) {
   bool many = log->head.ended > log->limits.retention_count;
   struct purge first = {.from = log->purge_from};
   log->purge_check_ms = now_ms + LOG_PURGE_CHECK_MS;
-  /* An error here is found again, and reported, by the next write. */
+  /* An error here that lasts is found again, and reported, by the next write. Of what was written
+   * ahead it may have left nothing, see write_batches. */
   if (walk(log, many ? INT64_MAX : age_limit(log), 1, &first) != SQLITE_OK) return false;
   log->purge_due = first.rows > 0;
   if (log->purge_due) return true;
@@ -273,9 +274,11 @@ static int write_rows(struct vow_log *log, const struct log_batch *batch) {
   return rc;
 }
 
-/* Those that were not written ahead. */
+/* Those that were not written ahead. A read that failed meanwhile, of want of memory or for the
+ * disk, has made SQLite take back all that was; then it is written anew. */
 static int write_batches(struct vow_log *log, const struct log_batch *batches, uint32_t count) {
   int rc = SQLITE_OK;
+  if (sqlite3_get_autocommit(log->db)) log->ahead = 0;
   if (log->ahead == 0) {
     log->next = log->head;
     rc = run(log->statements[LOG_BEGIN]);
@@ -287,17 +290,23 @@ static int write_batches(struct vow_log *log, const struct log_batch *batches, u
   return rc;
 }
 
-void log_undo_ahead(struct vow_log *log) {
+enum vow_error log_undo_ahead(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
   log->ahead = 0;
   if (!sqlite3_get_autocommit(log->db)) (void)run(log->statements[LOG_ROLLBACK]);
+  if (sqlite3_get_autocommit(log->db)) return VOW_OK;
+  log_explain(why, "what was not committed in the log %s could not be rolled back", log->path);
+  return VOW_E_LOG_IO;
 }
 
-void log_write_ahead(struct vow_log *log) {
-  if (write_batches(log, log->taken, log->taken_count) == SQLITE_OK) {
+enum vow_error log_write_ahead(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) {
+  int rc = write_batches(log, log->taken, log->taken_count);
+  if (rc == SQLITE_OK) {
     log->done.ahead++;
-  } else {
-    log_undo_ahead(log);
+    return VOW_OK;
   }
+  enum vow_error error = log_sqlite_error(log, rc, "writing it", why);
+  if (error != VOW_E_LOG_FULL && error != VOW_E_NO_MEMORY) return error;
+  return log_undo_ahead(log, why);
 }
 
 /* COMMIT, which at a fail point fails before or after it is done. */
@@ -362,13 +371,12 @@ enum vow_error log_write(struct vow_log *log, const struct log_batch *batches, u
     log_trust_witness(log);
     return VOW_OK;
   }
+  char undo_why[VOW_LOG_WHY_BYTES];
   enum vow_error error = log_sqlite_error(log, rc, "writing it", why);
-  log_undo_ahead(log);
-  if (error == VOW_E_LOG_FULL && !sqlite3_get_autocommit(log->db)) {
-    log_explain(why, "the log %s could not be rolled back on a full disk", log->path);
-    error = VOW_E_LOG_IO;
-  }
-  return error;
+  enum vow_error undone = log_undo_ahead(log, undo_why);
+  if (error != VOW_E_LOG_FULL || undone == VOW_OK) return error;
+  log_explain(why, "%s", undo_why);
+  return undone;
 }
 
 static void look_at_size(struct vow_log *log) {

@@ -13,7 +13,7 @@
 static void records_of_one_transaction_are_joined(void **state) {
   struct fixture *f = *state;
   f->config.ahead_min = 100; /* what is written ahead is not joined any more */
-  fixture_open(f); /* nothing is due for a minute: all of these wait together */
+  fixture_open(f);           /* nothing is due for a minute: all of these wait together */
   append_nth(f, 1, VOW_TXN_PREPARING, 0, false);
   append_nth(f, 2, VOW_TXN_ABORTING, 0, false);
   append_nth(f, 1, VOW_TXN_COMMITTING, 0, false);
