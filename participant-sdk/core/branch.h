@@ -144,7 +144,7 @@ struct vow_pconfig {
   bool intent;               /* a record goes before the prepare callback; not with `atomic` */
   uint32_t branches_max;     /* unfinished */
   uint32_t preparing_max;    /* of them, not voted yet */
-  uint32_t tombstones_max;   /* finished and not forgotten by the coordinator */
+  uint32_t tombstones_max;   /* finished, and kept: forgotten ones too until they are purged */
   uint32_t coordinators_max; /* base URLs heard of */
   uint32_t purge_every;      /* so many forced records of a coordinator; 0 is as good as 1 */
   uint32_t inquiry_min_ms;

@@ -119,14 +119,15 @@ static struct vow_pbranch *purgeable(const struct vow_pcoordinator *coordinator)
 
 /* A purge costs as much as the record it rides on, however few it takes, so they gather first, if
  * there is room for them. Those left behind by a full one need not. */
-static bool is_purge_due(const struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
-  bool gathered = ++coordinator->unpurged >= core->config.purge_every;
+static bool is_purge_due(const struct vow_pcore *core, const struct vow_pcoordinator *coordinator) {
+  bool gathered = coordinator->unpurged >= core->config.purge_every;
   return gathered || core->counts.tombstones >= core->config.tombstones_max;
 }
 
 /* A few of them, with a record that is written anyway. */
 static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
   uint32_t n = 0;
+  coordinator->unpurged++;
   if (!is_purge_due(core, coordinator)) return;
   while (n < VOW_PCORE_PURGE_MAX) {
     struct vow_pbranch *b = purgeable(coordinator);

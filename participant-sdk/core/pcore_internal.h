@@ -21,7 +21,7 @@ struct vow_pcoordinator {
   uint64_t quiet_until_ms;             /* it did not answer: no question before this */
   uint32_t retry_ms;
   struct vow_pheap tombstones;
-  uint32_t unpurged;     /* forced records since the last purge */
+  uint32_t unpurged;     /* forced records since a purge left none behind */
   uint32_t branch_count; /* that name it */
   struct vow_pcoordinator *next;
 };

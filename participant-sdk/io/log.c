@@ -448,7 +448,7 @@ static void sleep_until(struct vow_log *log, uint64_t until_us) {
   if (until_us == NEVER) {
     (void)sem_wait(&log->wake);
   } else {
-    (void)sem_clockwait(&log->wake, CLOCK_MONOTONIC, &at);
+    (void)sem_clockwait(&log->wake, CLOCK_MONOTONIC, &at); /* glibc 2.30 */
   }
   pthread_mutex_lock(&log->lock);
   log->asleep_until_us = NOW;

@@ -3,9 +3,10 @@
  * coordinator, in SQLite. Either a file of its own, or tables in the application's database (struct
  * vow_resource); then a vote and the work it stands for share one database transaction.
  *
- * One thread of its own holds the only connection. It takes all jobs that are queued, runs each in
- * a savepoint within one transaction, commits that with one sync, and reports (group commit). The
- * requests of participants wait without threads, so there is nobody who could lead instead.
+ * One thread of its own holds the only connection. It takes all jobs that are queued, runs each
+ * within one transaction, where it needs it in a savepoint and where it can with seven others,
+ * commits that with one sync, and reports (group commit). The requests of participants wait without
+ * threads, so there is nobody who could lead instead.
  *
  * What holds:
  *   1. A job is reported as done only after the COMMIT that contains it has returned success with

@@ -33,7 +33,7 @@ enum vow_log_statement {
   VOW_LOG_STATEMENTS
 };
 
-#define VOW_LOG_MANY 8
+#define VOW_LOG_MANY 8 /* records that VOW_LOG_PUT_MANY puts */
 
 struct vow_log {
   sqlite3 *db;

@@ -139,6 +139,7 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
       [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
   };
+  _Static_assert(VOW_LOG_MANY == 8, "as many as VOW_LOG_PUT_MANY has");
   int code = SQLITE_OK;
   vow_buf_init(&log->blob, SIZE_MAX);
   for (int i = 0; !code && i < VOW_LOG_STATEMENTS; i++) {
