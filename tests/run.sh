@@ -29,7 +29,7 @@ Environment:
   VOW_ROUNDS       each e2e test so many times; default 1
   VOW_MEMORY_POINTS
                    how many allocations fail in each sweep of e2e.memory, e2e.vowd_memory (6),
-                   e2e.vowctl_memory and e2e.client_memory (2; --nightly: 4); 0: each of them
+                   e2e.vowctl_memory and e2e.client_memory (1; --nightly: 4); 0: each of them
   VOW_MEMORY_DAY   which of them, any number; the same each time unless it is given
   VOW_NIGHTLY_TIMES
                    how many times as much as CI --nightly does, or more; default 100. With 2 it is a
