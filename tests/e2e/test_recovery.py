@@ -14,6 +14,7 @@ from vowtest import (
     toy,
     wait_until,
 )
+from vowtest.ending import OPEN_STATES
 
 AT_START = [name for name in COORDINATOR if name.startswith("recover.")]
 # An answer to begin is given only to who does not commit in the same request.
@@ -43,11 +44,20 @@ def test_killed_while_committing(world, point, nth):
     vowd, toys = world.vowd(start=False), world.two_toys()
     vowd.start(failpoint=f"{point}=kill:{nth}")
     told = []
-    # A point that is passed once a transaction needs as many transactions as passes.
+
+    def is_over():
+        try:
+            return not any(vowd.client.list(state=state) for state in OPEN_STATES)
+        except LOST:
+            return True  # it is being killed
+
+    # A point that is passed once a transaction needs as many transactions as passes, each of them
+    # after the end of the one before: two ends may share one COMMIT.
     for _ in range(nth):
         thread, answers = begin_one_shot(vowd, toys)
         thread.join(20)
         told += answers
+        wait_until(is_over, "it has ended")
         if not vowd.process.running():
             break
     vowd.wait_killed()
