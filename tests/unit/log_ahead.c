@@ -50,6 +50,16 @@ static void assert_states(struct fixture *f, uint32_t from, uint32_t to, enum vo
   for (uint32_t n = from; n <= to; n++) assert_int_equal(find_state(f, n), state);
 }
 
+/* Eight are decided, and the ends of the first `ends` are written ahead. Returns what is durable.
+ */
+static uint64_t open_with_rows_ahead(struct fixture *f, uint32_t ends) {
+  fixture_open(f);
+  decide(f, 1, 8);
+  uint64_t durable = f->progress.durable;
+  write_ahead(f, 1, ends);
+  return durable;
+}
+
 static void what_is_written_ahead_is_durable_with_the_next_commit(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -69,9 +79,7 @@ static void what_is_written_ahead_is_durable_with_the_next_commit(void **state) 
 static void a_query_sees_it_only_durable(void **state) {
   struct fixture *f = *state;
   struct answer check;
-  fixture_open(f);
-  decide(f, 1, 8);
-  write_ahead(f, 1, 8);
+  open_with_rows_ahead(f, 8);
   uint64_t syncs = counts(f).syncs;
   assert_int_equal(find_state(f, 8), VOW_TXN_COMMITTED);
   assert_int_equal(counts(f).syncs, syncs + 1);
@@ -158,10 +166,7 @@ static bool low_there(struct fixture *f) {
 
 static void what_does_not_fit_is_written_once_there_is_room(void **state) {
   struct fixture *f = *state;
-  fixture_open(f);
-  decide(f, 1, 8);
-  write_ahead(f, 1, 4);
-  uint64_t durable = f->progress.durable;
+  uint64_t durable = open_with_rows_ahead(f, 4);
   fault_vfs_set(FAULT_FULL);
   uint64_t position = append_nth(f, 5, VOW_TXN_COMMITTED, fixture_now_ms(), true);
   wait_until(f, low_there);
@@ -174,10 +179,7 @@ static void what_does_not_fit_is_written_once_there_is_room(void **state) {
 
 static void a_failed_sync_reveals_nothing_of_it(void **state) {
   struct fixture *f = *state;
-  fixture_open(f);
-  decide(f, 1, 8);
-  write_ahead(f, 1, 4);
-  uint64_t durable = f->progress.durable;
+  uint64_t durable = open_with_rows_ahead(f, 4);
   fault_vfs_set(FAULT_WAL_SYNC);
   append_nth(f, 9, VOW_TXN_COMMITTING, 0, true);
   wait_failed(f);
@@ -254,9 +256,7 @@ static void a_purge_has_nothing_of_it(void **state) {
 
 static void die_with_rows_ahead(void *context) {
   struct fixture *f = context;
-  fixture_open(f);
-  decide(f, 1, 8);
-  write_ahead(f, 1, 8);
+  open_with_rows_ahead(f, 8);
   kill(getpid(), SIGKILL);
 }
 
@@ -272,9 +272,7 @@ static void a_backup_has_what_was_appended_before_it(void **state) {
   struct answer backup;
   char path[128];
   snprintf(path, sizeof path, "%s.backup", f->path);
-  fixture_open(f);
-  decide(f, 1, 8);
-  write_ahead(f, 1, 8);
+  open_with_rows_ahead(f, 8);
   ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_BACKUP, .path = path}, &backup);
   assert_int_equal(backup.result.error, VOW_OK);
   answer_fini(&backup);

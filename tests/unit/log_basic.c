@@ -56,11 +56,23 @@ static void what_is_durable_survives_a_restart(void **state) {
   answer_fini(&page);
 }
 
+/* So many rows, each of what has ended, and the same after a restart. */
+static void expect_ended(struct fixture *f, uint64_t count) {
+  struct answer check;
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_OK);
+  assert_int_equal(check.result.rows_checked, count);
+  answer_fini(&check);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(info(f).open, 0);
+  assert_int_equal(info(f).ended, count);
+}
+
 /* The log looks for no older row at a first record: none is left behind, however the records of a
  * transaction fall into batches. */
 static void a_transaction_has_one_row(void **state) {
   struct fixture *f = *state;
-  struct answer check;
   uint64_t now = fixture_now_ms();
   f->config.lazy_flush_ms = 100000;
   fixture_open(f);
@@ -75,35 +87,21 @@ static void a_transaction_has_one_row(void **state) {
   append_first(f, 4, VOW_TXN_ABORTED, now); /* there is one only */
   wait_durable(f, append_nth(f, 11, VOW_TXN_ABORTED, now, true));
   for (uint32_t n = 1; n <= 4; n++) append_nth(f, n, VOW_TXN_COMMITTED, now, false);
-  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
-  assert_int_equal(check.result.error, VOW_OK);
-  assert_int_equal(check.result.rows_checked, 6);
-  answer_fini(&check);
-  fixture_close(f);
-  fixture_open(f);
-  assert_int_equal(info(f).open, 0);
-  assert_int_equal(info(f).ended, 6);
+  expect_ended(f, 6);
 }
 
 /* Rows are put many at once, and some of them may be there already. */
 static void of_many_that_end_each_is_counted_once(void **state) {
   struct fixture *f = *state;
-  struct answer check;
   uint64_t now = fixture_now_ms();
   f->config.lazy_flush_ms = 100000;
+  f->config.ahead_min = 100; /* they stay one batch */
   fixture_open(f);
   append_nth(f, 3, VOW_TXN_ABORTED, now, false);
   wait_durable(f, append_nth(f, 9, VOW_TXN_ABORTED, now, true));
   for (uint32_t n = 1; n <= 20; n++) append_nth(f, n, VOW_TXN_COMMITTED, now, false);
   wait_durable(f, append_nth(f, 21, VOW_TXN_COMMITTED, now, true));
-  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
-  assert_int_equal(check.result.error, VOW_OK);
-  assert_int_equal(check.result.rows_checked, 21);
-  answer_fini(&check);
-  fixture_close(f);
-  fixture_open(f);
-  assert_int_equal(info(f).open, 0);
-  assert_int_equal(info(f).ended, 21);
+  expect_ended(f, 21);
   for (uint32_t n = 1; n <= 21; n++) assert_int_equal(find_state(f, n), VOW_TXN_COMMITTED);
 }
 

@@ -135,6 +135,7 @@ static void one_of_many_may_find_its_place_taken(void **state) {
   enum { MANY = LOG_ROWS + 4 };
   struct fixture *f = *state;
   f->config.lazy_flush_ms = 100000;
+  f->config.ahead_min = 100; /* they stay one batch */
   fixture_open(f);
   put(f, other_id(7, 200), VOW_TXN_COMMITTING, 0);
   for (uint32_t n = 1; n <= MANY; n++) append_first(f, n, VOW_TXN_PREPARING, 0);
