@@ -407,6 +407,7 @@ void vow_log_poll(struct vow_log *log, struct vow_log_progress *out) {
 void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {
   pthread_mutex_lock(&log->mutex);
   *out = log->counts;
-  out->queued = log->queue.count + log->taken_entries;
+  out->queued = log->queue.count;
+  for (uint32_t i = 0; i < log->taken_count; i++) out->queued += log->taken[i].count;
   pthread_mutex_unlock(&log->mutex);
 }

@@ -215,10 +215,9 @@ struct vow_log {
   struct log_witness witness;
   struct vow_log_position witnessed; /* what it says */
   struct log_limits limits;          /* written, and by the owner read, under the mutex */
-  /* Taken from the queue, in this order, and not durable yet. Rows of the first `ahead` are in an
-   * SQLite transaction that stands open; `next` is what the head will be with them. */
-  struct log_batch taken[LOG_TAKEN_MAX];
-  uint32_t taken_count, ahead;
+  /* Rows of the first `ahead` that were taken are in an SQLite transaction that stands open; `next`
+   * is what the head will be with them. */
+  uint32_t ahead;
   struct log_head next;
   struct log_backup *backup;
   uint64_t wal_bytes;
@@ -241,10 +240,11 @@ struct vow_log {
   pthread_mutex_t mutex;
   pthread_cond_t wanted; /* there is work for the log thread */
   struct log_batch queue;
-  bool filling;            /* the loop is about to append more, and says when it has */
-  uint64_t taken_since_ms; /* monotonic time of the oldest record in `taken`; 0: it is empty */
-  bool taken_forced;       /* one of them is */
-  uint32_t taken_entries;
+  bool filling; /* the loop is about to append more, and says when it has */
+  /* Taken from the queue by the log thread, in this order, and not durable yet. Only that thread
+   * changes how many they are; nobody changes what is in them. */
+  struct log_batch taken[LOG_TAKEN_MAX];
+  uint32_t taken_count;
   struct log_query_list queries, finished;
   struct log_limits new_limits;
   uint32_t queries_under_way;

@@ -115,12 +115,11 @@ static enum vow_error write_somehow(struct vow_log *log, bool purge, char why[VO
 }
 
 static void drop_taken(struct vow_log *log) {
-  while (log->taken_count > 0) log_batch_reset(&log->taken[--log->taken_count]);
   pthread_mutex_lock(&log->mutex);
-  log->taken_since_ms = 0;
-  log->taken_forced = false;
-  log->taken_entries = 0;
+  uint32_t count = log->taken_count;
+  log->taken_count = 0;
   pthread_mutex_unlock(&log->mutex);
+  for (uint32_t i = 0; i < count; i++) log_batch_reset(&log->taken[i]);
 }
 
 static void write_queue(struct vow_log *log, bool stopping) {
@@ -203,9 +202,11 @@ static void tidy(struct vow_log *log, uint64_t now) {
 /* ---- choosing ---- */
 
 uint64_t log_write_due_ms(const struct vow_log *log) {
-  if (log->queue.forced || log->taken_forced) return 0;
-  uint64_t since_ms = log->taken_since_ms != 0 ? log->taken_since_ms : log->queue.since_ms;
-  return since_ms + log->limits.lazy_flush_ms;
+  bool forced = log->queue.forced;
+  for (uint32_t i = 0; i < log->taken_count; i++) forced |= log->taken[i].forced;
+  if (forced) return 0;
+  const struct log_batch *oldest = log->taken_count > 0 ? &log->taken[0] : &log->queue;
+  return oldest->since_ms + log->limits.lazy_flush_ms;
 }
 
 /* With the mutex held. */
@@ -214,7 +215,7 @@ static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *unti
     *until = min_u64(*until, log->retry_ms);
     return log->stopping || now >= log->retry_ms;
   }
-  if (log->filling || (log->queue.position == 0 && log->taken_since_ms == 0)) return false;
+  if (log->filling || (log->queue.position == 0 && log->taken_count == 0)) return false;
   const struct log_query *query = log->queries.first;
   if (log->stopping) return true;
   if (query != NULL && query->needs > log->head.position) return true;
@@ -270,9 +271,6 @@ static void wait_until(struct vow_log *log, uint64_t until) {
 /* With the mutex held. */
 static void take_queue(struct vow_log *log) {
   if (log->queue.position == 0) return;
-  if (log->taken_since_ms == 0) log->taken_since_ms = log->queue.since_ms;
-  log->taken_forced |= log->queue.forced;
-  log->taken_entries += log->queue.count;
   struct log_batch empty = log->taken[log->taken_count];
   log->taken[log->taken_count++] = log->queue;
   log->queue = empty;

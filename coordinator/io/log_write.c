@@ -283,9 +283,9 @@ static int write_batches(struct vow_log *log, const struct log_batch *batches, u
     log->next = log->head;
     rc = run(log->statements[LOG_BEGIN]);
   }
-  for (; rc == SQLITE_OK && log->ahead < count; log->ahead++) {
+  while (rc == SQLITE_OK && log->ahead < count) {
     rc = write_rows(log, &batches[log->ahead]);
-    if (rc != SQLITE_OK) break;
+    if (rc == SQLITE_OK) log->ahead++;
   }
   return rc;
 }
@@ -310,25 +310,21 @@ enum vow_error log_write_ahead(struct vow_log *log, char why[VOW_LOG_WHY_BYTES])
 }
 
 /* COMMIT, which at a fail point fails before or after it is done. */
-static int run_commit(struct vow_log *log, uint32_t count, bool decisions, bool ends) {
-  if (decisions && VOW_FAILPOINT_FAILS("decision.in_commit")) return SQLITE_IOERR_WRITE;
-  if (ends && VOW_FAILPOINT_FAILS("end.before_log")) return SQLITE_IOERR_WRITE;
-  int rc = run(log->statements[LOG_COMMIT]);
-  if (count > 0 && VOW_FAILPOINT_FAILS("log.after_commit")) return SQLITE_IOERR_FSYNC;
-  if (ends && VOW_FAILPOINT_FAILS("end.after_log")) return SQLITE_IOERR_FSYNC;
-  return rc;
-}
-
 static int commit(struct vow_log *log, const struct log_batch *batches, uint32_t count) {
-  bool decisions = false, ends = false;
-  uint32_t entries = 0;
+  bool decisions = false, ends = false, any = false;
   for (uint32_t i = 0; i < count; i++) {
-    for (uint32_t k = 0; k < batches[i].count; k++, entries++) {
+    any |= batches[i].count > 0;
+    for (uint32_t k = 0; k < batches[i].count; k++) {
       decisions |= batches[i].entries[k].state == VOW_TXN_COMMITTING;
       ends |= batches[i].entries[k].ended_ms != 0;
     }
   }
-  return run_commit(log, entries, decisions, ends);
+  if (decisions && VOW_FAILPOINT_FAILS("decision.in_commit")) return SQLITE_IOERR_WRITE;
+  if (ends && VOW_FAILPOINT_FAILS("end.before_log")) return SQLITE_IOERR_WRITE;
+  int rc = run(log->statements[LOG_COMMIT]);
+  if (any && VOW_FAILPOINT_FAILS("log.after_commit")) return SQLITE_IOERR_FSYNC;
+  if (ends && VOW_FAILPOINT_FAILS("end.after_log")) return SQLITE_IOERR_FSYNC;
+  return rc;
 }
 
 static int write_all(struct vow_log *log, const struct log_batch *batches, uint32_t count,
