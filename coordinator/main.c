@@ -9,6 +9,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "io/log.h"
+#include "io/logger.h"
 
 #define TEXT_BYTES_MAX (4u * 1024 * 1024)
 
@@ -49,6 +50,7 @@ static int act(const struct vow_config *config) {
 int main(int argc, char **argv) {
   struct vow_config config;
   char why[VOW_CONFIG_WHY_BYTES] = "";
+  vow_logger_process_init();
   enum vow_error error = vow_config_load(&config, argc, argv, environ, why);
   if (error != VOW_OK) {
     fprintf(stderr, "vowd: %s\n", why);

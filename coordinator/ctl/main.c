@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "args.h"
+#include "io/logger.h"
 #include "view.h"
 
 static bool reader_is_gone(void) {
@@ -47,6 +48,7 @@ static void *grow_or_end(void *old, size_t bytes) {
 
 int main(int argc, char **argv) {
   struct ctl_args args;
+  vow_logger_process_init();
   /* Widths of characters; what is written is UTF-8 in any locale. */
   setlocale(LC_CTYPE, "C.UTF-8");
   /* A recovery must not die because its report goes to a pager that was closed. */

@@ -37,6 +37,10 @@ struct vow_logger {
   struct vow_jsonw json;
 };
 
+/* Once a process, before it opens anything: where 0, 1 or 2 is closed, a file of the log or a pipe
+ * of the loop would take its place, and be written to as the standard output. Afterwards it is open
+ * for reading only, so writing to it still fails. */
+void vow_logger_process_init(void);
 void vow_logger_init(struct vow_logger *logger, int fd);
 void vow_logger_fini(struct vow_logger *logger);
 

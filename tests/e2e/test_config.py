@@ -2,6 +2,7 @@
 they should."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -10,6 +11,7 @@ import threading
 
 import pytest
 from vowtest import Client, assert_committed, toy, vowd_run, wait_until
+from vowtest.process import program
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "deploy" / "config" / "vowd.conf"
 
@@ -230,3 +232,16 @@ def test_health_readiness_status_and_metrics_answer(world):
             assert re.fullmatch(r"[a-z_]+(\{[^}]*\})? -?[0-9.e+]+", line), line
             names.add(line.split("{")[0].split(" ")[0])
     assert all(name.startswith("vow_") for name in names) and len(names) >= 10
+
+
+def test_without_standard_streams_no_file_takes_their_place(world):
+    vowd, a = world.vowd(start=False), world.toy()
+    command = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', program("vowd"), *vowd.flags()]
+    vowd.process.start(command)
+    vowd.client, where = Client(vowd.url), ("127.0.0.1", vowd.port.number)
+    wait_until(lambda: socket.socket().connect_ex(where) == 0, "vowd listens")
+    vowd.wait_ready()
+    assert_committed(vowd.client.one_shot([a.url]))
+    for number in range(3):
+        assert os.readlink(f"/proc/{vowd.process.pid}/fd/{number}") == "/dev/null"
+    assert vowd.stop() == 0

@@ -427,3 +427,16 @@ def test_output_that_cannot_be_written_is_a_failure():
             [program("vowctl"), "help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
         )
     assert done.returncode == ctl.FAILED and "No space left" in done.stderr
+
+
+def test_a_closed_standard_output_is_a_failure_too():
+    with Imposter(pages([1])) as daemon:
+        done = subprocess.run(
+            ["sh", "-c", f"exec {program('vowctl')} list --url {daemon.url} >&-"],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=ctl.environment(),
+        )
+    assert done.returncode == ctl.FAILED
+    assert done.stderr.startswith("vowctl: standard output cannot be written")
