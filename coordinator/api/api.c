@@ -284,6 +284,10 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
                        strlen(vow_api_no_memory));
     return;
   }
+  if (vow_request_header_fault(request) != NULL) {
+    vow_api_problem(call, VOW_E_INVALID_REQUEST, vow_request_header_fault(request));
+    return;
+  }
   if (vow_request_body_too_large(request)) {
     char detail[96];
     snprintf(detail, sizeof detail, "at most %llu bytes are allowed",

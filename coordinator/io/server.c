@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -244,6 +245,32 @@ static enum MHD_Result hand_over(struct vow_server_request *request) {
   return MHD_YES;
 }
 
+/* Microhttpd takes the first of two lengths, and keeps the space of "Idempotency-Key : 1" in a name
+ * that nobody asks for. A proxy may read such a request otherwise: where it ends, or what it is. */
+static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                    size_t name_bytes, const char *value, size_t value_bytes) {
+  static const char *const once[] = {MHD_HTTP_HEADER_CONTENT_LENGTH,
+                                     MHD_HTTP_HEADER_TRANSFER_ENCODING, "Idempotency-Key"};
+  struct vow_server_request *request = context;
+  (void)kind, (void)value, (void)value_bytes;
+  if (name_bytes > 0 && (name[name_bytes - 1] == ' ' || name[name_bytes - 1] == '\t')) {
+    request->header_fault = "the name of a header ends with a space";
+  }
+  for (unsigned i = 0; i < sizeof once / sizeof *once; i++) {
+    if ((name[0] | 0x20) != (once[i][0] | 0x20) || strcasecmp(name, once[i]) != 0) continue;
+    if (request->headers_seen & 1u << i) {
+      request->header_fault =
+          "Content-Length, Transfer-Encoding and Idempotency-Key may each "
+          "stand there once";
+    }
+    request->headers_seen |= (unsigned char)(1u << i);
+  }
+  if ((request->headers_seen & 3) == 3) {
+    request->header_fault = "Content-Length and Transfer-Encoding exclude each other";
+  }
+  return request->header_fault == NULL ? MHD_YES : MHD_NO;
+}
+
 /* The headers are there. A body that will be refused, and that the client either has not sent yet
  * (it expects a 100) or that is too large even to be thrown away, is refused now; microhttpd closes
  * the connection after the answer. Other bodies are read, so that the client can read our answer.
@@ -254,6 +281,11 @@ static enum MHD_Result start(struct vow_server_request *request) {
                                                    MHD_HTTP_HEADER_CONTENT_LENGTH);
   unsigned long long bytes = length == NULL ? 0 : strtoull(length, NULL, 10);
   request->started = true;
+  MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, check_header, request);
+  if (request->header_fault != NULL) {
+    enum vow_error error = vow_request_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    return error == VOW_OK ? hand_over(request) : MHD_NO;
+  }
   if (bytes <= server->config.body_bytes_max) return MHD_YES;
   request->too_large = true;
   bool expects = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,

@@ -67,6 +67,9 @@ bool vow_request_query_is_malformed(const struct vow_server_request *request);
 const char *vow_request_query_name(const struct vow_server_request *request, unsigned index);
 const char *vow_request_header(const struct vow_server_request *request,
                                const char *name); /* or NULL */
+/* What is wrong with its headers, in a sentence, or NULL. Then there is no body and the connection
+ * ends with the answer: answer 400, before handle() returns. */
+const char *vow_request_header_fault(const struct vow_server_request *request);
 /* Who sent it: "127.0.0.1:40102", "[::1]:40102", or "?" where nobody can tell. */
 #define VOW_PEER_BYTES 80
 void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEER_BYTES]);

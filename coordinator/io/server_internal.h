@@ -27,8 +27,10 @@ struct vow_server_request {
   const char *method;
   const char *path;
   bool query_malformed;
-  char *encoded_path; /* owned; only where microhttpd's decoding would change it */
-  char *body;         /* owned; NUL-terminated; when answered, perhaps that of the answer */
+  unsigned char headers_seen; /* those that may stand there once */
+  const char *header_fault;   /* static; or NULL */
+  char *encoded_path;         /* owned; only where microhttpd's decoding would change it */
+  char *body;                 /* owned; NUL-terminated; when answered, perhaps that of the answer */
   size_t body_bytes, body_capacity;
   size_t dropped_bytes;                   /* of a body that is too large */
   char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */

@@ -48,6 +48,10 @@ const char *vow_request_header(const struct vow_server_request *request, const c
   return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+const char *vow_request_header_fault(const struct vow_server_request *request) {
+  return request->header_fault;
+}
+
 void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEER_BYTES]) {
   char host[VOW_PEER_BYTES - 12], port[8];
   const union MHD_ConnectionInfo *info =

@@ -349,6 +349,29 @@ def test_bytes_that_are_not_http_harm_nobody(world, data):
     assert vowd.client.begin()
 
 
+AMBIGUOUS = {
+    "Content-Length: 2\r\nContent-Length: 60": "may each stand there once",
+    "Content-Length: 2\r\nTransfer-Encoding: chunked": "exclude each other",
+    "transfer-encoding: chunked\r\ncontent-length: 2": "exclude each other",
+    "Content-Length: 2\r\nIdempotency-Key : a": "ends with a space",
+    "Content-Length: 2\r\nIdempotency-Key: a\r\nidempotency-key: b": "may each stand there once",
+}
+
+
+@pytest.mark.parametrize("headers", AMBIGUOUS)
+def test_headers_that_two_readers_take_for_different_requests_are_refused(world, headers):
+    vowd = world.vowd()
+    start = b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    begin = start + b"Content-Length: 2\r\n\r\n{}"
+    host, _, port = vowd.address.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(start + headers.encode() + b"\r\n\r\n{}" + begin)
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 400 ") and answer.count("HTTP/1.1") == 1, answer
+    assert '"type":"urn:vow:invalid-request"' in answer and AMBIGUOUS[headers] in answer
+    assert vowd.status()["totals"]["begun"] == 0
+
+
 def test_a_client_that_hangs_up_leaves_nothing_behind(world):
     vowd, a = world.vowd(), world.toy()
     before = vowd.status()

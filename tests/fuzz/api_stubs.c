@@ -102,6 +102,11 @@ const char *vow_request_query_name(const struct vow_server_request *request, uns
   return index < request->query_count ? request->query[index].name : NULL;
 }
 
+const char *vow_request_header_fault(const struct vow_server_request *request) {
+  (void)request;
+  return NULL;
+}
+
 bool vow_request_query_is_malformed(const struct vow_server_request *request) {
   return request->query_malformed;
 }
