@@ -38,6 +38,14 @@ static void say_timeout(const struct transfer *t, const char *host, char *why) {
   }
 }
 
+/* Curl's code is the same for a line of the answer's headers that is longer than it takes. */
+static void say_no_memory(CURL *easy, const char *host, char *why) {
+  long status = 0;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  snprintf(why, VOW_SENDER_WHY_BYTES, "no memory to speak with %s%s", host,
+           status == 0 ? "" : ", or its answer has a header that is too long");
+}
+
 enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
                                   char why[VOW_SENDER_WHY_BYTES]) {
   char host[160];
@@ -74,7 +82,7 @@ enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
         return VOW_E_PROTOCOL;
       } /* fall through */
     case CURLE_OUT_OF_MEMORY:
-      snprintf(why, VOW_SENDER_WHY_BYTES, "no memory to speak with %s", host);
+      say_no_memory(t->easy, host, why);
       return VOW_E_NO_MEMORY;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:

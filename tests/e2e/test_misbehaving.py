@@ -122,6 +122,15 @@ def test_what_does_not_pass_in_time_aborts_and_names_the_error(world, name):
     vowd.wait_state(id, "aborted")
 
 
+def test_a_header_that_is_too_long_is_named(world):
+    vowd, (good, bad) = world.vowd(prepare_timeout_ms=700), world.two_toys()
+    bad.script("prepare", toy.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n"))
+    id = assert_aborted(vowd.client.one_shot([good.url, {"url": bad.url, "name": "bad"}]))["id"]
+    error = branch_of(vowd.client.show(id), "bad")["last_error"]
+    assert error.endswith("or its answer has a header that is too long"), error
+    bad.unscript()
+
+
 @pytest.mark.parametrize("name", TO_COMMIT)
 def test_commit_is_told_until_it_is_acknowledged(world, name):
     vowd, (good, bad) = world.vowd(request_timeout_ms=1500), world.two_toys()
