@@ -112,7 +112,7 @@ static const char *default_detail(const struct vow_config *config, enum vow_erro
     return out;
   }
   if (txn == NULL) return NULL;
-  if (error == VOW_E_ABORTED) return txn->reason;
+  if (error == VOW_E_ABORTED || error == VOW_E_HEURISTIC) return txn->reason;
   if (error != VOW_E_ILLEGAL_STATE) return NULL;
   snprintf(out, bytes, "the transaction is %s", vow_txn_state_name(vow_txn_shown_state(txn)));
   return out;

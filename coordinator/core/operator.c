@@ -105,7 +105,8 @@ static struct verdict judge(const struct vow_event *event, const struct core_txn
     return (struct verdict){VOW_E_INVALID_ARGUMENT, "the outcome is committed or aborted", false};
   }
   if (number > txn->image.branch_count) {
-    return (struct verdict){VOW_E_UNKNOWN_BRANCH, NULL, false};
+    return (struct verdict){VOW_E_UNKNOWN_BRANCH, "the transaction has no branch of this number",
+                            false};
   }
   if (number == 0) return judge_transaction(&txn->image, outcome);
   return judge_branch(&txn->image, &txn->image.branches[number - 1], outcome);

@@ -165,6 +165,7 @@ def test_settling_a_branch_that_ended_is_refused(world):
     assert answer.status == 409 and answer.problem == "illegal-state" and "committed" in answer.text
     missing = vowd.client.resolve(id, "aborted", "just so", branch=9)
     assert missing.status == 404 and missing.problem == "unknown-branch"
+    assert missing.json["detail"] == "the transaction has no branch of this number"
 
 
 def test_heuristics_are_counted(world):
@@ -175,6 +176,21 @@ def test_heuristics_are_counted(world):
     metrics = vowd.client.get("/metrics").text
     lines = [line for line in metrics.splitlines() if "heuristic" in line and "mixed" in line]
     assert any(line.endswith(" 1") for line in lines), metrics
+
+
+def test_one_phase_that_ends_neither_way_says_so_to_each_who_asks(world):
+    vowd, a = world.vowd(), world.toy()
+    a.script("prepare", toy.answer(200, {"vote": "commit", "outcome": "heuristic-mixed"}))
+    first = vowd.client.one_shot([{"url": a.url, "name": "a"}])
+    id = first.json["transaction"]["id"]
+    again = vowd.client.commit(id)
+    assert vowd.client.forget(id, "looked into it").status == 200
+    wait_until(lambda: not any(vowd.status()["open"].values()), "it is history")
+    a.unscript()
+    assert_committed(vowd.client.one_shot([a.url]))  # its sync takes the end along
+    for answer in first, again, vowd.client.commit(id):
+        assert answer.status == 409 and answer.problem == "heuristic-outcome", answer
+        assert answer.json["detail"] == "branch 'a' ended: heuristic-mixed"
 
 
 def test_one_phase_that_turns_out_aborted_is_an_abort(world):

@@ -186,7 +186,7 @@ static void acts_need_a_reason(void **state) {
          "answer #5 invalid-argument t1 active: a reason is required",
          "answer #6 invalid-argument t1 active: the outcome is committed or aborted");
   resolve(w, T1, 2, VOW_OUTCOME_ABORTED);
-  expect(w, "answer #7 unknown-branch t1 active");
+  expect(w, "answer #7 unknown-branch t1 active: the transaction has no branch of this number");
 }
 
 /* Clients can't keep operators out, but they share the bound. */
