@@ -150,7 +150,8 @@ const struct ctl_command ctl_commands[] = {
    .summary = "copy the log safely while the daemon runs",
    .details = "The daemon writes a consistent copy of its log to PATH, an absolute path on its own "
               "machine, where nothing may be yet, in a folder that the daemon's user may write to, "
-              "such as that of the log. Never copy a log with cp while a daemon uses it.",
+              "such as that of the log. Never copy a log with cp while a daemon uses it. A daemon "
+              "that dies meanwhile leaves PATH.partial-…, which is no backup: remove it.",
    .examples = EXAMPLES("vowctl backup /var/lib/vow/backup-$(date +%F).log")},
   {.name = "check", .run = ctl_check, .options = B(LOG) | B(JSON), .required = B(LOG),
    .summary = "look over a log whose daemon is dead",
