@@ -228,10 +228,10 @@ static void refuse_path(struct vow_api_call *call, const char *path) {
     vow_api_problem(call, VOW_E_ROUTE_NOT_FOUND, "GET /openapi.yaml lists the routes");
     return;
   }
-  enum vow_error error = vow_request_add_header(call->request, "Allow", methods);
+  vow_request_add_header(call->request, "Allow", methods);
   snprintf(detail, sizeof detail, "it takes %s, not %.40s", methods,
            vow_request_method(call->request));
-  vow_api_problem(call, error == VOW_OK ? VOW_E_METHOD_NOT_ALLOWED : error, detail);
+  vow_api_problem(call, VOW_E_METHOD_NOT_ALLOWED, detail);
 }
 
 /* False: the call was answered, for the query cannot be decoded, or a parameter is not of the route

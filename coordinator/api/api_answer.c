@@ -83,9 +83,8 @@ static struct vow_jsonw *problem_begin(struct vow_api_call *call, enum vow_error
   int status = vow_error_http_status(error);
   struct vow_jsonw *w = vow_api_write(call);
   note_refused(call, error, detail);
-  if ((status == 503 || status == 507) &&
-      vow_request_add_header(call->request, "Retry-After", retry_after(error)) != VOW_OK) {
-    error = VOW_E_NO_MEMORY;
+  if (status == 503 || status == 507) {
+    vow_request_add_header(call->request, "Retry-After", retry_after(error));
   }
   vow_problem_begin(w, error, detail);
   return w;
@@ -168,8 +167,7 @@ void vow_api_unknown(struct vow_api_call *call) {
 void vow_api_location(struct vow_api_call *call, struct vow_id id) {
   char location[sizeof "/v1/transactions/" + VOW_ID_TEXT_BYTES] = "/v1/transactions/";
   vow_id_format(id, location + strlen(location));
-  /* Without memory for the header the body still has the id. */
-  if (vow_request_add_header(call->request, "Location", location) != VOW_OK) return;
+  vow_request_add_header(call->request, "Location", location);
 }
 
 void vow_api_commit_outcome(struct vow_api_call *call, const struct vow_txn *txn) {

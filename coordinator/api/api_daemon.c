@@ -142,10 +142,7 @@ void vow_api_readyz(struct vow_api_call *call) {
   vow_jsonw_uint(w, "recovering", counts.recovering);
   vow_jsonw_uint(w, "recovered", counts.recovered);
   vow_jsonw_end(w);
-  if (why != NULL && vow_request_add_header(call->request, "Retry-After", "1") != VOW_OK) {
-    vow_api_problem(call, VOW_E_NO_MEMORY, NULL);
-    return;
-  }
+  if (why != NULL) vow_request_add_header(call->request, "Retry-After", "1");
   vow_api_answer(call, why == NULL ? 200 : 503);
 }
 

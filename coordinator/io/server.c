@@ -64,7 +64,6 @@ static void request_free(struct vow_server_request *request) {
 
 static void request_release(struct vow_server_request *request) {
   struct vow_server *server = request->server;
-  for (unsigned i = 0; i < request->header_count; i++) free(request->headers[i]);
   if (request->response != NULL) MHD_destroy_response(request->response);
   free(request->encoded_path);
   server->counts.requests_open--;
@@ -283,8 +282,8 @@ static enum MHD_Result start(struct vow_server_request *request) {
   request->started = true;
   MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, check_header, request);
   if (request->header_fault != NULL) {
-    enum vow_error error = vow_request_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
-    return error == VOW_OK ? hand_over(request) : MHD_NO;
+    vow_request_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    return hand_over(request);
   }
   if (bytes <= server->config.body_bytes_max) return MHD_YES;
   request->too_large = true;

@@ -80,11 +80,12 @@ bool vow_request_body_too_large(const struct vow_server_request *request);
 void vow_request_set_data(struct vow_server_request *request, void *data); /* the handler's own */
 void *vow_request_data(const struct vow_server_request *request);
 
-#define VOW_REQUEST_HEADERS_MAX 8
+#define VOW_REQUEST_HEADERS_BYTES 256 /* of one answer: names and values, each with its NUL */
 
-/* Adds a header to the coming answer; copies. VOW_E_NO_MEMORY, VOW_E_LIMIT_EXCEEDED. */
-enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
-                                      const char *value) VOW_MUST_CHECK;
+/* Adds a header to the coming answer; copies. There must be room for it: names and values are the
+ * program's own, so they are as long as it makes them. */
+void vow_request_add_header(struct vow_server_request *request, const char *name,
+                            const char *value);
 /* Copies the body. content_type NULL: no body. Never blocks. After it the request is the server's
  * alone: it must not be touched again, and gone() is not called for it. */
 void vow_request_answer(struct vow_server_request *request, int status, const char *content_type,

@@ -32,9 +32,9 @@ struct vow_server_request {
   char *encoded_path;         /* owned; only where microhttpd's decoding would change it */
   char *body;                 /* owned; NUL-terminated; when answered, perhaps that of the answer */
   size_t body_bytes, body_capacity;
-  size_t dropped_bytes;                   /* of a body that is too large */
-  char *headers[VOW_REQUEST_HEADERS_MAX]; /* owned; "name\0value" */
-  unsigned header_count;
+  size_t dropped_bytes;                    /* of a body that is too large */
+  char headers[VOW_REQUEST_HEADERS_BYTES]; /* of the answer: "name\0value\0name\0value\0" */
+  size_t headers_bytes;
   void *data;
   uint64_t handed_ms;
   uv_poll_t *hangup;                      /* owned; NULL: not watched */

@@ -84,16 +84,13 @@ void *vow_request_data(const struct vow_server_request *request) {
   return request->data;
 }
 
-enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
-                                      const char *value) {
+void vow_request_add_header(struct vow_server_request *request, const char *name,
+                            const char *value) {
   size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
-  if (request->header_count == VOW_REQUEST_HEADERS_MAX) return VOW_E_LIMIT_EXCEEDED;
-  char *both = malloc(name_bytes + value_bytes);
-  if (both == NULL) return VOW_E_NO_MEMORY;
-  memcpy(both, name, name_bytes);
-  memcpy(both + name_bytes, value, value_bytes);
-  request->headers[request->header_count++] = both;
-  return VOW_OK;
+  if (name_bytes + value_bytes > sizeof request->headers - request->headers_bytes) abort();
+  memcpy(request->headers + request->headers_bytes, name, name_bytes);
+  memcpy(request->headers + request->headers_bytes + name_bytes, value, value_bytes);
+  request->headers_bytes += name_bytes + value_bytes;
 }
 
 /* A body that is not long is kept where the request's was, with the request; nobody reads that any
@@ -122,9 +119,11 @@ static struct MHD_Response *make_response(struct vow_server_request *request,
   if (request->server->quiesced) {
     ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
   }
-  for (unsigned i = 0; i < request->header_count; i++) {
-    const char *name = request->headers[i];
-    ok = ok && MHD_add_response_header(response, name, name + strlen(name) + 1);
+  const char *name = request->headers, *end = name + request->headers_bytes;
+  while (name < end) {
+    const char *value = name + strlen(name) + 1;
+    ok = ok && MHD_add_response_header(response, name, value);
+    name = value + strlen(value) + 1;
   }
   if (ok) return response;
   MHD_destroy_response(response);

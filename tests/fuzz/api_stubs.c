@@ -138,11 +138,12 @@ void *vow_request_data(const struct vow_server_request *request) {
   return request->data;
 }
 
-enum vow_error vow_request_add_header(struct vow_server_request *request, const char *name,
-                                      const char *value) {
+void vow_request_add_header(struct vow_server_request *request, const char *name,
+                            const char *value) {
   must(strpbrk(name, "\r\n: ") == NULL && strpbrk(value, "\r\n") == NULL); /* it stays one */
   must(!request->answered && !request->gone);
-  return ++request->added > VOW_REQUEST_HEADERS_MAX ? VOW_E_LIMIT_EXCEEDED : VOW_OK;
+  request->added += strlen(name) + strlen(value) + 2;
+  must(request->added <= VOW_REQUEST_HEADERS_BYTES);
 }
 
 static void must_be_a_problem(int status, const char *body, size_t body_bytes) {

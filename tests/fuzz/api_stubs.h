@@ -23,7 +23,8 @@ struct vow_server_request {
   size_t body_bytes;
   bool too_large, query_malformed;
   struct stub_pair query[STUB_PAIRS_MAX], headers[STUB_PAIRS_MAX];
-  unsigned query_count, header_count, added;
+  unsigned query_count, header_count;
+  size_t added; /* bytes of the answer's headers */
   void *data;
   bool answered, gone;
   int status;

@@ -34,7 +34,7 @@ static void answer_batch(struct api_world *w, struct vow_server_request *request
 static void reply(struct api_world *w, struct vow_server_request *request) {
   const char *path = vow_request_path(request);
   const char *text = "{\"outcome\":\"aborted\"}";
-  if (w->batches) assert_int_equal(vow_request_add_header(request, "Vow-Batch", "8"), VOW_OK);
+  if (w->batches) vow_request_add_header(request, "Vow-Batch", "8");
   if (strcmp(path, "/p/batch") == 0) {
     answer_batch(w, request);
     return;
