@@ -47,15 +47,6 @@ static void name(char out[16], uint32_t n) {
 
 /* Transaction n has one branch that matters, a<n>; the other votes no one day and keeps it from
  * being delegated. */
-static void begin_from(struct world *w, uint32_t first, uint32_t last) {
-  char text[64];
-
-  for (uint32_t n = first; n <= last; n++) {
-    (void)snprintf(text, sizeof(text), "a%u@a+ z%u@z+", n, n);
-    begin_one_shot(w, text);
-  }
-}
-
 static void answer_yes(struct world *w, uint32_t first, uint32_t last) {
   char branch[16];
 

@@ -25,15 +25,6 @@ static int teardown(void **state) {
   return 0;
 }
 
-static void begin_from(struct world *w, uint32_t first, uint32_t last) {
-  char text[64];
-
-  for (uint32_t n = first; n <= last; n++) {
-    (void)snprintf(text, sizeof(text), "a%u@a+ b%u@b+", n, n);
-    begin_one_shot(w, text);
-  }
-}
-
 /* Their prepares leave and are answered, and the decisions are durable. */
 static void decide(struct world *w, uint32_t first, uint32_t last) {
   char branch[16];
@@ -42,7 +33,7 @@ static void decide(struct world *w, uint32_t first, uint32_t last) {
   for (uint32_t n = first; n <= last; n++) {
     (void)snprintf(branch, sizeof(branch), "a%u", n);
     yes(w, branch);
-    (void)snprintf(branch, sizeof(branch), "b%u", n);
+    (void)snprintf(branch, sizeof(branch), "z%u", n);
     yes(w, branch);
   }
   sync(w);
@@ -54,7 +45,7 @@ static void warm_up(struct world *w) {
   decide(w, 1, 1);
   tick(w);
   acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
-  acknowledge(w, "b1", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "z1", VOW_OUTCOME_COMMITTED);
 }
 
 static void can_wait(const struct world *w, bool expected) {
@@ -130,8 +121,8 @@ static void the_lost_wait_for_nobody(void **state) {
   begin_from(w, 2, 3);
   decide(w, 2, 3);
   tick(w);
-  acknowledge(w, "b2", VOW_OUTCOME_COMMITTED);
-  acknowledge(w, "b3", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "z2", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "z3", VOW_OUTCOME_COMMITTED);
   whole_batch(w, "a2", VOW_REPLY_ENDPOINT_DOWN, false);
   wait_ms(w, 100);
   acknowledge(w, "a2", VOW_OUTCOME_COMMITTED); /* the probe: they take batches again */
@@ -146,7 +137,7 @@ static void aborts_wait_and_forgets_do_not(void **state) {
   begin_from(w, 2, 2);
   tick(w);
   yes(w, "a2");
-  no(w, "b2", "no");
+  no(w, "z2", "no");
   can_wait(w, true); /* a2 is to abort */
   tick(w);
   acknowledge(w, "a2", VOW_OUTCOME_HEURISTIC_COMMIT);

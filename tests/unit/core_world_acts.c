@@ -65,6 +65,15 @@ uint64_t begin_one_shot(struct world *w, const char *branches) {
   return begin_with(w, &event, branches);
 }
 
+void begin_from(struct world *w, uint32_t first, uint32_t last) {
+  char branches[64];
+
+  for (uint32_t n = first; n <= last; n++) {
+    (void)snprintf(branches, sizeof(branches), "a%u@a+ z%u@z+", n, n);
+    begin_one_shot(w, branches);
+  }
+}
+
 static struct vow_event request(struct world *w, enum vow_event_type type, uint32_t txn) {
   return (struct vow_event){.type = type, .token = ++w->token, .id = world_id(w, txn)};
 }
