@@ -169,6 +169,34 @@ static void malformed_requests(void **state) {
   assert_int_equal(reply.status, 200);
 }
 
+/* A request whose line and headers, each header counted with 64 bytes more, have so many. */
+static void ask_with_head(struct world *w, unsigned headers, size_t bytes, const char *expected) {
+  char head[20 * 1024], out[4096];
+  size_t left = bytes - 64 * (headers + 1), each = (left - 200) / headers;
+  size_t used = (size_t)snprintf(head, sizeof head, "GET /x HTTP/1.1\r\nHost: x\r\n");
+  for (unsigned i = 1; i <= headers; i++) {
+    size_t line = i < headers ? each : left - used - 2;
+    int name = snprintf(head + used, sizeof head - used, "X-%u: ", i);
+    memset(head + used + name, 'h', line - (size_t)name - 2);
+    memcpy(head + used + line - 2, "\r\n", 2);
+    used += line;
+  }
+  memcpy(head + used, "\r\n", 2);
+  int fd = raw_connect(w);
+  raw_send(w, fd, head, used + 2);
+  raw_read(w, fd, expected, out, sizeof out);
+  close(fd);
+}
+
+static void longest_head(void **state) {
+  /* A head may have 16 KiB, less the 200 bytes that the head of an answer needs. */
+  struct world *w = *state;
+  ask_with_head(w, 1, 16 * 1024 - 200, "HTTP/1.1 200");
+  ask_with_head(w, 60, 16 * 1024 - 200, "HTTP/1.1 200");
+  ask_with_head(w, 1, 16 * 1024 + 100, "HTTP/1.1 431");
+  ask_with_head(w, 60, 16 * 1024 + 100, "HTTP/1.1 431");
+}
+
 static void body_cut_short(void **state) {
   /* A client that announces more than it sends and leaves is forgotten; nothing is handed up. */
   struct world *w = *state;
@@ -288,15 +316,11 @@ static void bad_addresses(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
-      T(bodies_too_large),
-      T(endless_body),
-      T(malformed_requests),
-      T(body_cut_short),
-      T(leaves_while_waiting),
-      T(pipelined),
-      cmocka_unit_test(connection_limit),
-      T(quiesced),
-      T(bad_addresses),
+      T(bodies_too_large),   T(endless_body),
+      T(malformed_requests), T(longest_head),
+      T(body_cut_short),     T(leaves_while_waiting),
+      T(pipelined),          cmocka_unit_test(connection_limit),
+      T(quiesced),           T(bad_addresses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
