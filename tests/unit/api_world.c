@@ -228,6 +228,7 @@ static void on_tick(uv_timer_t *timer) {
 void api_world_turn(struct api_world *w) {
   uv_timer_t timer;
   uv_timer_init(&w->loop, &timer);
+  uv_update_time(&w->loop); /* a timer that is late already would not end the wait */
   uv_timer_start(&timer, on_tick, 20, 0);
   uv_run(&w->loop, UV_RUN_ONCE);
   uv_close((uv_handle_t *)&timer, NULL);

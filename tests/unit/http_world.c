@@ -113,6 +113,7 @@ static void on_tick(uv_timer_t *timer) {
 void turn(struct world *w) {
   uv_timer_t timer;
   uv_timer_init(&w->loop, &timer);
+  uv_update_time(&w->loop); /* a timer that is late already would not end the wait */
   uv_timer_start(&timer, on_tick, 20, 0);
   uv_run(&w->loop, UV_RUN_ONCE);
   uv_close((uv_handle_t *)&timer, NULL);
