@@ -111,6 +111,8 @@ static bool set_common(struct vow_sender *sender, CURL *easy, struct transfer *t
   SET(CURLOPT_WRITEFUNCTION, on_answer);
   SET(CURLOPT_WRITEDATA, t);
   SET(CURLOPT_NOSIGNAL, 1L);
+  /* Else the loop would wait for a lookup that is given up, for as long as that takes. */
+  SET(CURLOPT_QUICK_EXIT, 1L);
   SET(CURLOPT_TCP_NODELAY, 1L);
   SET(CURLOPT_TCP_KEEPALIVE, 1L);
   SET(CURLOPT_FOLLOWLOCATION, 0L);

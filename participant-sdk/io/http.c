@@ -97,6 +97,8 @@ static bool set_options(struct vow_http *http, const struct vow_http_call *call,
   code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   code |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
   code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  /* Else whoever gives up would wait for a name to be looked up, for as long as that takes. */
+  code |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "libvow/" VOW_VERSION);
   code |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
   code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->timeout_ms);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "client_server.h"
+#include "slow_lookup.h"
 
 #define ID          "0192f000-0000-7000-8000-000000000001"
 #define OTHER       "0192f000-0000-7000-8000-000000000002"
@@ -122,6 +123,20 @@ static void nobody_there(void **state) {
   assert_int_equal(vow_abort(begun), VOW_E_UNREACHABLE);
   vow_transaction_free(begun);
   vow_client_close(lost);
+}
+
+/* A name server that is silent holds a call no longer than its timeout. */
+static void a_slow_lookup_is_not_waited_for(void **state) {
+  (void)state;
+  struct vow_client *lost = NULL;
+  struct vow_transaction *begun = NULL;
+  assert_int_equal(vow_client_open(&lost, "http://" SLOW_NAME ":7800"), VOW_OK);
+  vow_client_set_timeout(lost, 1000);
+  assert_int_equal(vow_begin(lost, 0, &begun), VOW_E_TIMEOUT);
+  assert_true(slow_lookup_waits());
+  vow_client_close(lost);
+  assert_true(slow_lookup_waits());
+  slow_lookup_end();
 }
 
 /* Bad arguments are found before anything is sent. */
@@ -442,6 +457,7 @@ int main(void) {
       TEST(begin_takes_the_id),
       TEST(begin_tells_why_not),
       TEST(nobody_there),
+      TEST(a_slow_lookup_is_not_waited_for),
       TEST(bad_arguments_are_not_sent),
       TEST(success_leaves_no_sentence),
       TEST(enlist_gives_the_branch),

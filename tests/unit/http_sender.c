@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "http_world.h"
+#include "slow_lookup.h"
 
 /* ---- tests: the two with each other ---- */
 
@@ -142,6 +143,21 @@ struct peer {
   const char *answer;
   char url[64];
 };
+
+static void slow_lookup(void **state) {
+  /* A name server that is silent holds up neither the loop nor the request past its time. */
+  struct world *w = *state;
+  struct reply reply, other;
+  submit(w, &reply, "GET", "http://" SLOW_NAME ":7001/x", NULL, 200);
+  WAIT_UNTIL(w, slow_lookup_waits());
+  ask(w, &other, "POST", "/echo", "[1]");
+  assert_string_equal(other.body, "[1]");
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(reply.error, VOW_E_TIMEOUT);
+  assert_true(reply.not_sent);
+  assert_true(slow_lookup_waits());
+  slow_lookup_end();
+}
 
 static void free_stream(uv_handle_t *handle) {
   free(handle);
@@ -345,7 +361,7 @@ int main(void) {
       T(echoes),           T(describes),     T(empty_answers),     T(handles_are_reused),
       T(many_wait),        T(large_answers), T(deadline),          T(bad_peers),
       T(refused),          T(not_sent),      T(closed_while_kept), T(no_redirects),
-      T(dropped_at_close),
+      T(dropped_at_close), T(slow_lookup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

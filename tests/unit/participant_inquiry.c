@@ -5,6 +5,7 @@
 
 #include "client_server.h"
 #include "participant_fixture.h"
+#include "slow_lookup.h"
 
 struct world {
   struct fixture *f;
@@ -154,6 +155,18 @@ static void a_coordinator_that_never_answers_does_not_hold_up_closing(void **sta
   assert_true(fixture_now_ms() - before_ms < 3000);
 }
 
+/* Nor does a name server that is silent. */
+static void a_name_that_is_looked_up_does_not_hold_up_closing(void **state) {
+  struct fixture *f = *state;
+  f->coordinator = "http://" SLOW_NAME ":7800";
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(slow_lookup_waits());
+  fixture_close(f);
+  assert_true(slow_lookup_waits());
+  slow_lookup_end();
+}
+
 static void a_callback_that_fails_after_the_answer_is_called_again(void **state) {
   struct fixture *f = *state;
   struct script_line line = {200, outcome(1, "committed"), 0};
@@ -176,6 +189,7 @@ int main(void) {
       test(after_a_restart_the_first_question_comes_at_once_and_is_one),
       test(killed_with_the_answer_in_hand_it_asks_again),
       test(a_coordinator_that_never_answers_does_not_hold_up_closing),
+      test(a_name_that_is_looked_up_does_not_hold_up_closing),
       test(a_callback_that_fails_after_the_answer_is_called_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
