@@ -48,14 +48,19 @@ static enum vow_error explain(const struct opening *o, enum vow_error error, con
   return error;
 }
 
+static const char taken[] =
+    "another process (or another participant of this one) uses this log; end it, or give each its"
+    " own";
+
 /* Says what a result code means for whoever has to mend it. */
 static enum vow_error fail(const struct opening *o, int code) {
   enum vow_error error = vow_log_error_of(code);
   switch (error) {
-    case VOW_E_LOG_LOCKED:
+    case VOW_E_LOG_LOCKED: /* of the application's database we hold a lock of our own by now */
       return explain(o, error,
-                     "another process (or another participant of this one) uses this log; end it,"
-                     " or give each its own");
+                     o->log->resource ? "the database is busy with another writer or reader; try"
+                                        " again"
+                                      : taken);
     case VOW_E_LOG_CORRUPT:
       return explain(o, error,
                      "not a vote log, or damaged; restore it, or have the coordinator's operator"
@@ -115,7 +120,8 @@ static enum vow_error take_lock(const struct opening *o) {
   }
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   if (fcntl(log->lock_fd, F_OFD_SETLK, &whole) == 0) return VOW_OK;
-  return fail(o, errno == EAGAIN || errno == EACCES ? SQLITE_BUSY : SQLITE_IOERR);
+  if (errno == EAGAIN || errno == EACCES) return explain(o, VOW_E_LOG_LOCKED, taken);
+  return fail(o, SQLITE_IOERR);
 }
 
 /* ---- settings ---- */
@@ -224,9 +230,6 @@ static enum vow_error rewrite_locked(const struct opening *o) {
  * a write transaction keeps others from adding to it. SQLite's locks are not on this file. */
 static enum vow_error rewrite_wal(const struct opening *o) {
   int code = sqlite3_exec(o->log->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-  if ((code & 0xff) == SQLITE_BUSY && o->log->resource) {
-    return explain(o, VOW_E_LOG_LOCKED, "the database is busy with another writer; try again");
-  }
   if (code) return fail(o, code);
   enum vow_error error = rewrite_locked(o);
   enum vow_error ended = execute(o, "ROLLBACK");

@@ -377,6 +377,18 @@ static void a_busy_database_is_no_failure(void **state) {
   expect_rows(0, 2);
 }
 
+/* Who reads the database beside a rollback journal may be in the way of a start, which says so. */
+static void a_reader_in_the_way_of_a_start_is_named(void **state) {
+  (void)state;
+  char why[256] = "";
+  run_sql(world.other, "BEGIN");
+  expect_rows(0, 0);
+  assert_int_equal(try_open(why), VOW_E_LOG_LOCKED);
+  if (!strstr(why, "busy with another writer or reader; try again")) fail_msg("%s", why);
+  run_sql(world.other, "COMMIT");
+  open_participant();
+}
+
 static void a_key_left_violated_is_this_branch_s_alone(void **state) {
   struct fixture *f = *state;
   open_participant();
@@ -538,6 +550,7 @@ int main(void) {
       test(a_batch_costs_one_sync),
       test_rollback(work_and_vote_are_one_transaction),
       test_rollback(a_busy_database_is_no_failure),
+      test_rollback(a_reader_in_the_way_of_a_start_is_named),
       test_rollback(killed_in_a_commit_it_is_done_once),
       test_rollback(killed_after_the_vote_is_durable_there_are_both),
   };
