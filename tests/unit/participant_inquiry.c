@@ -52,9 +52,9 @@ static void who_is_told_that_it_committed_commits(void **state) {
   client_server_script(&world.coordinator, &line, 1);
   fixture_open(f);
   expect(send_message(f, "prepare", 1, ",\"payload\":[1,2]"), 200, VOTE_COMMIT);
-  eventually(f->app->commits == 1);
-  assert_string_equal(f->app->payload, "[1,2]");
   eventually(in_doubt() == 0);
+  assert_int_equal(f->app->commits, 1);
+  assert_string_equal(f->app->payload, "[1,2]");
   expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
   assert_int_equal(f->app->commits, 1);
   assert_non_null(strstr(world.coordinator.requests[0], "POST /v1/outcomes "));
