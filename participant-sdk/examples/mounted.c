@@ -75,23 +75,33 @@ struct request {
   int too_large;
 };
 
-/* `batch_max` is what vow offers with each of its answers; 0: nothing. */
-static enum MHD_Result reply(struct MHD_Connection *connection, int status, const char *type,
-                             const char *body, size_t bytes, unsigned batch_max) {
-  char offer[16];
+/* Of vow's answers all that is there counts: `retry_after_s`, `allow` and `batch_max` are headers.
+ */
+static enum MHD_Result reply(struct MHD_Connection *connection,
+                             const struct vow_http_response *answer) {
+  char number[16];
   struct MHD_Response *response =
-      MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+      MHD_create_response_from_buffer(answer->body_bytes, answer->body, MHD_RESPMEM_MUST_COPY);
   if (!response) return MHD_NO;
-  if (type) MHD_add_response_header(response, "Content-Type", type);
-  snprintf(offer, sizeof offer, "%u", batch_max);
-  if (batch_max > 0) MHD_add_response_header(response, "Vow-Batch", offer);
-  enum MHD_Result result = MHD_queue_response(connection, (unsigned)status, response);
+  if (answer->content_type) {
+    MHD_add_response_header(response, "Content-Type", answer->content_type);
+  }
+  if (answer->allow) MHD_add_response_header(response, "Allow", answer->allow);
+  snprintf(number, sizeof number, "%u", (unsigned)answer->retry_after_s);
+  if (answer->retry_after_s > 0) MHD_add_response_header(response, "Retry-After", number);
+  snprintf(number, sizeof number, "%u", (unsigned)answer->batch_max);
+  if (answer->batch_max > 0) MHD_add_response_header(response, "Vow-Batch", number);
+  enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->status, response);
   MHD_destroy_response(response);
   return result;
 }
 
 static enum MHD_Result say(struct MHD_Connection *connection, int status, const char *text) {
-  return reply(connection, status, "text/plain", text, strlen(text), 0);
+  struct vow_http_response answer = {.status = status,
+                                     .content_type = "text/plain",
+                                     .body = (char *)(uintptr_t)text,
+                                     .body_bytes = strlen(text)};
+  return reply(connection, &answer);
 }
 
 static const char *header(struct MHD_Connection *connection, const char *name) {
@@ -111,8 +121,7 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, const char *
   };
   enum vow_error error = vow_participant_handle(participant, &asked, &answer);
   if (error) fprintf(stderr, "mounted: %s%s: %s\n", method, path, vow_error_text(error));
-  enum MHD_Result result = reply(connection, answer.status, answer.content_type, answer.body,
-                                 answer.body_bytes, answer.batch_max);
+  enum MHD_Result result = reply(connection, &answer);
   vow_free(answer.body);
   return result;
 }
@@ -137,7 +146,7 @@ static enum MHD_Result list_orders(struct MHD_Connection *connection) {
   for (unsigned i = 0; i < order_count; i++) fprintf(list, "%s\n", orders[i]);
   pthread_mutex_unlock(&lock);
   fclose(list);
-  enum MHD_Result result = reply(connection, 200, "text/plain", text, bytes, 0);
+  enum MHD_Result result = text ? say(connection, 200, text) : MHD_NO;
   free(text);
   return result;
 }

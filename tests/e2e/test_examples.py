@@ -2,6 +2,7 @@
 on both sides, a mounted participant enlists itself, the smallest participant counts."""
 
 import re
+import urllib.error
 import urllib.request
 
 import pytest
@@ -92,6 +93,9 @@ def test_a_mounted_participant_enlists_itself(world, run, tmp_path):
         assert end(id).status == 200
         assert (order in ask(f"{shop}/orders")[1]) == stands
     assert ask(f"{shop}/vow/in-doubt")[1] == '{"branches":[]}'
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(f"{shop}/vow/prepare")
+    assert (refused.value.code, refused.value.headers["Allow"]) == (405, "POST")
 
 
 def test_the_smallest_participant_counts(world, run, tmp_path):
