@@ -26,9 +26,9 @@
  * read-only may still get abort. A callback that a crash interrupted, or that failed, is called
  * again: a second call must have no second effect.
  *
- * Threads: every function may be called from any thread. Callbacks run on threads of the
- * participant's own, at most one at a time for one branch, several at once for different branches,
- * up to `callback_threads`.
+ * Threads: every function may be called from any thread, unless it says otherwise. Callbacks run on
+ * threads of the participant's own, at most one at a time for one branch, several at once for
+ * different branches, up to `callback_threads`.
  */
 #ifndef VOW_PARTICIPANT_H
 #define VOW_PARTICIPANT_H
@@ -148,7 +148,8 @@ struct vow_http_response {
   uint32_t retry_after_s; /* 0: no such header */
   uint32_t batch_max;     /* for the header Vow-Batch, on every answer; 0: no such header */
 };
-/* Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,
+/* Not from a callback, which may hold the last thread that could run another.
+ * Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,
  * also when memory is out (then without a body); the error is for logs. */
 VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *participant,
                                                  const struct vow_http_request *request,
@@ -175,7 +176,7 @@ VOW_PUBLIC void vow_participant_stats(struct vow_participant *participant,
 
 /* Stops the server (requests under way are finished, at most 5 s), stops asking, closes the log.
  * Branches in doubt stay so and are taken up by the next open. No other thread may be inside a
- * call. Blocks: until the callbacks that run have returned. NULL is fine. */
+ * call. Blocks: until the callbacks that run have returned, so not from one. NULL is fine. */
 VOW_PUBLIC void vow_participant_close(struct vow_participant *participant);
 
 VOW_PUBLIC void vow_free(void *memory);
