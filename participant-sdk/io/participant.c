@@ -19,7 +19,7 @@
 #define DRAIN_MS          5000
 #define LAST_ANSWERS_MS   1000  /* for the network to take them */
 #define PREPARING_MAX     10000 /* prepares that wait for a callback or for the disk */
-#define COORDINATORS_MAX  64
+#define COORDINATORS_MAX  64    /* unless a list names them */
 #define PURGE_EVERY       32
 #define THREADS_MAX       1024
 #define BODY_BYTES_MAX    ((size_t)64 << 20)
@@ -136,7 +136,8 @@ static enum vow_error make_core(struct vow_participant *p, bool resource) {
       .branches_max = p->options.branches_max,
       .preparing_max = PREPARING_MAX,
       .tombstones_max = p->options.tombstones_max,
-      .coordinators_max = COORDINATORS_MAX,
+      /* What an old address has left on disk must not keep out whom the list names. */
+      .coordinators_max = p->allowed ? UINT32_MAX : COORDINATORS_MAX,
       .purge_every = PURGE_EVERY,
       .inquiry_min_ms = p->options.inquiry_min_ms,
       .inquiry_max_ms = p->options.inquiry_max_ms,

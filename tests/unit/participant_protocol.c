@@ -239,6 +239,26 @@ static void a_coordinator_that_is_not_allowed_is_refused(void **state) {
   assert_int_equal(f->app->prepares, 1);
 }
 
+/* One whose address changed 64 times over the years is still let in by name, as the refusal says.
+ */
+static void the_limit_of_coordinators_yields_to_a_list(void **state) {
+  struct fixture *f = *state;
+  char url[64];
+  f->coordinator = url;
+  fixture_open(f);
+  for (unsigned n = 1; n <= 65; n++) {
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", n);
+    if (n <= 64) expect(send_message(f, "abort", n, ""), 200, ABORTED);
+  }
+  expect_part(send_message(f, "prepare", 65, ""), 503, "name those that may coordinate");
+  fixture_reopen(f);
+  expect_part(send_message(f, "prepare", 65, ""), 503, "name those that may coordinate");
+  fixture_close(f);
+  f->options.coordinator_allow = url;
+  fixture_open(f);
+  expect(send_message(f, "prepare", 65, ""), 200, VOTE_COMMIT);
+}
+
 static void bad_requests_get_a_problem_that_says_what_to_mend(void **state) {
   struct fixture *f = *state;
   const char *json = "application/json";
@@ -360,6 +380,7 @@ int main(void) {
       test(forget_is_refused_while_a_branch_is_in_doubt),
       test(what_is_in_doubt_can_be_listed_in_order),
       test(a_coordinator_that_is_not_allowed_is_refused),
+      test(the_limit_of_coordinators_yields_to_a_list),
       test(bad_requests_get_a_problem_that_says_what_to_mend),
       test(a_body_over_the_limit_is_refused),
       test(past_the_limit_of_branches_prepare_is_told_to_come_again),
