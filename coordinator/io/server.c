@@ -32,8 +32,10 @@
 
 #include "server_internal.h"
 
-#define CONNECTION_MEMORY_BYTES (16u * 1024) /* a request line and its headers; more is a 431 */
-#define DRAIN_BYTES_MIN         (16u * 1024 * 1024) /* of a refused body; past it we hang up */
+#define HEAD_BYTES_MAX          (16u * 1024) /* of a request line and headers, as they are kept */
+#define HEAD_ITEM_BYTES         64           /* for each header and parameter, beside its text */
+#define CONNECTION_MEMORY_BYTES (HEAD_BYTES_MAX + 1024) /* with the head of the answer */
+#define DRAIN_BYTES_MIN         (16u * 1024 * 1024)     /* of a refused body; past it we hang up */
 #define REQUESTS_KEPT           256
 #define HANGUP_WATCH_MS         250
 #define HANDLES                 6
@@ -213,6 +215,10 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
   struct vow_server_request *request = request_new(context, connection);
   size_t bytes = strcspn(uri, "?");
   if (request == NULL) return NULL;
+  for (const char *item = uri + bytes; *item != '\0'; item += strcspn(item + 1, "&") + 1) {
+    request->head_bytes += HEAD_ITEM_BYTES;
+  }
+  request->head_bytes += strlen(uri);
   request->query_malformed = !escapes_are_valid(uri + bytes);
   if (memchr(uri, '%', bytes) == NULL) return request;
   request->encoded_path = strndup(uri, bytes);
@@ -251,7 +257,8 @@ static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, cons
   static const char *const once[] = {MHD_HTTP_HEADER_CONTENT_LENGTH,
                                      MHD_HTTP_HEADER_TRANSFER_ENCODING, "Idempotency-Key"};
   struct vow_server_request *request = context;
-  (void)kind, (void)value, (void)value_bytes;
+  (void)kind, (void)value;
+  request->head_bytes += name_bytes + strlen(": \r\n") + value_bytes + HEAD_ITEM_BYTES;
   if (name_bytes > 0 && (name[name_bytes - 1] == ' ' || name[name_bytes - 1] == '\t')) {
     request->header_fault = "the name of a header ends with a space";
   }
@@ -266,6 +273,11 @@ static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, cons
   }
   if ((request->headers_seen & 3) == 3) {
     request->header_fault = "Content-Length and Transfer-Encoding exclude each other";
+  }
+  if (request->head_bytes > HEAD_BYTES_MAX) {
+    request->header_fault =
+        "a request line and headers may have 16 KiB, each header and parameter counted with "
+        "64 bytes more than its text";
   }
   return request->header_fault == NULL ? MHD_YES : MHD_NO;
 }

@@ -27,6 +27,7 @@ struct vow_server_request {
   const char *method;
   const char *path;
   bool query_malformed;
+  size_t head_bytes;          /* of its line and headers, as microhttpd keeps them */
   unsigned char headers_seen; /* those that may stand there once */
   const char *header_fault;   /* static; or NULL */
   char *encoded_path;         /* owned; only where microhttpd's decoding would change it */

@@ -37,7 +37,9 @@ void handle(void *context, struct vow_server_request *request) {
   struct world *w = context;
   const char *path = vow_request_path(request);
   w->handled++;
-  if (vow_request_body_too_large(request)) {
+  if (vow_request_header_fault(request) != NULL) {
+    answer_text(request, 400, vow_request_header_fault(request));
+  } else if (vow_request_body_too_large(request)) {
     answer_text(request, 413, "too large");
   } else if (strcmp(path, "/echo") == 0) {
     echo(request);
