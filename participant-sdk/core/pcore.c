@@ -99,13 +99,24 @@ static void begin(struct vow_pcore *core, struct vow_pbranch *b) {
   take_out(core, b);
 }
 
+/* It ends only now: a watermark that has passed it before came from a log that had lost it. It
+ * stays until one that comes later passes it (P11). */
+static void outlive_watermark(const struct vow_pbranch *b) {
+  struct vow_pcoordinator *c = b->coordinator;
+  if (!vow_pbranch_is_tombstone(b)) return;
+  if (vow_id_compare(b->transaction, c->over_below) < 0) c->over_below = b->transaction;
+}
+
 static void end(struct vow_pcore *core, struct vow_pbranch *b, uint8_t state_before) {
   if (b->state == VOW_PBRANCH_NONE) {
     vow_ptable_drop(core, b);
     return;
   }
   if (vow_pbranch_is_ended(b)) vow_ptable_free_live(b);
-  if (b->state != state_before) count_end(core, b);
+  if (b->state != state_before) {
+    count_end(core, b);
+    outlive_watermark(b);
+  }
   count(core, b, 1);
   put_back(core, b);
 }

@@ -287,6 +287,28 @@ static void an_abort_is_taken_from_a_log_that_has_judged_what_was_seen(void **st
   assert_true(has_seen(2, 5));
 }
 
+/* A log that had lost them has passed them, and a reconciliation opens them again. Nothing is heard
+ * of a newer watermark (from a start's first messages none is taken), and they stay until it is. */
+static void what_is_opened_again_outlives_the_watermark_of_before(void **state) {
+  const struct vow_log_position newest = {1, 7}, older = {1, 6};
+  (void)state;
+  prepared(1);
+  prepared(2);
+  finished_below = id_of(5);
+  send(VOW_MESSAGE_PREPARE, 6, "http://c", newest);
+  for (uint8_t n = 1; n <= 2; n++) {
+    send(VOW_MESSAGE_COMMIT, n, "http://c", older);
+    must_step(event_of(VOW_PEVENT_FINISHED, n));
+    assert_int_equal(actions.count, 1); /* its record, and no purge */
+    log_it(n);
+  }
+  send(VOW_MESSAGE_COMMIT, 1, "http://c", older);
+  assert_int_equal(action_of(VOW_PACTION_REPLY)->u.reply.error, VOW_OK);
+  send(VOW_MESSAGE_PREPARE, 7, "http://c", newest);
+  vote(7, VOW_VOTE_COMMIT, NULL);
+  assert_int_equal(action_of(VOW_PACTION_PURGE)->u.purge.count, 2);
+}
+
 /* Of each coordinator's log the highest position is told; of a stranger's, nothing. */
 static void positions_are_told_by_coordinator(void **state) {
   struct vow_log_position seen;
@@ -374,6 +396,7 @@ int main(void) {
       TEST(a_transaction_is_told_with_all_its_branches),
       TEST(positions_are_told_by_coordinator),
       TEST(an_abort_is_taken_from_a_log_that_has_judged_what_was_seen),
+      TEST(what_is_opened_again_outlives_the_watermark_of_before),
       TEST(empty_reasons_are_none),
       TEST(no_error_of_a_callback_is_a_vote),
       TEST(an_event_that_does_not_exist_is_refused),
