@@ -130,7 +130,10 @@ static void merge_heuristics(struct vow_core *core, struct core_txn *txn) {
   core->counts.open_heuristic -= txn->image.heuristic != VOW_HEURISTIC_NONE;
   core->counts.open_heuristic += merged != VOW_HEURISTIC_NONE;
   txn->image.heuristic = merged;
-  core_want_record(core, txn, CORE_RECORD_FORCED);
+  /* What was only presumed is recorded when it has ended: the next start would take an abort that
+   * it reads for a decision. Until then the participant says it again. */
+  bool presumption = txn->presumed && txn->image.state == VOW_TXN_ABORTING;
+  if (!presumption) core_want_record(core, txn, CORE_RECORD_FORCED);
 }
 
 void core_branch_end(struct vow_core *core, struct core_task *task, enum vow_branch_state state,
@@ -382,7 +385,10 @@ static void finish(struct vow_core *core, struct core_txn *txn, enum vow_txn_sta
   move(core, txn, state);
   txn->record_ms = CORE_NEVER;
   core_rearm(core, txn);
-  core->counts.heuristic[txn->image.heuristic] += txn->image.heuristic != VOW_HEURISTIC_NONE;
+  if (txn->image.heuristic != VOW_HEURISTIC_NONE) {
+    core->counts.heuristic[txn->image.heuristic]++;
+    core_want_record(core, txn, CORE_RECORD_FORCED);
+  }
   if (txn->loaded) {
     txn->loaded = false;
     core->counts.recovering--;

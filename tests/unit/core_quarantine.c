@@ -164,6 +164,12 @@ static void a_late_witness_takes_presumptions_back(void **state) {
   expect(w, NULL);
 }
 
+static void no_abort_is_recorded(const struct world *w) {
+  for (uint32_t i = 0; i < w->log_count; i++) {
+    assert_int_not_equal(w->log[i].image.state, VOW_TXN_ABORTING);
+  }
+}
+
 /* Presumptions are not written down: were they, the next start would take them for decisions. */
 static void a_presumption_is_not_recorded(void **state) {
   struct world *w = *state;
@@ -171,9 +177,31 @@ static void a_presumption_is_not_recorded(void **state) {
   restart(w, false);
   world_forget_trace(w);
   wait_ms(w, 60000);
-  for (uint32_t i = 0; i < w->log_count; i++) {
-    assert_int_not_equal(w->log[i].image.state, VOW_TXN_ABORTING);
-  }
+  no_abort_is_recorded(w);
+}
+
+/* Nor with what a participant did by itself, which it will say again. With the last branch it is
+ * over, and recorded as a whole. */
+static void a_presumption_is_recorded_when_it_has_ended(void **state) {
+  struct world *w = *state;
+  struct vow_core_counts counts;
+  leave_undecided(w);
+  restart(w, false);
+  sync(w);
+  w->overruled[0] = true;
+  acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_COMMIT);
+  expect_picture(w, T1, "aborting heuristic-commit [a heuristic-commit, b aborting]");
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.open_heuristic, 1);
+  no_abort_is_recorded(w);
+  restart(w, true);
+  assert_true(vow_core_held_back(w->core, world_id(w, T1)));
+  restart(w, false);
+  sync(w);
+  acknowledge(w, "b", VOW_OUTCOME_ABORTED);
+  world_forget_trace(w);
+  acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_COMMIT);
+  expect(w, "log! t1 aborted heuristic-mixed");
 }
 
 /* A key changes nothing about that: a decision that the log lost may yet be heard of. */
@@ -253,6 +281,7 @@ int main(void) {
       TEST(what_is_decided_is_told_and_not_pushed),
       TEST(a_late_witness_takes_presumptions_back),
       TEST(a_presumption_is_not_recorded),
+      TEST(a_presumption_is_recorded_when_it_has_ended),
       TEST(nor_is_a_presumption_under_a_key),
       TEST(transactions_of_this_run_go_on),
       TEST(who_has_not_answered_is_asked),
