@@ -24,7 +24,7 @@ static struct verdict legal(bool again) {
 }
 
 /* Answers without a change: with the error, or, when it was done before, as soon as that is
- * durable. */
+ * durable. Its record may still wait for memory. */
 static enum vow_error close_case(struct vow_core *core, const struct vow_event *event,
                                  const struct core_txn *txn, const struct verdict *verdict) {
   enum vow_error error = VOW_OK;
@@ -32,7 +32,8 @@ static enum vow_error close_case(struct vow_core *core, const struct vow_event *
   if (verdict->error != VOW_OK) {
     core_answer(core, event->token, verdict->error, verdict->detail, txn);
   } else {
-    (void)core_wait_on(core, event, CORE_WAIT_RECORD, txn->logged, &error);
+    uint64_t position = txn->record == CORE_RECORD_NONE ? txn->logged : CORE_NEXT_RECORD;
+    (void)core_wait_on(core, event, CORE_WAIT_RECORD, position, &error);
   }
   return error;
 }
