@@ -45,8 +45,6 @@ static void name(char out[16], uint32_t n) {
   (void)snprintf(out, 16, "a%u", n);
 }
 
-/* Transaction n has one branch that matters, a<n>; the other votes no one day and keeps it from
- * being delegated. */
 static void answer_yes(struct world *w, uint32_t first, uint32_t last) {
   char branch[16];
 

@@ -111,7 +111,7 @@ void world_must(struct world *w, struct vow_event *event); /* VOW_OK */
 /* Requests: each returns its token. */
 uint64_t begin(struct world *w, const char *branches);
 uint64_t begin_one_shot(struct world *w, const char *branches);
-/* One-shots with the branches "aN@a+ zN@z+", for each N. */
+/* For each N a one-shot "aN@a+ zN@z+"; the second branch keeps it from being delegated. */
 void begin_from(struct world *w, uint32_t first, uint32_t last);
 uint64_t begin_with(struct world *w, struct vow_event *event, const char *branches);
 uint64_t enlist(struct world *w, uint32_t txn, const char *branch);
