@@ -179,6 +179,7 @@ def test_answers_are_the_same_after_a_restart(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     committed = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     before = vowd.wait_state(committed, "committed")
+    assert_committed(vowd.client.one_shot([a.url, b.url]))  # the end before it is on disk with it
     vowd.restart()
     assert_committed(vowd.client.commit(committed))
     assert vowd.client.outcome(committed) == "committed"
