@@ -4,12 +4,15 @@
  * wrong for damage further up, where it drops every later commit without a word and integrity_check
  * says ok. The coordinator would presume those transactions aborted.
  *
- * The two can be told apart. A commit is synced before the next one writes its first frame. So a
- * commit behind the break that has another frame behind it was whole once, and whatever broke it
- * was no crash. Frames of older uses of the file do not count: their salts differ. A frame's header
- * that lies across two sectors may be of both uses, the mark of a commit of the old one and the
- * salts of this one: it counts only if the frame is whole. What cannot be seen is damage within the
- * very last commit or to the file's header: that, too, a crash may tear.
+ * The two can be told apart. A commit is synced before the next one writes its first frame, which
+ * goes on from its checksum. So a commit behind the break that has such a frame behind it was whole
+ * once, and whatever broke it was no crash. Frames that do not go on from it do not count: they are
+ * of an older use of the file, or of a transaction that was given up after some of its frames had
+ * been written, and that this commit is shorter than. A frame's header that lies across two sectors
+ * may be of two of these, the mark of a commit of one and the checksum of another: it counts only
+ * if the frame is whole. What cannot be seen is damage within the very last commit, to the checksum
+ * that the last one goes on from, or to the file's header: the first and the third a crash may
+ * tear, too.
  *
  * A start has another trap. When a sync failed, the page cache may show frames that the disk does
  * not have and that no later sync writes, because the kernel takes them for written. Checkpointed
@@ -42,7 +45,7 @@ struct wal {
   size_t frame_bytes;
   uint32_t sums[2];
   bool big_endian;
-  uint8_t before[8]; /* the checksums that the frame before has in its header */
+  uint8_t before[8]; /* the checksums in the header of the frame before, or of the file */
 };
 
 static uint32_t word(const uint8_t *at, bool big_endian) {
@@ -82,41 +85,42 @@ static bool header_is_whole(struct wal *wal) {
   return (magic & ~1u) == WAL_MAGIC && sums_are(wal, wal->header + 24);
 }
 
-/* Continues the chain of checksums over the frame; false breaks it for good. */
+/* And goes on from the one before it. */
 static bool frame_is_whole(struct wal *wal) {
-  add_sums(wal, wal->frame, 8);
-  add_sums(wal, wal->frame + WAL_FRAME_BYTES, wal->frame_bytes - WAL_FRAME_BYTES);
-  return word(wal->frame, true) != 0 && sums_are(wal, wal->frame + 16);
-}
-
-/* Behind the break, where the chain of checksums goes on from what the frame before says. */
-static bool is_commit(struct wal *wal, off_t offset) {
-  off_t mark = offset + 4, salts_end = offset + 15;
-  if (word(wal->frame + 4, true) == 0) return false;
-  if (mark / SECTOR_BYTES == salts_end / SECTOR_BYTES) return true;
   wal->sums[0] = word(wal->before, true);
   wal->sums[1] = word(wal->before + 4, true);
-  return frame_is_whole(wal);
+  add_sums(wal, wal->frame, 8);
+  add_sums(wal, wal->frame + WAL_FRAME_BYTES, wal->frame_bytes - WAL_FRAME_BYTES);
+  bool of_now = memcmp(wal->frame + 8, wal->header + 16, 8) == 0;
+  return of_now && word(wal->frame, true) != 0 && sums_are(wal, wal->frame + 16);
+}
+
+/* Behind the break. */
+static bool is_commit(const struct wal *wal, off_t offset, bool whole) {
+  off_t mark = offset + 4, sums_end = offset + 23;
+  if (word(wal->frame + 4, true) == 0) return false;
+  return whole || mark / SECTOR_BYTES == sums_end / SECTOR_BYTES;
 }
 
 static enum vow_error walk(struct wal *wal, char what[VOW_LOG_WHY_BYTES]) {
   uint32_t broken = 0; /* the first frame that is, counted from 1 */
-  bool commit = false; /* one was seen at or behind it */
+  bool commit = false; /* the frame before is one, at or behind it */
   ssize_t got;
+  memcpy(wal->before, wal->header + 24, sizeof wal->before);
   for (uint32_t n = 1;; n++) {
     off_t offset = WAL_HEADER_BYTES + (off_t)(n - 1) * (off_t)wal->frame_bytes;
     got = read_at(wal->fd, wal->frame, wal->frame_bytes, offset);
     if (got != (ssize_t)wal->frame_bytes) break;
-    bool of_now = memcmp(wal->frame + 8, wal->header + 16, 8) == 0;
-    if (broken == 0 && (!of_now || !frame_is_whole(wal))) broken = n;
-    if (of_now && commit) {
+    bool whole = frame_is_whole(wal);
+    if (broken == 0 && !whole) broken = n;
+    if (whole && commit) {
       log_explain(what,
                   "its write-ahead log is broken at page %u, and records that were synced stand "
                   "behind it: read as it is, their transactions would be taken for aborted",
                   broken);
       return VOW_E_LOG_CORRUPT;
     }
-    if (broken != 0 && of_now) commit = is_commit(wal, offset);
+    commit = broken != 0 && is_commit(wal, offset, whole);
     memcpy(wal->before, wal->frame + 16, sizeof wal->before);
   }
   return got < 0 ? VOW_E_LOG_IO : VOW_OK;

@@ -2,6 +2,7 @@
  * doing: writing, writing back, purging, copying, starting, or making its log. */
 #include "log_fixture.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -148,12 +149,64 @@ static void a_newer_format_in_the_wal_is_refused(void **state) {
   assert_non_null(strstr(why, "has format 99"));
 }
 
+/* ---- a power cut ---- */
+
+#define FRAME_BYTES (24 + 8192)
+
+static void decide_and_die(void *context) {
+  struct fixture *f = context;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 3; n++) wait_durable(f, append_nth(f, n, VOW_TXN_COMMITTING, 0, true));
+  kill(getpid(), SIGKILL);
+}
+
+/* A transaction too large for SQLite's cache is rolled back, its frames are left in the WAL, and a
+ * shorter one begins to overwrite them. Returns what the first frame was before that. */
+static uint8_t *overwrite_what_was_given_up(struct fixture *f, int wal, off_t end) {
+  uint8_t *first = malloc(FRAME_BYTES);
+  sqlite3 *db = NULL;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  (void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+  assert_int_equal(sqlite3_exec(db,
+                                "PRAGMA cache_size = 2; BEGIN; UPDATE open_txn SET record ="
+                                " record || hex(randomblob(40000)); ROLLBACK",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  off_t long_end = lseek(wal, 0, SEEK_END);
+  assert_int_equal(pread(wal, first, FRAME_BYTES, end), FRAME_BYTES);
+  assert_int_equal(sqlite3_exec(db, "UPDATE open_txn SET record = record || hex(randomblob(8000))",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+  assert_int_equal(lseek(wal, 0, SEEK_END), long_end); /* it is shorter */
+  return first;
+}
+
+/* The power fails while that is being synced, and all of it is on the disk but its first frame.
+ * Behind its commit, which nobody was told of, stand frames of the same use of the file. */
+static void what_was_given_up_is_no_sign_of_damage(void **state) {
+  struct fixture *f = *state;
+  char name[128], why[VOW_LOG_WHY_BYTES];
+  in_child(decide_and_die, f);
+  snprintf(name, sizeof name, "%s-wal", f->path);
+  int wal = open(name, O_RDWR);
+  assert_true(wal >= 0);
+  off_t end = lseek(wal, 0, SEEK_END);
+  uint8_t *first = overwrite_what_was_given_up(f, wal, end);
+  assert_int_equal(pwrite(wal, first, FRAME_BYTES, end), FRAME_BYTES);
+  close(wal);
+  free(first);
+  if (fixture_try(f, why) != VOW_OK) fail_msg("%s", why);
+  for (uint32_t n = 1; n <= 3; n++) assert_int_equal(find_state(f, n), VOW_TXN_COMMITTING);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(what_was_called_durable_is_there_after_every_kill),
       TEST(a_start_may_be_killed_at_any_time),
       TEST(a_newer_format_in_the_wal_is_refused),
+      TEST(what_was_given_up_is_no_sign_of_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
