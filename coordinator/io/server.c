@@ -274,11 +274,6 @@ static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, cons
   if ((request->headers_seen & 3) == 3) {
     request->header_fault = "Content-Length and Transfer-Encoding exclude each other";
   }
-  if (request->head_bytes > HEAD_BYTES_MAX) {
-    request->header_fault =
-        "a request line and headers may have 16 KiB, each header and parameter counted with "
-        "64 bytes more than its text";
-  }
   return request->header_fault == NULL ? MHD_YES : MHD_NO;
 }
 
@@ -293,6 +288,11 @@ static enum MHD_Result start(struct vow_server_request *request) {
   unsigned long long bytes = length == NULL ? 0 : strtoull(length, NULL, 10);
   request->started = true;
   MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, check_header, request);
+  if (request->head_bytes > HEAD_BYTES_MAX) {
+    request->header_fault =
+        "a request line and headers may have 16 KiB, each header and parameter counted with "
+        "64 bytes more than its text";
+  }
   if (request->header_fault != NULL) {
     vow_request_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
     return hand_over(request);

@@ -198,6 +198,13 @@ static void longest_head(void **state) {
     ask_with_head(w, headers, 17 * 1024 - 300, "HTTP/1.1 400");
     ask_with_head(w, headers, 17 * 1024 + 100, "HTTP/1.1 431");
   }
+  /* A request line alone, too, in which there need not be a header. */
+  char line[17 * 1024], out[4096];
+  snprintf(line, sizeof line, "GET /%0*d HTTP/1.0\r\n\r\n", 16 * 1024 + 50, 0);
+  int fd = raw_connect(w);
+  raw_puts(w, fd, line);
+  raw_read(w, fd, " 400 ", out, sizeof out);
+  close(fd);
 }
 
 static void body_cut_short(void **state) {
