@@ -82,6 +82,7 @@ static bool emit_record(struct vow_core *core, struct core_txn *txn) {
   if (txn->record == CORE_RECORD_NONE) return true;
   struct vow_action *action = add_action(core);
   if (action == NULL) return false;
+  txn->image.presumed = txn->presumed && txn->image.state == VOW_TXN_ABORTING;
   txn->logged = ++core->position;
   txn->record_ms = CORE_NEVER;
   core_rearm(core, txn);

@@ -7,6 +7,7 @@
  *   preparing, delegated     undecided until its branch has been asked
  *   committing               driven to its end; the outcome was commit from the record on
  *   aborting                 driven to its end
+ *   aborting, presumed       the same, and as little decided as before a branch was settled
  *   committed, aborted       kept until its heuristic outcome is forgotten
  *
  * The messages wait in their endpoints' queues like all others, so that recovery floods nobody.
@@ -56,6 +57,7 @@ enum vow_error core_load_end(struct vow_core *core) {
 /* A record that this core can't have written must not be acted on. */
 static bool is_sound(const struct vow_txn *image) {
   if (image->state < VOW_TXN_ACTIVE || image->state > VOW_TXN_ABORTED) return false;
+  if (image->presumed && image->state != VOW_TXN_ABORTING) return false;
   if (image->delegated && image->branch_count != 1) return false;
   for (uint32_t i = 0; i < image->branch_count; i++) {
     const struct vow_branch *branch = &image->branches[i];
@@ -157,6 +159,11 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
       resume(core, txn, "committing: the commit is sent again");
       break;
     case VOW_TXN_ABORTING:
+      txn->presumed = txn->image.presumed;
+      if (core->quarantined && txn->presumed) {
+        core_hold_back(core, txn);
+        break;
+      }
       resume(core, txn, "aborting: the abort is sent again");
       break;
     case VOW_TXN_COMMITTED:

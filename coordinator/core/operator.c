@@ -105,6 +105,9 @@ static struct verdict judge(const struct vow_event *event, const struct core_txn
   if (outcome != VOW_OUTCOME_COMMITTED && outcome != VOW_OUTCOME_ABORTED) {
     return (struct verdict){VOW_E_INVALID_ARGUMENT, "the outcome is committed or aborted", false};
   }
+  if (core_is_held_back(txn)) {
+    return (struct verdict){VOW_E_QUARANTINED, CORE_QUARANTINE_DETAIL, false};
+  }
   if (number > txn->image.branch_count) {
     return (struct verdict){VOW_E_UNKNOWN_BRANCH, "the transaction has no branch of this number",
                             false};

@@ -102,6 +102,7 @@ struct vow_txn {
                             in the record: a decided image that is read from the log has it set */
   bool delegated;        /* one-phase commit was handed to the only branch */
   bool forgotten;
+  bool presumed; /* of the record of an abort: a restart presumes it, so it is no decision (C11) */
   uint32_t branch_count;
   uint32_t history_count;
   uint32_t history_dropped; /* entries left out when the bound was reached */

@@ -85,13 +85,14 @@ void ctl_judge(struct ctl_case *item, const struct ctl_places *places) {
   const struct ctl_report_item *committed = find_state(item, VOW_KNOWN_COMMITTED);
   const struct ctl_report_item *aborted = find_state(item, VOW_KNOWN_ABORTED);
   const struct ctl_report_item *proof = committed != NULL ? committed : aborted;
+  bool aborting = item->txn.state == VOW_TXN_ABORTING && !item->txn.presumed;
   item->by_operator = item->over = false;
-  if (item->txn.state == VOW_TXN_ABORTING && committed != NULL) {
+  if (aborting && committed != NULL) {
     item->verdict = CTL_VERDICT_CONFLICT;
     snprintf(item->why, sizeof item->why,
              "the log says aborted, and %.200s has committed branch %u",
              places->items[committed->place].url, committed->branch);
-  } else if (item->txn.state == VOW_TXN_COMMITTING || item->txn.state == VOW_TXN_ABORTING) {
+  } else if (aborting || item->txn.state == VOW_TXN_COMMITTING) {
     item->verdict = CTL_VERDICT_KNOWN;
     snprintf(item->why, sizeof item->why, "the log knows it: %s",
              vow_txn_state_name(item->txn.state));
@@ -204,7 +205,10 @@ static void decide_branch(const struct ctl_case *item, const struct ctl_places *
       return;
     case VOW_BRANCH_ABORTED:
       if (!commit) return;
-      break; /* it is told, and answers what it has done */
+      if (!branch->resolved) break;         /* it is told, and answers what it has done */
+      branch->state = VOW_BRANCH_HEURISTIC; /* an operator did it while an abort was presumed */
+      branch->outcome = VOW_OUTCOME_HEURISTIC_ABORT;
+      return;
     default:
       break;
   }
@@ -256,7 +260,8 @@ enum vow_error ctl_reconcile_image(struct ctl_case *item, const struct ctl_place
     return VOW_OK;
   }
   txn->state = commit ? VOW_TXN_COMMITTING : VOW_TXN_ABORTING;
-  txn->delegated = false;
+  txn->delegated = txn->presumed = false;
+  txn->heuristic = vow_txn_merge_heuristics(txn);
   txn->updated_ms = now_ms;
   free(txn->reason);
   txn->reason = NULL;

@@ -57,6 +57,7 @@ static enum vow_error copy_txn(const struct vow_txn *txn, struct vow_txn *out) {
   vow_record_write(&w, NULL, txn, VOW_RECORD_LOG);
   enum vow_error error = text.error;
   if (error == VOW_OK) error = vow_record_read(vow_buf_text(&text), text.bytes, out, why);
+  if (error == VOW_OK) out->decision_durable = txn->decision_durable;
   vow_buf_fini(&text);
   return error;
 }

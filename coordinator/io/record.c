@@ -106,6 +106,7 @@ static void write_head(struct vow_jsonw *w, const struct vow_txn *txn,
   write_flag(w, "forgotten", txn->forgotten);
   if (txn->metadata != NULL) vow_jsonw_raw(w, "metadata", txn->metadata, strlen(txn->metadata));
   vow_jsonw_string(w, "traceparent", txn->traceparent);
+  if (detail == VOW_RECORD_LOG) write_flag(w, "presumed", txn->presumed);
   if (detail == VOW_RECORD_LOG && txn->idempotency_key != NULL) {
     vow_jsonw_string(w, "idempotency_key", txn->idempotency_key);
     write_hash(w, "request_hash", txn->request_hash);
@@ -274,6 +275,7 @@ static enum vow_error read_head(const struct vow_json_node *root, struct vow_txn
   vow_json_get_time(&r.o, "ended", VOW_JSON_OPTIONAL, &txn->ended_ms);
   vow_json_get_bool(&r.o, "delegated", VOW_JSON_OPTIONAL, &txn->delegated);
   vow_json_get_bool(&r.o, "forgotten", VOW_JSON_OPTIONAL, &txn->forgotten);
+  vow_json_get_bool(&r.o, "presumed", VOW_JSON_OPTIONAL, &txn->presumed);
   read_metadata(&r, txn);
   read_string(&r, "traceparent", VOW_JSON_OPTIONAL, &txn->traceparent);
   read_request(&r, txn);
@@ -325,7 +327,7 @@ enum vow_error vow_record_read(const char *text, size_t bytes, struct vow_txn *o
     vow_txn_fini(&txn);
     return error == VOW_E_NO_MEMORY ? error : VOW_E_LOG_CORRUPT;
   }
-  txn.decision_durable = txn.state >= VOW_TXN_COMMITTING;
+  txn.decision_durable = txn.state >= VOW_TXN_COMMITTING && !txn.presumed;
   *out = txn;
   return VOW_OK;
 }

@@ -204,6 +204,41 @@ static void a_presumption_is_recorded_when_it_has_ended(void **state) {
   expect(w, "log! t1 aborted heuristic-mixed");
 }
 
+/* What an operator settles of a presumed abort is recorded at once, and what was presumed is as
+ * little decided as before: in quarantine it is told to nobody, be it read so or taken back. */
+static void a_settled_branch_makes_no_decision_of_a_presumption(void **state) {
+  struct world *w = *state;
+  leave_undecided(w);
+  restart(w, false);
+  sync(w);
+  world_forget_trace(w);
+  w->overruled[0] = true;
+  uint64_t token = resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  expect(w, "log! t1 aborting");
+  sync(w);
+  assert_int_equal(w->answered[token], 1);
+  restart(w, true);
+  expect_picture(w, T1, "aborting [a aborted, b aborting]");
+  assert_int_equal(vow_txn_outcome(world_find(w, T1)), VOW_OUTCOME_NONE);
+  assert_true(vow_core_held_back(w->core, world_id(w, T1)));
+  sync(w);
+  resolve(w, T1, 0, VOW_OUTCOME_ABORTED);
+  expect_some(w, "quarantined");
+  resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  expect_some(w, "quarantined");
+  assert_false(under_way(w, "b"));
+  restart(w, false);
+  sync(w);
+  assert_true(under_way(w, "b"));
+  witness(w, 65, 1);
+  assert_true(vow_core_held_back(w->core, world_id(w, T1)));
+  restart(w, false);
+  sync(w);
+  world_forget_trace(w);
+  acknowledge(w, "b", VOW_OUTCOME_ABORTED);
+  expect(w, "log t1 aborted ended");
+}
+
 /* A key changes nothing about that: a decision that the log lost may yet be heard of. */
 static void nor_is_a_presumption_under_a_key(void **state) {
   struct world *w = *state;
@@ -282,6 +317,7 @@ int main(void) {
       TEST(a_late_witness_takes_presumptions_back),
       TEST(a_presumption_is_not_recorded),
       TEST(a_presumption_is_recorded_when_it_has_ended),
+      TEST(a_settled_branch_makes_no_decision_of_a_presumption),
       TEST(nor_is_a_presumption_under_a_key),
       TEST(transactions_of_this_run_go_on),
       TEST(who_has_not_answered_is_asked),

@@ -154,6 +154,55 @@ static void an_abort_in_the_log_is_no_match_for_a_commit(void **state) {
   vow_txn_fini(&txn);
 }
 
+static struct ctl_case presumed_abort(struct ctl_report_item *told) {
+  struct ctl_case item = {.id = vow_id_make(7, 1, 1), .items = told, .count = 1, .why = "so"};
+  item.txn = (struct vow_txn){.id = item.id,
+                              .state = VOW_TXN_ABORTING,
+                              .presumed = true,
+                              .branches = calloc(3, sizeof(struct vow_branch)),
+                              .branch_count = 3};
+  item.txn.branches[0] =
+      (struct vow_branch){.number = 1, .state = VOW_BRANCH_ABORTING, .url = strdup("http://a")};
+  item.txn.branches[1] = (struct vow_branch){.number = 2,
+                                             .state = VOW_BRANCH_ABORTED,
+                                             .outcome = VOW_OUTCOME_ABORTED,
+                                             .resolved = true,
+                                             .url = strdup("http://b")};
+  item.txn.branches[2] =
+      (struct vow_branch){.number = 3, .state = VOW_BRANCH_ABORTED, .url = strdup("http://c")};
+  return item;
+}
+
+/* An abort that was only presumed when an operator settled a branch is no decision: what the
+ * participants have on disk decides. What the operator did against it is a heuristic outcome. */
+static void a_presumed_abort_in_the_log_decides_nothing(void **state) {
+  struct ctl_report_item told = {0, 1, VOW_KNOWN_PREPARED};
+  struct ctl_case item = presumed_abort(&told);
+  (void)state;
+  ctl_judge(&item, &places);
+  assert_int_equal(item.verdict, CTL_VERDICT_OPEN);
+  struct vow_txn txn = image_of(&item, CTL_VERDICT_ABORT);
+  assert_int_equal(txn.state, VOW_TXN_ABORTING);
+  assert_false(txn.presumed);
+  assert_int_equal(txn.heuristic, VOW_HEURISTIC_NONE);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_ABORTING);
+  vow_txn_fini(&txn);
+
+  told.state = VOW_KNOWN_COMMITTED;
+  item = presumed_abort(&told);
+  ctl_judge(&item, &places);
+  assert_int_equal(item.verdict, CTL_VERDICT_COMMIT);
+  txn = image_of(&item, CTL_VERDICT_COMMIT);
+  assert_int_equal(txn.state, VOW_TXN_COMMITTING);
+  assert_false(txn.presumed);
+  assert_int_equal(txn.branches[0].state, VOW_BRANCH_COMMITTED);
+  assert_int_equal(txn.branches[1].state, VOW_BRANCH_HEURISTIC);
+  assert_int_equal(txn.branches[1].outcome, VOW_OUTCOME_HEURISTIC_ABORT);
+  assert_int_equal(txn.branches[2].state, VOW_BRANCH_PREPARED); /* it is told, and answers */
+  assert_int_equal(txn.heuristic, VOW_HEURISTIC_MIXED);
+  vow_txn_fini(&txn);
+}
+
 /* Places and cases are in their lists once, cases in the order of their ids. */
 static void lists_hold_each_once(void **state) {
   struct ctl_places some = {0};
@@ -362,6 +411,7 @@ int main(void) {
       cmocka_unit_test(what_the_log_has_is_decided_as_it_is),
       cmocka_unit_test(what_has_ended_since_is_taken_note_of),
       cmocka_unit_test(an_abort_in_the_log_is_no_match_for_a_commit),
+      cmocka_unit_test(a_presumed_abort_in_the_log_decides_nothing),
       cmocka_unit_test(lists_hold_each_once),
       cmocka_unit_test(who_refused_a_commit_had_only_read),
       cmocka_unit_test(what_has_ended_and_was_forgotten_is_for_the_data_to_tell),

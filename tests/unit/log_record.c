@@ -137,8 +137,16 @@ static void a_decision_that_is_read_is_durable(void **state) {
     struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
     assert_int_equal(b.state, s);
     assert_int_equal(b.decision_durable, s >= VOW_TXN_COMMITTING);
+    assert_false(b.presumed);
     vow_txn_fini(&b);
   }
+  struct vow_txn a = {.id = nth_id(1), .state = VOW_TXN_ABORTING, .created_ms = 1};
+  a.presumed = a.decision_durable = true;
+  assert_null(strstr(write_record(&a, VOW_RECORD_VIEW), "presumed"));
+  struct vow_txn b = read_record(write_record(&a, VOW_RECORD_LOG));
+  assert_true(b.presumed);
+  assert_false(b.decision_durable); /* which is none */
+  vow_txn_fini(&b);
 }
 
 static void bytes_that_are_not_text_do_not_spoil_a_record(void **state) {
