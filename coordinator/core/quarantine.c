@@ -83,7 +83,6 @@ enum vow_error core_quarantine_load(struct vow_core *core, const struct vow_even
 static void park(struct vow_core *core, struct core_txn *txn) {
   txn->parked = true;
   core->counts.parked++;
-  txn->record = CORE_RECORD_NONE;
   txn->record_ms = CORE_NEVER;
   txn->deadline_ms = CORE_NEVER;
   core_rearm(core, txn);

@@ -301,6 +301,42 @@ static void an_act_is_told_when_its_record_is_durable(void **state) {
   world_free(w);
 }
 
+/* A quarantine that begins meanwhile takes nothing of it away. */
+static void an_act_outlives_the_begin_of_a_quarantine(void **state) {
+  struct vow_event more = {.type = VOW_EVENT_BEGIN, .u.begin.timeout_ms = 500};
+  struct vow_event event = {.type = VOW_EVENT_WITNESS};
+
+  (void)state;
+  fail_from = UINT64_MAX;
+  struct world *w = world_new();
+  begin_one_shot(w, "a+ b+");
+  yes(w, "a");
+  yes(w, "b");
+  sync(w);
+  w->incarnation = 70;
+  crash(w, UINT64_MAX);
+  sync(w); /* its ids: so each begin is answered at once */
+  for (int i = 0; i < 40; i++) begin_with(w, &more, "");
+  actions_are_short = true;
+  w->now_ms += 500;
+  tick(w);
+  uint64_t first = resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  actions_are_short = false;
+  event.u.witness.seen = (struct vow_log_position){65, 1};
+  event.u.witness.by = "somebody";
+  world_must(w, &event);
+  assert_true(vow_core_quarantined(w->core));
+  uint64_t again = resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  assert_int_equal(w->answered[first], 0);
+  assert_int_equal(w->answered[again], 0);
+  sync(w);
+  assert_int_equal(w->answered[first], 1);
+  assert_int_equal(w->answered[again], 1);
+  crash(w, 0);
+  assert_true(world_find(w, T1)->branches[0].resolved);
+  world_free(w);
+}
+
 static void vote_all(struct world *w) {
   while (under_way(w, "a")) yes(w, "a");
   while (under_way(w, "b")) yes(w, "b");
@@ -371,6 +407,7 @@ int main(void) {
       cmocka_unit_test(one_failure_changes_nothing),
       cmocka_unit_test(failures_in_a_row_change_nothing),
       cmocka_unit_test(an_act_is_told_when_its_record_is_durable),
+      cmocka_unit_test(an_act_outlives_the_begin_of_a_quarantine),
       cmocka_unit_test(a_transaction_is_small),
       cmocka_unit_test(a_start_may_be_tried_again),
   };
