@@ -60,7 +60,7 @@ static int sync_file(const char *path) {
 }
 
 /* A WAL or journal whose log is gone would be taken for the new log's own. */
-static enum vow_error refuse_remains(const char *path, char why[VOW_LOG_WHY_BYTES]) {
+enum vow_error log_refuse_remains(const char *path, char why[VOW_LOG_WHY_BYTES]) {
   static const char *const suffixes[] = {"-wal", "-journal"};
   char name[PATH_BYTES_MAX];
   struct stat st;
@@ -96,8 +96,7 @@ static enum vow_error creation_error(const char *path, int error_number,
 
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) {
   char name[PATH_BYTES_MAX];
-  enum vow_error error = refuse_remains(path, why);
-  if (error != VOW_OK) return error;
+  enum vow_error error = VOW_OK;
   if (snprintf(name, sizeof name, "%s.new-XXXXXX", path) >= (int)sizeof name)
     return creation_error(path, ENAMETOOLONG, why);
   int fd = mkostemp(name, O_CLOEXEC); /* mode 0600: metadata may be private */

@@ -322,7 +322,9 @@ enum vow_error log_check_wal(const struct vow_log *log,
 /* Writes it once more as it is read, and syncs it: what follows may rely on the disk having it. */
 enum vow_error log_rewrite_wal(const struct vow_log *log,
                                char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
-/* log_create.c: makes a complete, empty log; leaves alone what another process made meanwhile. */
+/* log_create.c: refuses where a log is gone and what lay beside it is not. */
+enum vow_error log_refuse_remains(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
+/* Makes a complete, empty log; leaves alone what another process made meanwhile. */
 enum vow_error log_create(const char *path, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 
 /* Removes a log that nobody is to have, with what SQLite leaves beside it. */

@@ -59,15 +59,23 @@ static enum vow_error missing(const char *path, bool create, int error_number,
   return error_number == EACCES ? VOW_E_LOG_READ_ONLY : VOW_E_LOG_IO;
 }
 
+/* There is no file of this name. Its write-ahead log may be all that is left of it. */
+static enum vow_error make_file(const struct vow_log_config *config, char canonical[PATH_BYTES_MAX],
+                                char why[VOW_LOG_WHY_BYTES]) {
+  bool create = config->create && !config->read_only;
+  if (!canonical_new(config->path, canonical)) return missing(config->path, create, errno, why);
+  enum vow_error error = log_refuse_remains(canonical, why);
+  if (create) return error == VOW_OK ? log_create(canonical, why) : error;
+  return error == VOW_OK ? missing(config->path, false, ENOENT, why) : VOW_E_LOG_IO;
+}
+
 static enum vow_error find_file(struct vow_log *log, const struct vow_log_config *config,
                                 char why[VOW_LOG_WHY_BYTES]) {
   char canonical[PATH_BYTES_MAX];
   struct stat st;
   if (realpath(config->path, canonical) == NULL) {
-    if (errno != ENOENT || !config->create || config->read_only)
-      return missing(config->path, false, errno, why);
-    if (!canonical_new(config->path, canonical)) return missing(config->path, true, errno, why);
-    enum vow_error error = log_create(canonical, why);
+    if (errno != ENOENT) return missing(config->path, false, errno, why);
+    enum vow_error error = make_file(config, canonical, why);
     if (error != VOW_OK) return error;
   }
   if (stat(canonical, &st) != 0) return missing(canonical, config->create, errno, why);

@@ -47,6 +47,17 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_a_log_that_is_gone_its_write_ahead_log_is_told(tmp_path):
+    """It may hold decisions: as `vowd` does, `vowctl` has the log put back, not a backup."""
+    wal = tmp_path / "log.db-wal"
+    wal.write_bytes(b"decisions")
+    for command in ("check", "list", "recover --yes", "reconcile"):
+        result = ctl.run(*command.split(), "--log", tmp_path / "log.db")
+        result.refused(ctl.FAILED, "put the log back", "log.db-wal")
+        assert "backup" not in result.err
+    assert [file.name for file in tmp_path.iterdir()] == [wal.name]
+
+
 def test_check_tells_what_is_in_doubt(dead):
     result = ctl.run("check", "--log", dead.log).refused(ctl.ATTENTION, "in doubt", "recover")
     assert "sound" in result.out

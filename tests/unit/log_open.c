@@ -295,6 +295,10 @@ static void a_wal_without_its_log_is_not_taken_for_another(void **state) {
   snprintf(wal, sizeof wal, "%s-wal", f->path);
   write_file(wal, "decisions", 9);
   expect_refused(f, VOW_E_LOG_CORRUPT, "put the log back");
+  f->config.create = false;
+  expect_refused(f, VOW_E_LOG_IO, "put the log back");
+  f->config.create = f->config.read_only = true;
+  expect_refused(f, VOW_E_LOG_IO, "put the log back");
   assert_int_equal(access(f->path, F_OK), -1);
 }
 
