@@ -54,11 +54,21 @@ enum vow_error core_load_end(struct vow_core *core) {
   return VOW_OK;
 }
 
-/* A record that this core can't have written must not be acted on. */
-static bool is_sound(const struct vow_txn *image) {
+/* What was delegated is the only branch's to say until it has ended. */
+static bool is_delegation_sound(const struct vow_txn *image) {
+  if (!image->delegated) return true;
+  if (image->branch_count != 1 || image->state == VOW_TXN_ACTIVE) return false;
+  enum vow_branch_state state = image->branches[0].state;
+  return image->state != VOW_TXN_PREPARING || state == VOW_BRANCH_PREPARING ||
+         state == VOW_BRANCH_ABORTING;
+}
+
+bool vow_core_may_load(const struct vow_txn *image) {
   if (image->state < VOW_TXN_ACTIVE || image->state > VOW_TXN_ABORTED) return false;
+  bool ended = image->state == VOW_TXN_COMMITTED || image->state == VOW_TXN_ABORTED;
+  if (image->forgotten && (!ended || image->heuristic == VOW_HEURISTIC_NONE)) return false;
   if (image->presumed && image->state != VOW_TXN_ABORTING) return false;
-  if (image->delegated && image->branch_count != 1) return false;
+  if (!is_delegation_sound(image)) return false;
   for (uint32_t i = 0; i < image->branch_count; i++) {
     const struct vow_branch *branch = &image->branches[i];
     if (branch->number != i + 1 || branch->name == NULL || branch->url == NULL) return false;
@@ -178,7 +188,7 @@ enum vow_error core_load(struct vow_core *core, const struct vow_event *event) {
   struct vow_txn *image = event->u.load;
 
   if (!core->begun || !core->loading || image->ended_ms != 0) return VOW_E_INVALID_ARGUMENT;
-  if (!is_sound(image) || is_known(core, image)) return VOW_E_LOG_CORRUPT;
+  if (!vow_core_may_load(image) || is_known(core, image)) return VOW_E_LOG_CORRUPT;
   struct core_txn *txn = core_txn_alloc();
   if (txn == NULL) return VOW_E_NO_MEMORY;
   if (!make_tasks(core, txn, image)) {

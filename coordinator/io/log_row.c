@@ -3,6 +3,7 @@
  * covers every column, so a row that a damaged page or a stray hand changed is never believed.
  * Numbers enter it in little-endian order, so that a log can move between machines.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "io/hash.h"
@@ -151,6 +152,11 @@ enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,
   size_t bytes = (size_t)sqlite3_column_bytes(statement, LOG_COLUMN_RECORD);
   struct vow_txn txn = {0};
   error = vow_record_read(text, bytes, &txn, why_record);
+  if (error == VOW_OK && txn.ended_ms == 0 && !vow_core_may_load(&txn)) {
+    vow_txn_fini(&txn);
+    snprintf(why_record, sizeof why_record, "its state and its branches do not fit each other");
+    error = VOW_E_LOG_CORRUPT;
+  }
   if (error == VOW_E_LOG_CORRUPT) {
     struct vow_id id;
     char name[VOW_ID_TEXT_BYTES];

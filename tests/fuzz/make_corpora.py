@@ -179,7 +179,7 @@ def main(source, out):
     corpora["api"] = [b"\xff".join(one.encode() for one in many) for many in api()]
     corpora["args"] = list(command_lines())
     corpora["config"] = list(config(source))
-    for name in ("rows", "coordinator", "participant"):
+    for name in ("load", "rows", "coordinator", "participant"):
         corpora[name] = [
             bytes([seed % 2]) + choices(f"{name} {seed}", 40 + 20 * seed) for seed in range(16)
         ]

@@ -346,6 +346,8 @@ static void nonsense_in_the_log_is_refused(void **state) {
   CORRUPT(image.state = (enum vow_txn_state)7, image.state = VOW_TXN_PREPARING);
   CORRUPT(image.state = VOW_TXN_COMMITTING, image.state = VOW_TXN_PREPARING);
   CORRUPT(image.delegated = true, image.delegated = false);
+  CORRUPT(image.presumed = true, image.presumed = false);
+  CORRUPT(image.forgotten = true, image.forgotten = false);
   CORRUPT(image.branches[1].number = 3, image.branches[1].number = 2);
   CORRUPT(image.branches[1].state = (enum vow_branch_state)0,
           image.branches[1].state = VOW_BRANCH_PREPARING);
@@ -374,6 +376,38 @@ static void nonsense_in_the_log_is_refused(void **state) {
   assert_int_equal(load(w, &other), VOW_E_LOG_CORRUPT); /* the same key twice */
   vow_txn_fini(&again);
   vow_txn_fini(&other);
+}
+
+/* Whoever has the only branch's commit in hand says how it ended: until then no vote of it stands.
+ */
+static void a_delegation_has_not_ended(void **state) {
+  static const enum vow_branch_state wrong[] = {VOW_BRANCH_PREPARED, VOW_BRANCH_READ_ONLY};
+  struct world *w = *state;
+
+  begin(w, "a+");
+  commit_no_wait(w, T1);
+  struct vow_txn image = world_copy_image(world_find(w, T1));
+  assert_true(image.delegated && vow_core_may_load(&image));
+  image.branches[0].state = VOW_BRANCH_ABORTING;
+  assert_true(vow_core_may_load(&image));
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    image.branches[0].state = wrong[i];
+    assert_false(vow_core_may_load(&image));
+  }
+  image.state = VOW_TXN_ACTIVE;
+  image.branches[0].state = VOW_BRANCH_ENLISTED;
+  assert_false(vow_core_may_load(&image));
+  image.delegated = false;
+  assert_true(vow_core_may_load(&image));
+  image.state = VOW_TXN_COMMITTED;
+  image.branches[0].state = VOW_BRANCH_HEURISTIC;
+  image.forgotten = true;
+  assert_false(vow_core_may_load(&image));
+  image.heuristic = VOW_HEURISTIC_ABORT;
+  assert_true(vow_core_may_load(&image));
+  image.state = VOW_TXN_ABORTED;
+  assert_true(vow_core_may_load(&image));
+  vow_txn_fini(&image);
 }
 
 /* ---- at every step, with every subset ---- */
@@ -484,6 +518,7 @@ int main(void) {
       TEST(recovery_floods_nobody),
       TEST(nothing_is_finished_while_loading),
       TEST(nonsense_in_the_log_is_refused),
+      TEST(a_delegation_has_not_ended),
       TEST(a_crash_at_any_step_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,29 @@ static void a_position_that_goes_back_is_refused(void **state) {
   assert_int_equal(vow_log_append(f->log, &action), VOW_E_INVALID_ARGUMENT);
 }
 
+/* Its checksum is right, but no core has written it: one that acted on it might never end it. */
+static void a_record_that_does_not_fit_itself_is_damage(void **state) {
+  struct fixture *f = *state;
+  struct answer answer, check;
+  fixture_open(f);
+  struct vow_txn txn = nth_txn(1, VOW_TXN_PREPARING, 0);
+  txn.branches[1].state = VOW_BRANCH_COMMITTING;
+  append(f, &txn, true);
+  txn.ended_ms = fixture_now_ms(); /* of what has ended nothing more is done */
+  txn.id = nth_id(2);
+  append(f, &txn, true);
+  vow_txn_fini(&txn);
+  assert_int_equal(find_state(f, 2), VOW_TXN_PREPARING);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_OPEN_PAGE, .limit = 10}, &answer);
+  assert_int_equal(answer.result.error, VOW_E_LOG_CORRUPT);
+  assert_non_null(strstr(answer.why, "do not fit each other"));
+  answer_fini(&answer);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &check);
+  assert_int_equal(check.result.error, VOW_E_LOG_CORRUPT);
+  assert_int_equal(check.result.rows_bad, 1);
+  answer_fini(&check);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
@@ -193,6 +216,7 @@ int main(void) {
       TEST(the_id_ceiling_is_kept),
       TEST(a_transaction_is_found_by_its_key_the_newest_first),
       TEST(many_are_found_in_the_order_asked),
+      TEST(a_record_that_does_not_fit_itself_is_damage),
       TEST(a_position_that_goes_back_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,12 @@ static void add_branch(struct vow_txn *txn, const char *name, enum vow_branch_st
   set_text(&branch->url, url);
 }
 
+static const enum vow_branch_state branch_states[] = {
+    [VOW_TXN_ACTIVE] = VOW_BRANCH_ENLISTED,     [VOW_TXN_PREPARING] = VOW_BRANCH_PREPARED,
+    [VOW_TXN_COMMITTING] = VOW_BRANCH_PREPARED, [VOW_TXN_COMMITTED] = VOW_BRANCH_COMMITTED,
+    [VOW_TXN_ABORTING] = VOW_BRANCH_ABORTING,   [VOW_TXN_ABORTED] = VOW_BRANCH_ABORTED,
+};
+
 struct vow_txn nth_txn(uint32_t n, enum vow_txn_state state, uint64_t ended_ms) {
   struct vow_txn txn = {.id = nth_id(n),
                         .state = state,
@@ -120,9 +126,8 @@ struct vow_txn nth_txn(uint32_t n, enum vow_txn_state state, uint64_t ended_ms) 
   txn.history = calloc(3, sizeof *txn.history);
   assert_non_null(txn.branches);
   assert_non_null(txn.history);
-  bool ended = ended_ms != 0;
-  add_branch(&txn, "bank-a", ended ? VOW_BRANCH_COMMITTED : VOW_BRANCH_PREPARED);
-  add_branch(&txn, "bank-b", ended ? VOW_BRANCH_COMMITTED : VOW_BRANCH_PREPARED);
+  add_branch(&txn, "bank-a", branch_states[state]);
+  add_branch(&txn, "bank-b", branch_states[state]);
   static const enum vow_history_kind kinds[] = {VOW_HISTORY_BEGUN, VOW_HISTORY_COMMIT_ASKED,
                                                 VOW_HISTORY_DECIDED};
   for (uint32_t i = 0; i < 3; i++) {
