@@ -31,6 +31,7 @@ static struct {
   bool sweeping;     /* one call of the disk fails */
   bool healed;       /* and what that call did is over */
   bool was_cut;      /* the power failed since the last process */
+  bool is_full;      /* the disk has become full, and what did not fit may still wait */
   bool explained;    /* why the log did not open */
   bool operated;     /* backups are kept, and the log is lost and restored from one */
 } story;
@@ -242,6 +243,20 @@ static bool write_group(void) {
   return true;
 }
 
+/* For a while, or until make_room(). */
+static void fill_disk(void) {
+  disk_faults.full_after = (int)draw(8);
+  disk_faults.full_for = 1 + (int)draw(8);
+  story.is_full = true;
+}
+
+/* What waits for room is written. */
+static void make_room(void) {
+  disk_faults.full_for = 0;
+  if (story.is_full) turns_run_when_due();
+  story.is_full = false;
+}
+
 /* The question may be what the log fails at. */
 static bool look_at_content(void) {
   if (model_judge_content(story.log, story.position, side_now())) return true;
@@ -266,11 +281,15 @@ static bool live(enum end end, uint32_t groups) {
   uint32_t failing = draw(3);
   for (uint32_t i = 0; i < groups && story.progress.error == VOW_OK; i++) {
     if (end == END_FAILED_SYNC && i == failing) disk_faults.fail_sync = 1 + (int)draw(4);
+    if (end != END_FAILED_SYNC && draw(6) == 0) fill_disk();
     if (!write_group()) return false;
+    if (story.is_full && draw(3) == 0) continue; /* the next group waits behind this one */
+    make_room();
     if (story.progress.error == VOW_OK && draw(5) == 0 && !look_at_content()) return false;
     if (story.progress.error == VOW_OK && draw(12) == 0) turns_run_when_due(); /* idle: tidies */
     if (wants_copy(end) && !copy_log()) return false;
   }
+  if (end == END_CLOSE) make_room();
   if (story.progress.error != VOW_OK && end != END_FAILED_SYNC)
     return wrong("the log failed: %s", story.progress.why);
   if (story.progress.error != VOW_OK && mistake == MISTAKE_FAILED_IS_ABORT)
@@ -292,6 +311,8 @@ static void end_process(enum end end) {
     close_log();
   else
     kill_log();
+  disk_faults.full_for = 0; /* the next one has room */
+  story.is_full = false;
   if (end == END_CUT) disk_cut_now(draw_seed());
   story.was_cut = end == END_CUT;
   if (!operator_has_restored(side_now()))
@@ -361,9 +382,11 @@ static bool play(uint64_t seed) {
 }
 
 bool side_play(uint64_t seed) {
+  uint64_t any = seed;
+  sqlite_memory_make_small(disk_random(&any) % 2 == 0);
   bool ok = seed % 4 == 1 ? play_operated() : play(seed);
   if (story.log != NULL) kill_log();
-  disk_faults.fail_sync = 0;
+  disk_faults.fail_sync = disk_faults.full_for = 0;
   return ok;
 }
 

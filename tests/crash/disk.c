@@ -304,6 +304,16 @@ bool disk_call_works(void) {
   return disk_faults.fail_call == 0 || --disk_faults.fail_call > 0;
 }
 
+bool disk_has_room(uint32_t number, uint64_t end) {
+  if (disk_faults.full_for == 0 || end <= disk_size(number)) return true;
+  if (disk_faults.full_after > 0) {
+    disk_faults.full_after--;
+    return true;
+  }
+  disk_faults.full_for--;
+  return false;
+}
+
 bool disk_is_inside(const char *path) {
   size_t bytes = strlen(DISK_FOLDER);
   return strncmp(path, DISK_FOLDER, bytes) == 0 && (path[bytes] == '\0' || path[bytes] == '/');

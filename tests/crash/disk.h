@@ -107,10 +107,12 @@ void disk_cut_now(uint64_t seed);
 
 /* What goes wrong. A countdown of n: the n-th from now on, once; 0: none. */
 struct disk_faults {
-  int fail_sync; /* of files */
-  int fail_call; /* of all calls that can fail */
-  bool dead;     /* the process has been killed: nothing it does has an effect */
-  uint64_t seed; /* draws what a failed sync has written */
+  int fail_sync;  /* of files */
+  int fail_call;  /* of all calls that can fail */
+  int full_for;   /* so many of SQLite's writes that need room find none, */
+  int full_after; /* once so many have found it */
+  bool dead;      /* the process has been killed: nothing it does has an effect */
+  uint64_t seed;  /* draws what a failed sync has written */
   /* Mistakes: these say yes and do nothing. */
   bool lie_about_base;        /* a sync of the database */
   bool lie_about_folder;      /* a sync of the folder */
@@ -122,6 +124,8 @@ extern uint32_t disk_syncs; /* of files, so far */
 
 /* False: the call is to fail, or its process is dead. */
 bool disk_call_works(void);
+/* False: the disk is full, and a write up to there needs room. */
+bool disk_has_room(uint32_t number, uint64_t end);
 bool disk_is_inside(const char *path); /* DISK_FOLDER or below it */
 /* These work on full paths, and on numbers of files. */
 int64_t disk_find(const char *path); /* -1: not there */
@@ -138,8 +142,10 @@ void disk_sync_folder(void);
 
 /* disk_vfs.c: makes it SQLite's only VFS, with salts that repeat. */
 void disk_vfs_install(void);
+void disk_vfs_seed(uint64_t seed);
 /* sqlite_memory.c: before SQLite is used for anything else. */
 void sqlite_memory_install(void);
-void disk_vfs_seed(uint64_t seed);
+/* Databases that are opened from now on have room for few pages, and spill. */
+void sqlite_memory_make_small(bool small);
 
 #endif

@@ -46,13 +46,13 @@ static int on_read(sqlite3_file *base, void *data, int bytes, sqlite3_int64 at) 
 }
 
 static int on_write(sqlite3_file *base, const void *data, int bytes, sqlite3_int64 at) {
-  if (disk_call_works()) {
-    disk_write(as_file(base)->number, data, (size_t)bytes, (uint64_t)at);
-    return SQLITE_OK;
-  }
-  /* A torn write: half of it is there. */
-  if (!disk_faults.dead) disk_write(as_file(base)->number, data, (size_t)bytes / 2, (uint64_t)at);
-  return SQLITE_IOERR_WRITE;
+  uint32_t number = as_file(base)->number;
+  if (disk_faults.dead) return SQLITE_IOERR_WRITE;
+  bool works = disk_call_works();
+  bool fits = disk_has_room(number, (uint64_t)at + (uint64_t)bytes);
+  /* Of one that fails half is there. */
+  disk_write(number, data, (size_t)(works && fits ? bytes : bytes / 2), (uint64_t)at);
+  return !works ? SQLITE_IOERR_WRITE : fits ? SQLITE_OK : SQLITE_FULL;
 }
 
 static int on_truncate(sqlite3_file *base, sqlite3_int64 bytes) {

@@ -88,19 +88,22 @@ static bool try_all(struct run *run, bool newest_kept) {
   return true;
 }
 
-/* First all and only the newest; then any. */
+/* First all and only the newest; then any, or all but one. */
 static void draw_fates(struct run *run, uint32_t n, bool newest_kept) {
   uint32_t count = run->disk->pending_count;
-  uint64_t share = 1 + disk_random(&run->random) % 7;
+  uint64_t share = 1 + disk_random(&run->random) % 9;
+  bool all_but_one = n >= 2 && share >= 8 && count > 0;
   for (uint32_t i = 0; i < count; i++) {
     uint64_t any = disk_random(&run->random);
     enum disk_fate fate = any % 8 < share ? DISK_KEEP : DISK_DROP;
-    if (any / 8 % 6 == 0) fate = DISK_TEAR;
+    if (any / 8 % 6 == 0 && !all_but_one) fate = DISK_TEAR;
     if (n < 2) fate = n == 0 ? DISK_KEEP : DISK_DROP;
     run->fates[i] = (uint8_t)fate;
   }
-  if (newest_kept && run->fates[count - 1] == DISK_DROP) run->fates[count - 1] = DISK_KEEP;
   run->torn = disk_random(&run->random);
+  if (all_but_one)
+    run->fates[disk_random(&run->random) % count] = share == 8 ? DISK_DROP : DISK_TEAR;
+  if (newest_kept && run->fates[count - 1] == DISK_DROP) run->fates[count - 1] = DISK_KEEP;
 }
 
 static bool try_drawn(struct run *run, uint32_t from, uint32_t to, bool newest_kept) {
