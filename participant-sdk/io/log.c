@@ -33,6 +33,12 @@ struct batch {
   char why[240]; /* of what failed */
 };
 
+struct hook_result {
+  enum vow_vote vote;
+  enum vow_error error;
+  struct vow_reason reason;
+};
+
 struct vow_log_job *vow_log_job_new(enum vow_log_job_type type) {
   struct vow_log_job *job = calloc(1, sizeof *job);
   if (job) job->type = type;
@@ -66,6 +72,14 @@ static void note(struct batch *batch, int code) {
       locked ? "the database is busy with another writer" : sqlite3_errmsg(batch->log->db));
 }
 
+/* A hook that lost the whole transaction says why; what SQLite says may be of what came after. */
+static void note_hook(struct batch *batch, int code, const struct hook_result *result) {
+  note(batch, code);
+  if (sqlite3_get_autocommit(batch->log->db) && result->reason.text[0] != '\0') {
+    (void)snprintf(batch->why, sizeof batch->why, "%s", result->reason.text);
+  }
+}
+
 static void break_log(struct batch *batch, int code) {
   struct vow_log *log = batch->log;
   if (log->broken) return;
@@ -92,12 +106,6 @@ static bool leaves_keys_violated(sqlite3 *db) {
   (void)sqlite3_db_status(db, SQLITE_DBSTATUS_DEFERRED_FKS, &violated, &highest, 0);
   return violated != 0;
 }
-
-struct hook_result {
-  enum vow_vote vote;
-  enum vow_error error;
-  struct vow_reason reason;
-};
 
 static void run_hook(struct vow_log *log, const struct vow_log_job *job,
                      struct hook_result *result) {
@@ -144,17 +152,17 @@ static int call_in_savepoint(struct batch *batch, const struct vow_log_job *job,
   return code;
 }
 
-/* Runs hooks until the branch wants a record or nothing. A `code` that is an error already: none is
- * run, all fail with it. */
+/* Runs hooks until the branch wants a record or nothing. A `code` that is an error already, and
+ * noted: none is run, all fail with it. */
 static int run_calls(struct batch *batch, struct vow_log_job *job, int code) {
   struct vow_log *log = batch->log;
   while (job->type == VOW_LOG_CALL) {
     struct hook_result result = {.vote = VOW_VOTE_ABORT};
-    if (!code) code = call_in_savepoint(batch, job, &result);
-    if (code) {
-      note(batch, code);
-      hook_failed(&result, shown(code), batch->why);
+    if (!code) {
+      code = call_in_savepoint(batch, job, &result);
+      if (code) note_hook(batch, code, &result);
     }
+    if (code) hook_failed(&result, shown(code), batch->why);
     log->hooks.called(log->hooks.context, job, result.vote, result.error, result.reason.text);
   }
   return code;
@@ -180,10 +188,13 @@ static bool run_job(struct batch *batch, struct vow_log_job *job) {
   struct vow_log *log = batch->log;
   bool saved = !is_one_statement(job);
   int code = saved ? vow_log_run(log, VOW_LOG_JOB_SAVE) : SQLITE_OK;
+  if (code) note(batch, code);
   code = run_calls(batch, job, code);
-  if (!code) code = write_job(log, job);
+  if (!code) {
+    code = write_job(log, job);
+    if (code) note(batch, code);
+  }
   if (code) {
-    note(batch, code);
     job->error = shown(code);
     if (!is_passing(code)) break_log(batch, code);
     if (sqlite3_get_autocommit(log->db)) return false;

@@ -151,9 +151,9 @@ static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work
   *vote = call_work(sq, work, reason);
   bool failed = has_failed(sq->db);
   if (sqlite3_get_autocommit(sq->db)) {
-    error = vow_sqlite_fail(sq, VOW_E_DATABASE,
-                            "the work made SQLite roll the whole transaction back"
-                            " (ON CONFLICT ROLLBACK, RAISE(ROLLBACK), or a full disk)");
+    error = vow_sqlite_fail(
+        sq, VOW_E_DATABASE, "the work made SQLite roll the whole transaction back: %s",
+        failed ? sqlite3_errmsg(sq->db) : "ON CONFLICT ROLLBACK, RAISE(ROLLBACK), or a full disk");
   } else if (sq->why[0] != '\0') {
     error = VOW_E_CANNOT_CAPTURE;
   } else if (*vote == VOW_VOTE_COMMIT) {

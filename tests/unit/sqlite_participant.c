@@ -166,13 +166,14 @@ static void a_busy_database_is_no_promise(void **state) {
   }
 }
 
-/* Work that makes SQLite roll everything back votes abort, and the participant goes on. */
+/* Work that makes SQLite roll everything back votes abort and says so, and the participant goes on.
+ */
 static void work_that_breaks_its_transaction_votes_abort(void **state) {
   (void)state;
   struct world *w = start("WAL");
   message("prepare", 1, SET_A("1"), 200, "\"commit\"");
   message("prepare", 2, WORK("UPDATE OR ROLLBACK account SET balance = -1 WHERE id = 'b'"), 200,
-          "\"abort\"");
+          "\"vote\":\"abort\",\"reason\":\"the work made SQLite roll the whole transaction back");
   message("prepare", 3, WORK("UPDATE account SET balance = 3 WHERE id = 'b'"), 200, "\"commit\"");
   message("commit", 1, "", 200, "\"committed\"");
   message("commit", 3, "", 200, "\"committed\"");
