@@ -51,10 +51,13 @@ static enum ctl_exit take_without(void *context, const char *word) {
 
 /* ---- what the log says ---- */
 
+/* Whoever has a branch that was settled by hand may be gone for good. But where the abort was only
+ * presumed then, it may know that it had committed. */
 static enum ctl_exit add_urls(struct ctl_reconciliation *r, const struct vow_txn *txn) {
   for (uint32_t i = 0; i < txn->branch_count; i++) {
     const struct vow_branch *branch = &txn->branches[i];
-    if (!branch->resolved && !ctl_places_add(&r->places, branch->url)) return ctl_no_memory();
+    bool asked = !branch->resolved || txn->presumed;
+    if (asked && !ctl_places_add(&r->places, branch->url)) return ctl_no_memory();
   }
   return CTL_EXIT_OK;
 }

@@ -314,6 +314,45 @@ def test_an_undecided_transaction_is_not_aborted(world):
     assert vowd.status()["quarantine"]["held_back"] in (0, 1)
 
 
+def test_a_settled_branch_makes_no_decision_of_a_presumed_abort(world):
+    """What an operator did outlives a kill, and what was presumed is told to nobody in quarantine.
+    A reconciliation asks whoever has the settled branch, too."""
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000, request_timeout_ms=15000), world.two_toys()
+    b.script("prepare", toy.hang)
+    answer = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
+    id = answer.json["id"]
+    wait_until(lambda: a.in_doubt(), "the first has voted")
+    wait_until(lambda: id in ctl_open(vowd), "it is in the log")
+    vowd.kill()
+    b.unscript()
+    b.released.set()
+    a.script("abort", toy.drop)
+    b.script("abort", toy.drop)
+    vowd.start()
+    settle = {"outcome": "aborted", "branch": 2, "reason": "by hand"}
+    answer = vowd.client.post(f"/v1/transactions/{id}/resolve", settle)
+    assert answer.status == 200 and answer.json["branches"][1]["resolved"], answer
+    vowd.kill()
+    vowd.start()
+    assert vowd.client.show(id)["branches"][1]["resolved"]
+    seen = vowd.client.get(f"/v1/transactions/{id}/outcome?seen=5.1")
+    assert seen.json["outcome"] == "unknown", seen
+    vowd.stop()
+    vowd.start(ready=False)
+    wait_until(lambda: not vowd.status()["loading"], "the log is read")
+    assert vowd.status()["quarantine"]["held_back"] == 1
+    assert vowd.client.get(f"/v1/transactions/{id}/outcome").json["outcome"] == "unknown"
+    vowd.stop()
+    dry = ctl.run("reconcile", "--log", vowd.log, "--json")
+    assert [case["verdict"] for case in dry.json["transactions"]] == ["undecided"], dry
+    assert a.url in dry.out and b.url in dry.out, dry
+    a.unscript()
+    done = ctl.run("reconcile", "--log", vowd.log, "--json", "--abort", id, "--apply", "--yes")
+    assert done.code == ctl.OK and done.json["left_quarantine"], done
+    vowd.start()
+    wait_until(lambda: a.outcome(id) == "aborted", "the first has aborted")
+
+
 def ctl_open(vowd):
     """Ids that the log calls open, as a copy of its files says."""
     copy = vowd.folder / "copy"
