@@ -360,6 +360,10 @@ bool vow_core_loading(const struct vow_core *core) {
   return core->loading;
 }
 
+bool vow_core_awaits_votes(const struct vow_core *core) {
+  return core->counts.open[VOW_TXN_PREPARING] > core->counts.held_back;
+}
+
 void vow_core_counts(const struct vow_core *core, struct vow_core_counts *out) {
   *out = core->counts;
   out->requests_inflight = core_tree_count(&core->by_number);

@@ -209,7 +209,7 @@ static enum vow_error step(struct vow_driver *driver, struct vow_event *event) {
   driver->in_step = true;
   enum vow_error error = vow_core_step(driver->core, event, &actions);
   if (error == VOW_OK) carry_out(driver, &actions);
-  vow_log_flush(driver->log);
+  vow_log_flush(driver->log, vow_core_awaits_votes(driver->core));
   driver->in_step = false;
   arm_tick(driver, event->now_ms);
   return error;

@@ -16,10 +16,14 @@
 #include "io/log_internal.h"
 #include "io/record.h"
 
-uint64_t log_now_ms(void) {
+uint64_t log_now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t log_now_ms(void) {
+  return log_now_us() / 1000;
 }
 
 uint64_t log_wall_ms(void) {
@@ -317,6 +321,7 @@ static enum vow_error enqueue(struct vow_log *log, const struct vow_action *acti
   if (queue->position == 0) queue->since_ms = log_now_ms();
   queue->position = action->u.log.position;
   queue->forced |= action->u.log.forced;
+  log->company.fresh |= action->u.log.forced;
   log->counts.records++;
   return VOW_OK;
 }
@@ -340,13 +345,18 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   return VOW_OK;
 }
 
-void vow_log_flush(struct vow_log *log) {
+void vow_log_flush(struct vow_log *log, bool company) {
   if (log->flushed == log->appended) return;
   log->flushed = log->appended;
   pthread_mutex_lock(&log->mutex);
   log->filling = false;
-  bool due = log_write_due_ms(log) < log->asleep_until_ms || log->queries.first != NULL;
-  bool wake = log->asleep_until_ms != 0 && due;
+  log->company.likely = company;
+  if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
+  log->company.fresh = false;
+  bool asleep = log->asleep_until_ms != 0;
+  bool due =
+      asleep && log_write_due_ms(log) < log->asleep_until_ms && log_company_until_us(log) == 0;
+  bool wake = due || (asleep && log->queries.first != NULL);
   if (wake) log->asleep_until_ms = 0;
   pthread_mutex_unlock(&log->mutex);
   if (wake) pthread_cond_signal(&log->wanted);

@@ -100,8 +100,10 @@ enum vow_error vow_log_start(struct vow_log *log)
  * the last one. */
 enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *action) VOW_MUST_CHECK;
 /* To be called after the last append of a step: until then nothing of it is committed, so that its
- * records share a sync. Wakes the thread if it would sleep past the time at which they are due. */
-void vow_log_flush(struct vow_log *log);
+ * records share a sync. Wakes the thread if it would sleep past the time at which they are due.
+ * `company`: more that is forced is likely before long, so what is may wait for that, for as long
+ * as a write takes at most. */
+void vow_log_flush(struct vow_log *log, bool company);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */
 void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config);

@@ -165,6 +165,16 @@ struct log_head {
 
 struct log_backup; /* one that is under way */
 
+/* What is forced may wait for more of its kind, to share a sync; see log_thread.c. */
+struct log_company {
+  bool likely;       /* the loop says that more is under way */
+  bool fresh;        /* something forced came in the step that is being appended */
+  uint32_t steps;    /* that brought something forced which still waits */
+  uint64_t since_us; /* monotonic: since when the first of them could be written */
+  uint64_t write_us; /* how long the last write took; what is forced waits no longer */
+  uint32_t lonely;   /* writes in a row that had none */
+};
+
 struct log_limits { /* what SIGHUP may change */
   uint32_t lazy_flush_ms;
   uint64_t wal_bytes_max;
@@ -241,6 +251,7 @@ struct vow_log {
   pthread_cond_t wanted; /* there is work for the log thread */
   struct log_batch queue;
   bool filling; /* the loop is about to append more, and says when it has */
+  struct log_company company;
   /* Taken from the queue by the log thread, in this order, and not durable yet. Only that thread
    * changes how many they are; nobody changes what is in them. */
   struct log_batch taken[LOG_TAKEN_MAX];
@@ -255,7 +266,8 @@ struct vow_log {
   struct vow_log_counts counts;
 };
 
-uint64_t log_now_ms(void);  /* monotonic */
+uint64_t log_now_us(void);  /* monotonic */
+uint64_t log_now_ms(void);  /* the same */
 uint64_t log_wall_ms(void); /* Unix time */
 
 /* Writes a sentence, cut off at the end of `why`. */
@@ -337,6 +349,9 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 void *log_thread_main(void *argument); /* the log */
 /* With the mutex held: when what waits has to be written; 0: at once. */
 uint64_t log_write_due_ms(const struct vow_log *log);
+/* Until when what is forced waits for company; 0: it does not. With the mutex held, on the log
+ * thread or while it sleeps. */
+uint64_t log_company_until_us(const struct vow_log *log);
 /* Whether the log thread has something better to do than to wait for that. With the mutex held, on
  * that thread or while it sleeps. */
 bool log_ahead_pays(const struct vow_log *log);

@@ -145,7 +145,7 @@ static void a_step_is_committed_as_a_whole(void **state) {
   usleep(20000);
   vow_log_poll(f->log, &f->progress);
   assert_int_equal(f->progress.durable, durable);
-  vow_log_flush(f->log);
+  vow_log_flush(f->log, false);
   wait_durable(f, f->position);
   assert_int_equal(counts(f).syncs, syncs + 1);
 }
@@ -158,6 +158,64 @@ static void an_end_writes_what_was_not_flushed(void **state) {
   fixture_close(f);
   fixture_open(f);
   assert_states(f, 1, 9, VOW_TXN_COMMITTING);
+}
+
+/* ---- company ---- */
+
+/* As if the last write had taken so long. */
+static void took_us(struct fixture *f, uint64_t write_us) {
+  pthread_mutex_lock(&f->log->mutex);
+  f->log->company.write_us = write_us;
+  pthread_mutex_unlock(&f->log->mutex);
+}
+
+/* A decision, while votes of other transactions are under way. */
+static void decide_one_of_many(struct fixture *f, uint32_t n) {
+  append_more(f, n, VOW_TXN_COMMITTING, 0, true);
+  vow_log_flush(f->log, true);
+}
+
+static void decisions_that_are_likely_share_a_sync(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
+  uint64_t durable = f->progress.durable, syncs = counts(f).syncs;
+  took_us(f, 60 * 1000000);
+  decide_one_of_many(f, 2);
+  decide_one_of_many(f, 3);
+  usleep(20000);
+  vow_log_poll(f->log, &f->progress);
+  assert_int_equal(f->progress.durable, durable);
+  wait_durable(f,
+               append_nth(f, 4, VOW_TXN_COMMITTING, 0, true)); /* nobody else is likely to come */
+  assert_int_equal(counts(f).syncs, syncs + 1);
+}
+
+/* It waits for as long as a write takes; and where nobody has come some times, not at all. */
+static void a_decision_waits_in_vain_for_moments_only(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  for (uint32_t n = 1; n <= 4; n++) {
+    took_us(f, 3000);
+    decide_one_of_many(f, n);
+    wait_durable(f, f->position);
+  }
+  took_us(f, 3600 * UINT64_C(1000000));
+  decide_one_of_many(f, 5);
+  wait_durable(f, f->position);
+}
+
+static void nobody_is_kept_waiting_for_company(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  took_us(f, 3600 * UINT64_C(1000000));
+  decide_one_of_many(f, 1);
+  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING); /* a question */
+  took_us(f, 3600 * UINT64_C(1000000));
+  decide_one_of_many(f, 2);
+  fixture_close(f); /* the end */
+  fixture_open(f);
+  assert_states(f, 1, 2, VOW_TXN_COMMITTING);
 }
 
 static bool low_there(struct fixture *f) {
@@ -291,6 +349,9 @@ int main(void) {
       TEST(a_decision_ahead_of_its_end_has_one_row),
       TEST(a_step_is_committed_as_a_whole),
       TEST(an_end_writes_what_was_not_flushed),
+      TEST(decisions_that_are_likely_share_a_sync),
+      TEST(a_decision_waits_in_vain_for_moments_only),
+      TEST(nobody_is_kept_waiting_for_company),
       TEST(what_does_not_fit_is_written_once_there_is_room),
       TEST(a_failed_sync_reveals_nothing_of_it),
       TEST(what_a_failed_read_took_back_is_written_again),
