@@ -1,6 +1,7 @@
 /*
- * When a few decisions can wait for prepares to share their requests with. How long they do is the
- * driver's business (unit.api).
+ * When a few decisions can wait for prepares to share their requests with, and when a record for
+ * votes to share its sync with. How long they do is the business of the driver (unit.api) and of
+ * the log (unit.log_ahead).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -148,6 +149,20 @@ static void aborts_wait_and_forgets_do_not(void **state) {
   can_wait(w, false);
 }
 
+/* From the prepare on, until the last vote is there. */
+static void votes_are_awaited(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a b");
+  assert_false(vow_core_awaits_votes(w->core));
+  commit(w, T1);
+  tick(w);
+  yes(w, "a");
+  assert_true(vow_core_awaits_votes(w->core));
+  yes(w, "b");
+  assert_false(vow_core_awaits_votes(w->core));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -158,6 +173,7 @@ int main(void) {
       TEST(single_messages_wait_for_nobody),
       TEST(the_lost_wait_for_nobody),
       TEST(aborts_wait_and_forgets_do_not),
+      TEST(votes_are_awaited),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
