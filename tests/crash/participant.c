@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "io/log.h"
+#include "participant_digest.h"
 #include "side.h"
 #include "tests/lib/old_log.h"
 #include "turns.h"
@@ -49,6 +50,7 @@ struct state {
 static struct {
   enum mode mode;
   struct content content; /* with everything that was submitted */
+  struct content before;  /* this batch */
   struct state states[STATES_MAX];
   struct content history[STATES_MAX]; /* of each state */
   uint32_t state_count, branch_count;
@@ -58,7 +60,6 @@ static struct {
   struct vow_sqlite *adapter;
   bool broken;
   bool batch_done;
-  bool refused;   /* the one job of a batch was, so nothing of it is there */
   bool explained; /* why the log did not open */
   bool sweeping;  /* one call of the disk fails; batches have one job each */
 } model;
@@ -70,32 +71,6 @@ static struct vow_id id_of(uint32_t branch) {
 /* Those of the old log get theirs, in order, when it is taken over. */
 static uint64_t row_of(uint32_t branch) {
   return branch < model.old ? branch - model.old_below + 1 : branch + 1;
-}
-
-/* ---- digests: sums, so that the order in which things are found does not matter ---- */
-
-static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
-  const uint8_t *at = data;
-  for (size_t i = 0; i < bytes; i++) hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
-static uint64_t record_digest(const struct vow_id *id, uint64_t row, uint32_t kind,
-                              const char *payload) {
-  uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), id->bytes, sizeof id->bytes);
-  hash = mix(hash, &row, sizeof row);
-  hash = mix(hash, &kind, sizeof kind);
-  return payload == NULL ? mix(hash, "none", 5) : mix(hash, payload, strlen(payload) + 1);
-}
-
-static uint64_t number_digest(const char *what, uint64_t a, int64_t b) {
-  uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), what, strlen(what) + 1);
-  hash = mix(hash, &a, sizeof a);
-  return mix(hash, &b, sizeof b);
-}
-
-static uint64_t changeset_digest(const char *transaction) {
-  return mix(UINT64_C(0xcbf29ce484222325), transaction, strlen(transaction) + 1);
 }
 
 /* ---- branches, made from a number ---- */
@@ -201,11 +176,22 @@ static void on_called(void *context, struct vow_log_job *job, enum vow_vote vote
   }
 }
 
+/* Nothing of a job that was refused is there, nor of the purge that came with it. */
+static void take_back(const struct vow_log_job *job) {
+  model.content.branches[job->position] = model.before.branches[job->position];
+  if (job->purge_count == 0) return;
+  for (uint32_t n = model.before.watermark; n < model.content.watermark; n++)
+    model.content.branches[n] = model.before.branches[n];
+  model.content.watermark = model.before.watermark;
+}
+
 static void on_done(void *context, const struct vow_log_job *jobs, const char *why) {
   (void)context;
   (void)why;
   model.batch_done = true;
-  model.refused = model.sweeping && jobs->error != VOW_OK;
+  for (; jobs != NULL; jobs = jobs->next) {
+    if (jobs->error != VOW_OK) take_back(jobs);
+  }
 }
 
 static void on_broken(void *context, enum vow_error error, const char *why) {
@@ -323,9 +309,9 @@ static struct vow_log_job *some_jobs(void) {
 
 static void write_group(void) {
   uint32_t from = side_now();
-  struct content before = model.content;
+  model.before = model.content;
   struct vow_log_job *jobs = some_jobs();
-  model.batch_done = model.refused = false;
+  model.batch_done = false;
   if (vow_log_submit(model.log, jobs, 0)) vow_log_wake(model.log);
   if (mistake == MISTAKE_EARLY_REVEAL && model.mode == MODE_OWN) {
     note_state(from);
@@ -333,7 +319,6 @@ static void write_group(void) {
     turns_run();
   } else {
     turns_run();
-    if (model.refused) model.content = before;
     note_state(from);
   }
   if (model.batch_done) tell_newest();
@@ -544,6 +529,8 @@ static void end_process(enum end end) {
 }
 
 bool side_play(uint64_t seed) {
+  uint64_t any = seed;
+  sqlite_memory_make_small(disk_random(&any) % 2 == 0);
   model.mode = (enum mode)(seed % MODE_COUNT);
   bool ok = model.mode == MODE_OWN || make_application();
   if (ok && draw(3) == 0) ok = make_old_log();
