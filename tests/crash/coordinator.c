@@ -18,8 +18,10 @@
 #include "tests/lib/log_format_5.h"
 #include "turns.h"
 
-#define OPEN_MAX   8
-#define COPY_EVERY 8 /* operations: behind these, an older log is put back as well */
+#define OPEN_MAX     8
+#define RECORDS_FEW  5
+#define RECORDS_MANY 24
+#define COPY_EVERY   8 /* operations: behind these, an older log is put back as well */
 
 static struct {
   struct txn_state txns[TXNS_MAX];
@@ -27,13 +29,16 @@ static struct {
   struct vow_log *log;
   struct vow_log_config config;
   struct vow_log_progress progress;
-  uint64_t position; /* of the newest record */
-  bool sweeping;     /* one call of the disk fails */
-  bool healed;       /* and what that call did is over */
-  bool was_cut;      /* the power failed since the last process */
-  bool is_full;      /* the disk has become full, and what did not fit may still wait */
-  bool explained;    /* why the log did not open */
-  bool operated;     /* backups are kept, and the log is lost and restored from one */
+  uint64_t position;    /* of the newest record */
+  uint32_t records_max; /* of a group, at times */
+  bool patient;         /* some groups wait, behind what is due meanwhile */
+  bool lazy;            /* this one does */
+  bool sweeping;        /* one call of the disk fails */
+  bool healed;          /* and what that call did is over */
+  bool was_cut;         /* the power failed since the last process */
+  bool is_full;         /* the disk has become full, and what did not fit may still wait */
+  bool explained;       /* why the log did not open */
+  bool operated;        /* backups are kept, and the log is lost and restored from one */
 } story;
 
 /* ---- giving records to the log ---- */
@@ -50,7 +55,8 @@ static bool append_record(uint32_t n, bool forced, bool first) {
   struct txn_state *state = &story.txns[n];
   struct vow_txn txn;
   struct vow_action action = {
-      .u.log = {.record = VOW_RECORD_TXN, .forced = forced, .first = first, .txn = &txn}};
+      .u.log = {
+          .record = VOW_RECORD_TXN, .forced = forced && !story.lazy, .first = first, .txn = &txn}};
   txn_fill(&txn, n, state);
   bool ok = append(&action);
   model_note_image(n, story.position, &txn);
@@ -65,7 +71,7 @@ static bool append_txn(uint32_t n, bool forced) {
 static bool append_ceiling(void) {
   struct vow_id id = vow_id_make(UINT64_C(1800000000000) + story.position, 1, 1);
   struct vow_action action = {
-      .u.log = {.record = VOW_RECORD_ID_CEILING, .forced = true, .ceiling = id}};
+      .u.log = {.record = VOW_RECORD_ID_CEILING, .forced = !story.lazy, .ceiling = id}};
   bool ok = append(&action);
   model_note_ceiling(story.position, id);
   return ok;
@@ -206,9 +212,21 @@ static bool open_somehow(void) {
   return true;
 }
 
+/* What a process may do in more than one way. The rows of records are written before they are due
+ * or not; SQLite's cache is large enough for them or writes pages before the COMMIT; and records
+ * wait, also behind purges and checkpoints, or some of each group are due at once. */
+static void choose_ways(void) {
+  story.config.ahead_min = draw(2); /* 0: as in production */
+  sqlite_memory_make_small(draw(2) == 0);
+  story.records_max = draw(2) == 0 ? RECORDS_MANY : RECORDS_FEW;
+  story.patient = draw(2) == 0;
+  story.config.lazy_flush_ms = story.patient ? 60000 : 1000;
+}
+
 /* From here on others may rely on what the log has shown. */
 static bool begin_process(void) {
   struct vow_log_info info;
+  if (!story.sweeping) choose_ways();
   if (!open_somehow()) return false;
   vow_log_info(story.log, &info);
   model_note_start(&info);
@@ -226,8 +244,9 @@ static bool begin_process(void) {
 }
 
 static bool write_group(void) {
-  uint32_t count = 1 + draw(5);
+  uint32_t count = 1 + draw(draw(4) == 0 ? story.records_max : RECORDS_FEW);
   uint64_t before = story.position;
+  story.lazy = story.patient && draw(2) == 0;
   for (uint32_t i = 0; i < count; i++) {
     if (!write_something()) return false;
   }
@@ -286,7 +305,8 @@ static bool live(enum end end, uint32_t groups) {
     if (story.is_full && draw(3) == 0) continue; /* the next group waits behind this one */
     make_room();
     if (story.progress.error == VOW_OK && draw(5) == 0 && !look_at_content()) return false;
-    if (story.progress.error == VOW_OK && draw(12) == 0) turns_run_when_due(); /* idle: tidies */
+    if (story.progress.error == VOW_OK && draw(story.patient ? 4 : 12) == 0)
+      turns_run_when_due(); /* idle: tidies */
     if (wants_copy(end) && !copy_log()) return false;
   }
   if (end == END_CLOSE) make_room();
@@ -382,8 +402,6 @@ static bool play(uint64_t seed) {
 }
 
 bool side_play(uint64_t seed) {
-  uint64_t any = seed;
-  sqlite_memory_make_small(disk_random(&any) % 2 == 0);
   bool ok = seed % 4 == 1 ? play_operated() : play(seed);
   if (story.log != NULL) kill_log();
   disk_faults.fail_sync = disk_faults.full_for = 0;
@@ -410,6 +428,7 @@ bool side_sweep(uint32_t call, bool *reached) {
   configure(120000);
   disk_faults.fail_call = (int)call;
   bool ok = true;
+  story.records_max = RECORDS_FEW;
   for (size_t i = 0; ok && i < sizeof ends / sizeof *ends; i++) {
     ok = begin_process() && live_swept();
     if (ok) end_process(ends[i]);
@@ -424,6 +443,7 @@ bool side_sweep(uint32_t call, bool *reached) {
 
 bool side_judge(uint32_t cut) {
   uint32_t as_of = cut;
+  sqlite_memory_make_small(cut % 2 == 0);
   if (!operator_judge_backups(cut)) return false;
   enum operator_found found = operator_look(&as_of);
   if (found != OPERATOR_LOG_THERE) return found == OPERATOR_HALF_AWAY;

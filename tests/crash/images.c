@@ -15,6 +15,7 @@
 
 #define EXHAUSTIVE_MAX 3 /* this many waiting operations are tried in all combinations */
 #define DRAWN          4
+#define DRAWN_OVER     8 /* behind a write over what is not synced */
 #define SWEPT_SEED     7
 #define BEGINNING_MS   UINT64_C(1800000000000) /* of every story */
 
@@ -136,11 +137,25 @@ static bool is_plain(const struct disk *disk) {
   return disk->pending_count > 1;
 }
 
+/* What the newest write is written over has not been synced either, so that a cut may leave some of
+ * both: frames of a transaction that was given up, and that the next one begins to overwrite. */
+static bool is_over_unsynced(const struct disk *disk) {
+  const struct disk_op *newest = disk->pending[disk->pending_count - 1];
+  for (uint32_t i = 0; i + 1 < disk->pending_count; i++) {
+    const struct disk_op *op = disk->pending[i];
+    if (op->file == newest->file && op->at < newest->at + newest->bytes &&
+        newest->at < op->at + op->bytes)
+      return true;
+  }
+  return false;
+}
+
 static bool try_point(struct run *run) {
   uint32_t count = run->disk->pending_count;
   bool newest =
       run->cut > 0 && count > 0 && run->disk->pending[count - 1] == history.ops[run->cut - 1];
-  if (is_plain(run->disk)) return try_drawn(run, 2, 3, newest);
+  if (is_plain(run->disk))
+    return try_drawn(run, 2, newest && is_over_unsynced(run->disk) ? 2 + DRAWN_OVER : 3, newest);
   if (count > EXHAUSTIVE_MAX) return try_drawn(run, 0, DRAWN, newest);
   if (!try_all(run, newest)) return false;
   bool may_tear = newest && history.ops[run->cut - 1]->type == DISK_WRITE &&
