@@ -104,13 +104,15 @@ static const char *complaint(const struct vow_participant_options *o, bool resou
   if (o->batch_max == 1 || o->batch_max > VOW_BATCH_MESSAGES_MAX) {
     return "batch_max must be 0, for none, or 2 to 128";
   }
+  if (o->coordinator_allow && strlen(o->coordinator_allow) > ALLOWED_BYTES_MAX) {
+    return "coordinator_allow may be 64 KiB long";
+  }
   return NULL;
 }
 
 static enum vow_error parse_allowed(struct vow_participant *p, char *why, size_t why_bytes) {
   const char *list = p->options.coordinator_allow;
   if (!list) return VOW_OK;
-  if (strlen(list) > ALLOWED_BYTES_MAX) return VOW_E_INVALID_ARGUMENT;
   char *copy = strdup(list);
   p->allowed = calloc(strlen(list) / 2 + 2, sizeof *p->allowed);
   enum vow_error error = copy && p->allowed ? VOW_OK : VOW_E_NO_MEMORY;

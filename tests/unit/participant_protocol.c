@@ -354,6 +354,10 @@ static void options_that_make_no_sense_are_refused(void **state) {
   f->options = good;
   f->options.coordinator_allow = "http://a,nonsense";
   fixture_refuses(f, VOW_E_INVALID_URL, "");
+  static char list[65538];
+  memset(list, ',', sizeof list - 1);
+  f->options.coordinator_allow = list;
+  fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "coordinator_allow may be 64 KiB long");
   f->options = good;
   f->options.size = 0;
   fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "options_init");
