@@ -335,8 +335,8 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   pthread_mutex_lock(&log->mutex);
   error = enqueue(log, action);
   if (error == VOW_OK) log->filling = true;
-  bool wake = error == VOW_OK && log->asleep_until_ms != 0 && log_ahead_pays(log);
-  if (wake) log->asleep_until_ms = 0;
+  bool wake = error == VOW_OK && log->asleep_until_us != 0 && log_ahead_pays(log);
+  if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   /* Not under the mutex: the thread would wake up only to wait for it. */
   if (wake) pthread_cond_signal(&log->wanted);
@@ -353,11 +353,9 @@ void vow_log_flush(struct vow_log *log, bool company) {
   log->company.likely = company;
   if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
   log->company.fresh = false;
-  bool asleep = log->asleep_until_ms != 0;
-  bool due =
-      asleep && log_write_due_ms(log) < log->asleep_until_ms && log_company_until_us(log) == 0;
-  bool wake = due || (asleep && log->queries.first != NULL);
-  if (wake) log->asleep_until_ms = 0;
+  bool due = log->asleep_until_us != 0 && log_write_due_us(log) < log->asleep_until_us;
+  bool wake = log->asleep_until_us != 0 && (due || log->queries.first != NULL);
+  if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   if (wake) pthread_cond_signal(&log->wanted);
 }

@@ -260,7 +260,7 @@ struct vow_log {
   struct log_limits new_limits;
   uint32_t queries_under_way;
   bool limits_changed;
-  uint64_t asleep_until_ms; /* the log thread sleeps on `wanted`; 0: it is awake */
+  uint64_t asleep_until_us; /* the log thread sleeps on `wanted`; 0: it is awake */
   bool stopping;
   struct vow_log_progress progress;
   struct vow_log_counts counts;
@@ -347,11 +347,9 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 
 /* log_thread.c */
 void *log_thread_main(void *argument); /* the log */
-/* With the mutex held: when what waits has to be written; 0: at once. */
-uint64_t log_write_due_ms(const struct vow_log *log);
-/* Until when what is forced waits for company; 0: it does not. With the mutex held, on the log
- * thread or while it sleeps. */
-uint64_t log_company_until_us(const struct vow_log *log);
+/* When what waits has to be written; 0: at once. With the mutex held, on the log thread or while it
+ * sleeps. */
+uint64_t log_write_due_us(const struct vow_log *log);
 /* Whether the log thread has something better to do than to wait for that. With the mutex held, on
  * that thread or while it sleeps. */
 bool log_ahead_pays(const struct vow_log *log);

@@ -212,7 +212,8 @@ static void tidy(struct vow_log *log, uint64_t now) {
  * which costs at most twice of what knowing the future would; rows are written ahead meanwhile.
  * Where nobody came several times in a row, that is tried again now and then only. */
 
-uint64_t log_company_until_us(const struct vow_log *log) {
+/* With the mutex held: until when; 0: it does not wait. */
+static uint64_t company_until_us(const struct vow_log *log) {
   const struct log_company *company = &log->company;
   bool tried = company->lonely < LONELY_MAX || company->lonely % LONELY_TRIES == 0;
   if (!company->likely || company->steps == 0 || !tried) return 0;
@@ -232,28 +233,28 @@ static void end_company(struct log_company *company) {
 
 /* ---- choosing ---- */
 
-uint64_t log_write_due_ms(const struct vow_log *log) {
+uint64_t log_write_due_us(const struct vow_log *log) {
   bool forced = log->queue.forced;
   for (uint32_t i = 0; i < log->taken_count; i++) forced |= log->taken[i].forced;
-  if (forced) return 0;
+  if (forced) return company_until_us(log);
   const struct log_batch *oldest = log->taken_count > 0 ? &log->taken[0] : &log->queue;
-  return oldest->since_ms + log->limits.lazy_flush_ms;
+  return (oldest->since_ms + log->limits.lazy_flush_ms) * 1000;
 }
 
 /* With the mutex held. */
-static bool write_is_due(const struct vow_log *log, uint64_t now, uint64_t *until) {
+static bool write_is_due(const struct vow_log *log, uint64_t now_us, uint64_t *until_us) {
+  uint64_t due_us = log->retry_ms * 1000;
   if (log->stuck) {
-    *until = min_u64(*until, log->retry_ms);
-    return log->stopping || now >= log->retry_ms;
+    *until_us = min_u64(*until_us, due_us);
+    return log->stopping || now_us >= due_us;
   }
   if (log->filling || (log->queue.position == 0 && log->taken_count == 0)) return false;
   const struct log_query *query = log->queries.first;
   if (log->stopping) return true;
   if (query != NULL && query->needs > log->head.position) return true;
-  uint64_t due = log_write_due_ms(log);
-  if (due == 0 && log_company_until_us(log) != 0) return false;
-  *until = min_u64(*until, due);
-  return now >= due;
+  due_us = log_write_due_us(log);
+  *until_us = min_u64(*until_us, due_us);
+  return now_us >= due_us;
 }
 
 /* Not while there is a query or a backup: those are not to see what is not durable, so whatever
@@ -263,36 +264,35 @@ bool log_ahead_pays(const struct vow_log *log) {
          log->queries.first == NULL && log->backup == NULL && !log->stuck;
 }
 
-static enum job choose(const struct vow_log *log, uint64_t now, uint64_t *until) {
+static enum job choose(const struct vow_log *log, uint64_t now_us, uint64_t *until_us) {
   const struct log_query *query = log->queries.first;
-  *until = UINT64_MAX;
+  uint64_t now = now_us / 1000;
+  *until_us = UINT64_MAX;
   if (log->failed) return query != NULL ? JOB_QUERY : log->stopping ? JOB_STOP : JOB_WAIT;
-  bool write = write_is_due(log, now, until);
+  bool write = write_is_due(log, now_us, until_us);
   /* While the disk is full a query sees what is written: an older image, never another outcome. */
   bool ready = query != NULL && (query->needs <= log->head.position || log->stuck);
   if (ready && (!write || now < log->slice_end_ms)) return JOB_QUERY;
   if (log->backup != NULL && log->backup_turn && !log->stopping) return JOB_BACKUP;
   if (write) return JOB_WRITE;
   if (log_ahead_pays(log)) return JOB_AHEAD;
-  if (log_company_until_us(log) != 0) return JOB_WAIT; /* other work could take longer than that */
+  if (company_until_us(log) != 0) return JOB_WAIT; /* other work could take longer than that */
   if (log->stopping) return JOB_STOP;
   if (log->backup != NULL && !log_backup_waits(log)) return JOB_BACKUP;
   /* After a write more is likely to come. What is not forced need not wake this thread then. */
   uint64_t soon = log->wrote_ms + log->limits.lazy_flush_ms;
-  if (now < soon) *until = min_u64(*until, soon);
+  if (now < soon) *until_us = min_u64(*until_us, soon * 1000);
   uint64_t tidy_at = log->tidy_ms;
   if (log->wal_bytes > log->limits.wal_bytes_max / 4)
     tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
   if (log->low || log->wrote_ms + LOG_SPACE_CHECK_MS >= log->space_check_ms)
     tidy_at = min_u64(tidy_at, log->space_check_ms);
-  *until = min_u64(*until, tidy_at);
+  *until_us = min_u64(*until_us, tidy_at * 1000);
   return now >= tidy_at ? JOB_TIDY : JOB_WAIT;
 }
 
-static void wait_until(struct vow_log *log, uint64_t until) {
-  uint64_t until_us = log_company_until_us(log);
-  if (until_us == 0) until_us = until == UINT64_MAX ? UINT64_MAX : until * 1000;
-  log->asleep_until_ms = until;
+static void wait_until(struct vow_log *log, uint64_t until_us) {
+  log->asleep_until_us = until_us;
   if (until_us == UINT64_MAX) {
     pthread_cond_wait(&log->wanted, &log->mutex);
   } else {
@@ -300,7 +300,7 @@ static void wait_until(struct vow_log *log, uint64_t until) {
                           .tv_nsec = (long)(until_us % 1000000) * 1000};
     (void)pthread_cond_timedwait(&log->wanted, &log->mutex, &at);
   }
-  log->asleep_until_ms = 0;
+  log->asleep_until_us = 0;
 }
 
 /* With the mutex held. */
@@ -321,14 +321,14 @@ static void take_limits(struct vow_log *log) {
 /* Sleeps until there is a job and takes what it needs from the shared part. */
 static enum job next_job(struct vow_log *log, struct log_query **query, bool *stopping) {
   enum job job;
-  uint64_t until;
+  uint64_t until_us;
   pthread_mutex_lock(&log->mutex);
   log->counts.ahead = log->done.ahead;
   while (true) {
     if (log->limits_changed) take_limits(log);
-    job = choose(log, log_now_ms(), &until);
+    job = choose(log, log_now_us(), &until_us);
     if (job != JOB_WAIT) break;
-    wait_until(log, until);
+    wait_until(log, until_us);
   }
   if (job == JOB_QUERY) *query = log_query_pop(&log->queries);
   if ((job == JOB_WRITE && !log->stuck) || job == JOB_AHEAD) take_queue(log);

@@ -162,10 +162,11 @@ static void an_end_writes_what_was_not_flushed(void **state) {
 
 /* ---- company ---- */
 
-/* As if the last write had taken so long. */
+/* As if the last write had taken so long; and nothing else is to wake the log's thread for long. */
 static void took_us(struct fixture *f, uint64_t write_us) {
   pthread_mutex_lock(&f->log->mutex);
   f->log->company.write_us = write_us;
+  f->log->tidy_ms = f->log->space_check_ms = log_now_ms() + 3600 * 1000;
   pthread_mutex_unlock(&f->log->mutex);
 }
 
@@ -194,14 +195,16 @@ static void decisions_that_are_likely_share_a_sync(void **state) {
 /* It waits for as long as a write takes; and where nobody has come some times, not at all. */
 static void a_decision_waits_in_vain_for_moments_only(void **state) {
   struct fixture *f = *state;
+  f->config.lazy_flush_ms = 3600 * 1000;
   fixture_open(f);
-  for (uint32_t n = 1; n <= 4; n++) {
+  wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
+  for (uint32_t n = 2; n <= 5; n++) {
     took_us(f, 3000);
     decide_one_of_many(f, n);
     wait_durable(f, f->position);
   }
   took_us(f, 3600 * UINT64_C(1000000));
-  decide_one_of_many(f, 5);
+  decide_one_of_many(f, 6);
   wait_durable(f, f->position);
 }
 
