@@ -19,6 +19,7 @@
 #include <vow/client.h>
 
 #define PATIENCE_S 60 /* for one transfer, before its outcome is given up as unknown */
+#define LOCKED_S   10 /* for accounts that others hold, before a transfer is given up */
 
 static struct {
   const char *coordinator, *from, *to;
@@ -31,6 +32,10 @@ static atomic_long started, committed, refused, repeated, unknown, failed;
 static time_t ends_at;
 
 /* ---- one transfer ---- */
+
+static void pause_ms(long ms) {
+  nanosleep(&(struct timespec){.tv_nsec = ms * 1000 * 1000}, NULL);
+}
 
 static enum vow_error one_shot(const char *key, const struct vow_branch_spec branches[2],
                                struct vow_transaction **out) {
@@ -70,7 +75,7 @@ static enum vow_error ask(const char *key, const struct vow_branch_spec branches
                                   : one_shot(key, branches, &transaction);
     }
     if (vow_error_class(error) != VOW_CLASS_RETRY || time(NULL) >= patience) break;
-    nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+    pause_ms(50);
   }
   vow_transaction_free(transaction);
   return error;
@@ -84,6 +89,7 @@ static bool is_passing(const char *why) {
 }
 
 static void transfer_once(unsigned *seed, long number) {
+  time_t patience = time(NULL) + LOCKED_S;
   bool overdraw = options.overdraw_every && number % options.overdraw_every == 0;
   long amount = overdraw ? 1000000000L : 1 + rand_r(seed) % 50;
   char key[64];
@@ -101,11 +107,12 @@ static void transfer_once(unsigned *seed, long number) {
     enum vow_error error = ask(key, branches);
     if (error == VOW_OK) {
       committed++;
-    } else if (error == VOW_E_ABORTED && is_passing(vow_client_error())) {
-      repeated++; /* it changed nothing: make a new one */
-      continue;
-    } else if (error == VOW_E_ABORTED) {
+    } else if (error == VOW_E_ABORTED && !is_passing(vow_client_error())) {
       refused++;
+    } else if (error == VOW_E_ABORTED && time(NULL) < patience) {
+      repeated++; /* it changed nothing: make a new one, when the other may have ended */
+      pause_ms(1 + rand_r(seed) % 20);
+      continue;
     } else if (vow_error_class(error) == VOW_CLASS_RETRY) {
       unknown++;
     } else {

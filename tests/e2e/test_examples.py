@@ -79,6 +79,16 @@ def test_the_client_finishes_through_crashes(town, run, mode):
     check_books(banks)
 
 
+def test_the_client_gives_up_what_stays_locked(town, run):
+    """Debit and credit are of one account: the second always meets the lock of the first."""
+    vowd, banks = town
+    sides = ("--from", banks[0].url, "--to", banks[0].url, "--accounts", 1)
+    client = run("transfer", "--coordinator", vowd.url, *sides)
+    assert client.wait(60) == 1, client.text()
+    assert "is locked by" in client.text()
+    assert "0 committed, 0 refused" in client.text()
+
+
 def test_a_mounted_participant_enlists_itself(world, run, tmp_path):
     vowd = world.vowd()
     arguments = ("--listen", "127.0.0.1:0", "--coordinator", vowd.url, "--log", tmp_path / "m.vow")
