@@ -353,8 +353,8 @@ void vow_log_flush(struct vow_log *log, bool company) {
   log->company.likely = company;
   if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
   log->company.fresh = false;
-  bool due = log->asleep_until_us != 0 && log_write_due_us(log) < log->asleep_until_us;
-  bool wake = log->asleep_until_us != 0 && (due || log->queries.first != NULL);
+  bool wake = log->asleep_until_us != 0 &&
+              (log_write_due_us(log) < log->asleep_until_us || log->queries.first != NULL);
   if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   if (wake) pthread_cond_signal(&log->wanted);

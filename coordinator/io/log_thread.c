@@ -243,16 +243,16 @@ uint64_t log_write_due_us(const struct vow_log *log) {
 
 /* With the mutex held. */
 static bool write_is_due(const struct vow_log *log, uint64_t now_us, uint64_t *until_us) {
-  uint64_t due_us = log->retry_ms * 1000;
   if (log->stuck) {
-    *until_us = min_u64(*until_us, due_us);
-    return log->stopping || now_us >= due_us;
+    uint64_t retry_us = log->retry_ms * 1000;
+    *until_us = min_u64(*until_us, retry_us);
+    return log->stopping || now_us >= retry_us;
   }
   if (log->filling || (log->queue.position == 0 && log->taken_count == 0)) return false;
   const struct log_query *query = log->queries.first;
   if (log->stopping) return true;
   if (query != NULL && query->needs > log->head.position) return true;
-  due_us = log_write_due_us(log);
+  uint64_t due_us = log_write_due_us(log);
   *until_us = min_u64(*until_us, due_us);
   return now_us >= due_us;
 }
@@ -331,8 +331,9 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
     wait_until(log, until_us);
   }
   if (job == JOB_QUERY) *query = log_query_pop(&log->queries);
-  if ((job == JOB_WRITE && !log->stuck) || job == JOB_AHEAD) take_queue(log);
-  if (job == JOB_WRITE && !log->stuck) end_company(&log->company);
+  bool writes = job == JOB_WRITE && !log->stuck;
+  if (writes || job == JOB_AHEAD) take_queue(log);
+  if (writes) end_company(&log->company);
   *stopping = log->stopping;
   pthread_mutex_unlock(&log->mutex);
   return job;
