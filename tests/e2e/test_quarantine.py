@@ -290,10 +290,8 @@ def test_a_log_that_nobody_has_told_on_yet(world):
     story.everybody_committed()
 
 
-def test_an_undecided_transaction_is_not_aborted(world):
-    """Its record says that it was preparing, and its decision may be what was lost."""
-    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000, request_timeout_ms=15000), world.two_toys()
-    assert_committed(vowd.client.one_shot([a.url, b.url]))
+def die_preparing(vowd, a, b):
+    """vowd is killed when the first participant of a transaction has voted; returns its id."""
     b.script("prepare", toy.hang)
     answer = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
     id = answer.json["id"]
@@ -302,6 +300,14 @@ def test_an_undecided_transaction_is_not_aborted(world):
     vowd.kill()
     b.unscript()
     b.released.set()
+    return id
+
+
+def test_an_undecided_transaction_is_not_aborted(world):
+    """Its record says that it was preparing, and its decision may be what was lost."""
+    vowd, (a, b) = world.vowd(prepare_timeout_ms=20000, request_timeout_ms=15000), world.two_toys()
+    assert_committed(vowd.client.one_shot([a.url, b.url]))
+    id = die_preparing(vowd, a, b)
     a.seen = {"incarnation": 5, "position": 1}
     with witness(vowd).open("r+b") as file:
         file.truncate(0)
@@ -318,14 +324,7 @@ def test_a_settled_branch_makes_no_decision_of_a_presumed_abort(world):
     """What an operator did outlives a kill, and what was presumed is told to nobody in quarantine.
     A reconciliation asks whoever has the settled branch, too."""
     vowd, (a, b) = world.vowd(prepare_timeout_ms=20000, request_timeout_ms=15000), world.two_toys()
-    b.script("prepare", toy.hang)
-    answer = vowd.client.one_shot([a.url, b.url], headers={"Prefer": "respond-async"})
-    id = answer.json["id"]
-    wait_until(lambda: a.in_doubt(), "the first has voted")
-    wait_until(lambda: id in ctl_open(vowd), "it is in the log")
-    vowd.kill()
-    b.unscript()
-    b.released.set()
+    id = die_preparing(vowd, a, b)
     a.script("abort", toy.drop)
     b.script("abort", toy.drop)
     vowd.start()

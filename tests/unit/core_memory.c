@@ -269,26 +269,38 @@ static void failures_in_a_row_change_nothing(void **state) {
   for (int story = 0; story < STORIES; story++) sweep(story, 7);
 }
 
-/* What an operator did finds no memory for its record. Who does the same again waits for it, too.
- */
-static void an_act_is_told_when_its_record_is_durable(void **state) {
-  struct vow_event more = {.type = VOW_EVENT_BEGIN, .u.begin.timeout_ms = 500};
-
-  (void)state;
+/* Memory is not short; T1 is to commit. */
+static struct world *world_with_a_decision(void) {
   fail_from = UINT64_MAX;
   struct world *w = world_new();
   begin_one_shot(w, "a+ b+");
   yes(w, "a");
   yes(w, "b");
   sync(w);
-  acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_ABORT);
-  acknowledge(w, "b", VOW_OUTCOME_COMMITTED);
-  sync(w);
+  return w;
+}
+
+/* Many transactions time out: the records of their ends come before what follows, and there is no
+ * memory for more. */
+static void lack_actions(struct world *w) {
+  struct vow_event more = {.type = VOW_EVENT_BEGIN, .u.begin.timeout_ms = 500};
+
   for (int i = 0; i < 40; i++) begin_with(w, &more, "");
   sync(w);
   actions_are_short = true;
   w->now_ms += 500;
-  tick(w); /* they time out: the records of their ends come before what follows */
+  tick(w);
+}
+
+/* What an operator did finds no memory for its record. Who does the same again waits for it, too.
+ */
+static void an_act_is_told_when_its_record_is_durable(void **state) {
+  (void)state;
+  struct world *w = world_with_a_decision();
+  acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_ABORT);
+  acknowledge(w, "b", VOW_OUTCOME_COMMITTED);
+  sync(w);
+  lack_actions(w);
   uint64_t first = forget(w, T1), again = forget(w, T1);
   actions_are_short = false;
   assert_true(world_find(w, T1)->forgotten);
@@ -303,23 +315,14 @@ static void an_act_is_told_when_its_record_is_durable(void **state) {
 
 /* A quarantine that begins meanwhile takes nothing of it away. */
 static void an_act_outlives_the_begin_of_a_quarantine(void **state) {
-  struct vow_event more = {.type = VOW_EVENT_BEGIN, .u.begin.timeout_ms = 500};
   struct vow_event event = {.type = VOW_EVENT_WITNESS};
 
   (void)state;
-  fail_from = UINT64_MAX;
-  struct world *w = world_new();
-  begin_one_shot(w, "a+ b+");
-  yes(w, "a");
-  yes(w, "b");
-  sync(w);
+  struct world *w = world_with_a_decision();
   w->incarnation = 70;
   crash(w, UINT64_MAX);
   sync(w); /* its ids: so each begin is answered at once */
-  for (int i = 0; i < 40; i++) begin_with(w, &more, "");
-  actions_are_short = true;
-  w->now_ms += 500;
-  tick(w);
+  lack_actions(w);
   uint64_t first = resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
   actions_are_short = false;
   event.u.witness.seen = (struct vow_log_position){65, 1};
