@@ -137,14 +137,19 @@ static enum vow_error take_changeset(struct vow_sqlite *sq, struct vow_buf *out)
   return vow_sqlite_failed(sq, rc, "capturing the work");
 }
 
-/* Runs the work and captures it. *vote is COMMIT only with a changeset. */
+static void session_end(struct vow_sqlite *sq) {
+  if (sq->session) sqlite3session_delete(sq->session);
+  sq->session = NULL;
+}
+
+/* Runs the work and captures it. The session is the caller's to delete. */
 static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work,
                               struct vow_reason *reason, enum vow_vote *vote,
                               struct vow_buf *changeset) {
   int rc = sqlite3session_create(sq->db, "main", &sq->session);
   if (rc == SQLITE_OK) rc = sqlite3session_attach(sq->session, NULL);
   enum vow_error error = vow_sqlite_failed(sq, rc, "starting a session");
-  if (error) goto out;
+  if (error) return error;
   sqlite3session_table_filter(sq->session, on_touch, sq);
 
   sq->why[0] = '\0'; /* the authorizer writes here */
@@ -158,13 +163,9 @@ static enum vow_error capture(struct vow_sqlite *sq, const struct vow_work *work
     error = VOW_E_CANNOT_CAPTURE;
   } else if (*vote == VOW_VOTE_COMMIT) {
     error = take_changeset(sq, changeset);
-    if (!error && changeset->bytes == 0) *vote = VOW_VOTE_READ_ONLY;
   } else if (*vote == VOW_VOTE_ABORT && reason->text[0] == '\0' && failed) {
     error = vow_sqlite_fail(sq, VOW_E_DATABASE, "%s", sqlite3_errmsg(sq->db));
   }
-out:
-  if (sq->session) sqlite3session_delete(sq->session);
-  sq->session = NULL;
   return error;
 }
 
@@ -213,11 +214,15 @@ static enum vow_error prepare_in_savepoint(struct vow_sqlite *sq, const struct v
   if (sqlite3_get_autocommit(sq->db)) goto out;
   error = undo(sq, error);
   if (!error && *vote != VOW_VOTE_ABORT) error = check_touched_nulls(sq);
+  if (!error && *vote == VOW_VOTE_COMMIT) error = vow_sqlite_complete(sq, &changeset);
+  session_end(sq);
+  if (!error && *vote == VOW_VOTE_COMMIT && changeset.bytes == 0) *vote = VOW_VOTE_READ_ONLY;
   if (!error && *vote == VOW_VOTE_COMMIT) {
     error = store(sq, work, &changeset);
     if (error) error = undo(sq, error);
   }
 out:
+  session_end(sq);
   vow_sqlite_names_fini(&sq->touched);
   vow_buf_fini(&changeset);
   return error;

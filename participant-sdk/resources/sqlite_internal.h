@@ -7,6 +7,7 @@
  *   sqlite_table.c      what is known of one table: columns, keys, foreign keys
  *   sqlite_guard.c      the persistent triggers, and the memory of which tables have them
  *   sqlite_change.c     reading a changeset
+ *   sqlite_complete.c   completing one where rows lack columns
  *   sqlite_lock.c       the locks of a captured change
  *   sqlite_apply.c      carrying a changeset out
  *
@@ -78,7 +79,8 @@ struct vow_sqlite_table {
   char **columns;
   bool *referenced; /* a column that another table's foreign key refers to */
   int column_count;
-  bool nullable; /* SQLite would allow a NULL in the primary key */
+  bool nullable;    /* SQLite would allow a NULL in the primary key */
+  bool has_default; /* a column has one */
   bool autoincrement;
   const char
       *rowid; /* the name of a rowid that is no column; NULL: there is none, or it has none */
@@ -237,7 +239,16 @@ bool vow_sqlite_key_moves(const struct vow_sqlite_table *table, const struct vow
 enum vow_error vow_sqlite_describe(struct vow_sqlite *sq, const struct vow_buf *changeset,
                                    struct vow_buf *out) VOW_MUST_CHECK;
 
+/* ---- sqlite_complete.c ---- */
+/* Corrects what the session took down of rows that lack a column; runs on the state without the
+ * work, with the session still there. */
+enum vow_error vow_sqlite_complete(struct vow_sqlite *sq, struct vow_buf *changeset) VOW_MUST_CHECK;
+
 /* ---- sqlite_lock.c ---- */
+/* A session tells primary keys apart byte by byte. If the work replaced one by another that SQLite
+ * takes for equal (1 and 1.0), the changeset does not fit the rows that it was taken from. */
+enum vow_error vow_sqlite_rewritten_key(struct vow_sqlite *sq,
+                                        const struct vow_sqlite_table *table) VOW_MUST_CHECK;
 /* Locks everything that a changeset relies on; runs on the state without it. */
 enum vow_error vow_sqlite_lock_changeset(struct vow_sqlite *sq, const struct vow_work *work,
                                          const struct vow_buf *changeset) VOW_MUST_CHECK;

@@ -104,10 +104,9 @@ static enum vow_error lock_key(struct locker *locker, struct vow_sqlite_table *t
   return error ? error : write_lock(locker, table, key, values, mode);
 }
 
-/* A session tells primary keys apart byte by byte. If the work replaced one by another that SQLite
- * takes for equal (1 and 1.0), the changeset does not fit the rows that it was taken from. */
-static enum vow_error rewritten_key(struct locker *locker, const struct vow_sqlite_table *table) {
-  return vow_sqlite_fail(locker->sq, VOW_E_CANNOT_CAPTURE,
+enum vow_error vow_sqlite_rewritten_key(struct vow_sqlite *sq,
+                                        const struct vow_sqlite_table *table) {
+  return vow_sqlite_fail(sq, VOW_E_CANNOT_CAPTURE,
                          "a primary key of %s is replaced by one that compares equal", table->name);
 }
 
@@ -116,7 +115,7 @@ static enum vow_error lock_primary_key(struct locker *locker, struct vow_sqlite_
                                        sqlite3_value *const *values, enum vow_sqlite_mode mode) {
   int mine = 0;
   enum vow_error error = lock_key(locker, table, 0, values, mode, &mine);
-  if (!error && mine >= VOW_SQLITE_UPDATED) error = rewritten_key(locker, table);
+  if (!error && mine >= VOW_SQLITE_UPDATED) error = vow_sqlite_rewritten_key(locker->sq, table);
   return error;
 }
 
@@ -208,7 +207,8 @@ static enum vow_error reserve_id(struct locker *locker, const struct vow_sqlite_
 static enum vow_error lock_update(struct locker *locker, const struct vow_sqlite_change *change) {
   struct vow_sqlite_table *table = change->table;
   int mine = 0;
-  if (vow_sqlite_key_moves(table, &table->keys[0])) return rewritten_key(locker, table);
+  if (vow_sqlite_key_moves(table, &table->keys[0]))
+    return vow_sqlite_rewritten_key(locker->sq, table);
   enum vow_error error = lock_primary_key(locker, table, table->old, VOW_SQLITE_UPDATED);
   for (int i = 1; !error && i < table->key_count; i++) {
     if (vow_sqlite_key_moves(table, &table->keys[i])) {
@@ -247,7 +247,7 @@ static enum vow_error lock_change(struct locker *locker, const struct vow_sqlite
   if (!error) error = check_referenced(locker, change);
   if (error) return error;
   error = vow_sqlite_change_meet(sq, change);
-  if (error == VOW_E_CONFLICT) return rewritten_key(locker, table);
+  if (error == VOW_E_CONFLICT) return vow_sqlite_rewritten_key(locker->sq, table);
   if (error) return error;
   error = change->op == SQLITE_UPDATE ? lock_update(locker, change)
                                       : lock_insert_or_delete(locker, change);

@@ -61,9 +61,10 @@ static enum vow_error load_columns(struct vow_sqlite *sq, struct vow_sqlite_tabl
                                    struct vow_sqlite_key *key) {
   sqlite3_stmt *statement = NULL;
   bool row = false;
-  enum vow_error error =
-      query(sq, "SELECT name, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1, 'main')",
-            table->name, &statement);
+  enum vow_error error = query(sq,
+                               "SELECT name, \"notnull\", pk, hidden, dflt_value IS NOT NULL FROM"
+                               " pragma_table_xinfo(?1, 'main')",
+                               table->name, &statement);
   while (!error && !(error = vow_sqlite_step(sq, statement, &row)) && row) {
     int position = sqlite3_column_int(statement, 2);
     if (sqlite3_column_int(statement, 3) != 0) {
@@ -76,6 +77,7 @@ static enum vow_error load_columns(struct vow_sqlite *sq, struct vow_sqlite_tabl
       if (position > key->column_count) key->column_count = position;
       if (!sqlite3_column_int(statement, 1)) table->nullable = true;
     }
+    if (sqlite3_column_int(statement, 4)) table->has_default = true;
     if (!error) error = add_column(sq, table, text(statement, 0));
   }
   sqlite3_finalize(statement);

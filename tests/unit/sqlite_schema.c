@@ -165,6 +165,40 @@ static void a_column_may_be_added_meanwhile(void **state) {
   world_free(w);
 }
 
+/* Rows that are older than a column have its default, until the work writes something else. */
+static void rows_may_lack_a_column(void **state) {
+  (void)state;
+  static const char *const schemas[] = {
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
+      "CREATE TABLE t(id TEXT PRIMARY KEY, v) WITHOUT ROWID",
+  };
+  static const char *const works[] = {
+      "UPDATE t SET v = 9 WHERE id = 1",
+      "UPDATE t SET x = 9 WHERE id = 2",
+      "UPDATE t SET x = NULL WHERE id = 3",
+      "UPDATE t SET x = NULL, v = 9, y = 9 WHERE id = 4",
+      "REPLACE INTO t(id, v, x) VALUES(5, 1, NULL)",
+      "UPDATE t SET id = 60 WHERE id = 6",
+      "DELETE FROM t WHERE id = 7",
+  };
+  for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
+    struct world *w = world_new(schemas[i]);
+    sql(w->other,
+        "INSERT INTO t VALUES(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1);"
+        "ALTER TABLE t ADD COLUMN x DEFAULT 5; ALTER TABLE t ADD COLUMN y TEXT DEFAULT 7;"
+        "CREATE UNIQUE INDEX u ON t(y, id)");
+    assert_int_equal(prepare(w, 1, "UPDATE t SET v = v"), VOW_VOTE_READ_ONLY);
+    for (int n = 0; n < 7; n++) prepared(w, 1 + n, works[n]);
+    expect(w->other, "SELECT count(*) FROM t WHERE v = 1 AND x = 5 AND y = '7'", "8");
+    sql_fails(w->other, "UPDATE t SET x = 1 WHERE id = 3", LOCKED);
+    for (int n = 0; n < 7; n++) committed(w, 1 + n);
+    expect(w->other, "SELECT * FROM t ORDER BY CAST(id AS INT)",
+           "1|9|5|7\n2|1|9|7\n3|1|-|7\n4|9|-|9\n5|1|-|7\n8|1|5|7\n60|1|5|7");
+    at_rest(w);
+    world_free(w);
+  }
+}
+
 /* After any other schema change the commit fails with the way out, and succeeds once it is taken.
  */
 static void a_changed_schema_stops_the_commit_until_mended(void **state) {
@@ -312,6 +346,7 @@ int main(void) {
       cmocka_unit_test(moving_a_row_does_not_cascade),
       cmocka_unit_test(guards_follow_the_schema),
       cmocka_unit_test(a_column_may_be_added_meanwhile),
+      cmocka_unit_test(rows_may_lack_a_column),
       cmocka_unit_test(a_changed_schema_stops_the_commit_until_mended),
       cmocka_unit_test(a_write_past_the_guards_is_not_overwritten),
       cmocka_unit_test(enforcement_is_back_after_a_failed_commit),
