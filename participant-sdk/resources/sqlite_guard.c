@@ -140,14 +140,16 @@ static char *trigger_text(const struct vow_sqlite_table *table, enum kind kind) 
   return sqlite3_str_finish(sql);
 }
 
-/* Whether a trigger of this name exists, and whether it is the one wanted. */
+/* Whether a trigger of this name exists, and whether it is the one wanted. Its table may have been
+ * renamed since so that only upper and lower case differ, which to SQLite is the same name. */
 static enum vow_error look(struct vow_sqlite *sq, const char *name, const char *text, bool *exists_,
                            bool *same) {
   sqlite3_stmt *statement = NULL;
   bool row = false;
   int rc = sqlite3_prepare_v2(
-      sq->db, "SELECT sql = ?2 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1", -1,
-      &statement, NULL);
+      sq->db,
+      "SELECT sql = ?2 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1 COLLATE NOCASE",
+      -1, &statement, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
   if (rc == SQLITE_OK) rc = sqlite3_bind_text(statement, 2, text, -1, SQLITE_STATIC);
   enum vow_error error = vow_sqlite_failed(sq, rc, "guarding a table");

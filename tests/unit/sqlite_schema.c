@@ -142,6 +142,10 @@ static void guards_follow_the_schema(void **state) {
   prepared(w, 3, "UPDATE account SET balance = 3 WHERE id = 'a'");
   sql_fails(w->other, "UPDATE account SET balance = 2 WHERE id = 'a'", LOCKED);
   committed(w, 3);
+  sql(w->other, "ALTER TABLE account RENAME TO x; ALTER TABLE x RENAME TO Account");
+  prepared(w, 3, "UPDATE account SET balance = 4 WHERE id = 'a'");
+  sql_fails(w->other, "UPDATE account SET balance = 2 WHERE id = 'a'", LOCKED);
+  committed(w, 3);
   sql(w->other, "DROP TABLE account; CREATE TABLE account(id, balance)");
   refused(w, 4, "INSERT INTO account VALUES(1, 1)", "no primary key");
   at_rest(w);
