@@ -360,6 +360,7 @@ static void give_up(struct batch *batch) {
 static struct vow_log_job *run_batch(struct batch *batch) {
   struct vow_log *log = batch->log;
   int code = roll_back(log);
+  log->waited_ms = 0;
   if (!code) code = vow_log_run(log, VOW_LOG_BEGIN);
   if (code) {
     refuse_all(batch, code);

@@ -52,6 +52,7 @@ struct vow_log {
   bool broken;
   uint32_t wal_pages; /* in the WAL since the last checkpoint */
   uint32_t took_us;   /* the last COMMIT, as far as it counts */
+  uint32_t waited_ms; /* for others, to begin a transaction, within it, or to end it */
 
   pthread_mutex_t lock;
   sem_t wake;                /* as in pool.c: not a condition */

@@ -153,8 +153,23 @@ static enum vow_error configure_own(const struct opening *o) {
   return error;
 }
 
+/* Beside a rollback journal, with readers about, a transaction that outgrows the cache asks for
+ * their lock again with every page. SQLite's own timeout would begin anew each time; here what was
+ * waited within a transaction adds up. BEGIN and COMMIT wait outside of it. */
+static int on_busy(void *context, int times) {
+  static const int naps_ms[] = {1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100};
+  static const int last = sizeof naps_ms / sizeof *naps_ms - 1;
+  struct vow_log *log = context;
+  if (times == 0 && sqlite3_get_autocommit(log->db)) log->waited_ms = 0;
+  if (log->waited_ms >= log->resource->busy_timeout_ms) return 0;
+  int nap_ms = naps_ms[times < last ? times : last];
+  (void)sqlite3_sleep(nap_ms);
+  log->waited_ms += (uint32_t)nap_ms;
+  return 1;
+}
+
 static enum vow_error configure_shared(const struct opening *o) {
-  sqlite3_busy_timeout(o->log->db, (int)o->log->resource->busy_timeout_ms);
+  sqlite3_busy_handler(o->log->db, on_busy, o->log);
   /* Without WAL the end of a transaction is the deletion of its journal: FULL does not sync that.
    */
   enum vow_error error = execute(o, "PRAGMA synchronous=EXTRA");

@@ -323,7 +323,6 @@ static enum vow_error on_abort(void *context, sqlite3 *db, const struct vow_work
 /* ---- opening and closing ---- */
 
 static enum vow_error setup(struct vow_sqlite *sq) {
-  sqlite3_busy_timeout(sq->db, (int)sq->options.busy_timeout_ms);
   enum vow_error error = vow_sqlite_enforce(sq, true);
   if (!error && sq->options.setup && sq->options.setup(sq->options.context, sq->db) != VOW_OK) {
     error = vow_sqlite_fail(sq, VOW_E_DATABASE, "the application's setup of the connection failed");

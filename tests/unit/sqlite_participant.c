@@ -3,6 +3,9 @@
  * restarts, busy databases and work that breaks its transaction.
  */
 #include "sqlite_world.h"
+
+#include <time.h>
+
 #include "vow/participant.h"
 
 static const char accounts[] =
@@ -166,6 +169,34 @@ static void a_busy_database_is_no_promise(void **state) {
   }
 }
 
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Beside a rollback journal a reader is in the way of what outgrows the cache, and of each page of
+ * it anew: the branch waits for the reader once, and not once a page. */
+static void a_reader_delays_a_large_branch_once(void **state) {
+  (void)state;
+  struct world *w = start("DELETE");
+  sqlite3_stmt *reader = NULL;
+  message("prepare", 1,
+          WORK("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
+               "INSERT INTO account SELECT zeroblob(3000) || i, i FROM n"),
+          200, "\"commit\"");
+  assert_int_equal(sqlite3_prepare_v2(w->other, ALL, -1, &reader, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_step(reader), SQLITE_ROW);
+  uint64_t begun_ms = now_ms();
+  message("commit", 1, "", 503, "urn:vow:overloaded");
+  assert_true(now_ms() - begun_ms < 10000); /* twice the busy timeout of 100 ms, and the work */
+  sqlite3_finalize(reader);
+  message("commit", 1, "", 200, "\"committed\"");
+  expect(w->other, "SELECT count(*) FROM account", "1502");
+  at_rest(w);
+  stop(w);
+}
+
 /* Work that makes SQLite roll everything back votes abort and says so, and the participant goes on.
  */
 static void work_that_breaks_its_transaction_votes_abort(void **state) {
@@ -204,6 +235,7 @@ int main(void) {
       cmocka_unit_test(a_conflict_is_a_vote_with_a_reason),
       cmocka_unit_test(a_promise_outlives_the_participant),
       cmocka_unit_test(a_busy_database_is_no_promise),
+      cmocka_unit_test(a_reader_delays_a_large_branch_once),
       cmocka_unit_test(work_that_breaks_its_transaction_votes_abort),
       cmocka_unit_test(a_commit_that_cannot_be_applied_is_not_acknowledged),
   };
