@@ -1,9 +1,10 @@
 /*
  * A bank: accounts in SQLite, money moved under two-phase commit.
  *
- *     bank --db FILE --listen HOST:PORT [--init COUNT BALANCE]   takes part; prints where it
- * listens bank --db FILE --sum                                       prints what all accounts hold
- * together bank --db FILE --check                                     0 if the books are in order
+ *     bank --db FILE --listen HOST:PORT [--init COUNT BALANCE] [--threads COUNT]
+ *                                takes part; prints where it listens
+ *     bank --db FILE --sum       prints what all accounts hold together
+ *     bank --db FILE --check     0 if the books are in order
  *
  * A branch's payload is {"account": 7, "amount": -25}. All that the bank does for two-phase commit
  * is the function `work`: it runs at prepare, and vow keeps what it did, invisible and locked,
@@ -73,7 +74,7 @@ static enum vow_vote work(void *context, sqlite3 *db, const struct vow_work *wor
 }
 
 /* Serves until a signal says stop. */
-static int serve(const char *path, const char *address) {
+static int serve(const char *path, const char *address, long threads) {
   char why[256] = "";
   struct vow_sqlite *database = NULL;
   struct vow_participant *participant = NULL;
@@ -94,6 +95,7 @@ static int serve(const char *path, const char *address) {
   if (error) goto out;
   vow_participant_options_init(&options);
   options.sqlite = database;
+  if (threads >= 0) options.callback_threads = (uint32_t)threads;
   error = vow_participant_open(&participant, &options, why, sizeof why);
   if (error) goto out;
   error = vow_participant_listen(participant, address, why, sizeof why);
@@ -183,7 +185,7 @@ static int check(const char *path) {
 
 static int usage(void) {
   fputs(
-      "usage: bank --db FILE --listen HOST:PORT [--init COUNT BALANCE]\n"
+      "usage: bank --db FILE --listen HOST:PORT [--init COUNT BALANCE] [--threads COUNT]\n"
       "       bank --db FILE --sum | --check\n",
       stderr);
   return 2;
@@ -191,18 +193,25 @@ static int usage(void) {
 
 int main(int count, char **arguments) {
   static const struct option options[] = {
-      {"db", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
-      {"init", required_argument, NULL, 'i'}, {"sum", no_argument, NULL, 's'},
-      {"check", no_argument, NULL, 'c'},      {NULL, 0, NULL, 0},
+      {"db", required_argument, NULL, 'd'},
+      {"listen", required_argument, NULL, 'l'},
+      {"init", required_argument, NULL, 'i'},
+      {"sum", no_argument, NULL, 's'},
+      {"check", no_argument, NULL, 'c'},
+      {"threads", required_argument, NULL, 't'},
+      {NULL, 0, NULL, 0},
   };
   const char *path = NULL;
   const char *address = NULL;
+  char *end = NULL;
+  long threads = -1;
   long long accounts = 0;
   long long balance = 0;
   int what = 0;
   for (int option = 0; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
     if (option == 'd') path = optarg;
     if (option == 'l') address = optarg;
+    if (option == 't') threads = strtol(optarg, &end, 10);
     if (option == 's' || option == 'c') what = option;
     if (option == '?') return usage();
     if (option == 'i') {
@@ -211,11 +220,11 @@ int main(int count, char **arguments) {
       balance = strtoll(arguments[optind++], NULL, 10);
     }
   }
-  if (!path || optind != count) return usage();
+  if (!path || optind != count || (end && *end) || threads > 1024) return usage();
   if (what == 's') return sum(path);
   if (what == 'c') return check(path);
   if (accounts && init(path, accounts, balance) != 0) return 1;
   if (!address) return accounts ? 0 : usage();
   if (!strrchr(address, ':')) return usage();
-  return serve(path, address);
+  return serve(path, address, threads);
 }

@@ -19,7 +19,8 @@ struct step {
   struct vow_log_job *job;
   struct vow_log_job *last_record;          /* a purge belongs to it */
   struct vow_log_job *jobs, **end;          /* for the log, all at once: they share a sync */
-  struct vow_pool_task *tasks, **tasks_end; /* for the pool, all at once */
+  bool proceeds;                            /* the log asked for it */
+  struct vow_pool_task *tasks, **tasks_end; /* for the pool, all at once; or for this thread */
   int callbacks;                            /* how many more of them are under way */
 };
 
@@ -87,16 +88,23 @@ static void complete(struct vow_exchange *answered) {
 
 /* Releases the lock and hands over what came of the steps: to the log before the lock is released,
  * since its order counts, and to the others after that, so that they need not wait for the lock. */
-static void leave(struct step *step) {
+static void hand_over(struct step *step) {
   struct vow_participant *p = step->p;
-  bool wake = false;
   if (step->jobs || step->callbacks != 0) {
-    wake = vow_log_submit(p->log, step->jobs, step->callbacks);
+    step->proceeds |= vow_log_submit(p->log, step->jobs, step->callbacks);
   }
   pthread_mutex_unlock(&p->lock);
-  if (wake) vow_log_wake(p->log);
-  if (step->tasks) vow_pool_give(p->pool, step->tasks);
   complete(step->answered);
+}
+
+static void run_tasks(struct step *step);
+
+static void leave(struct step *step) {
+  struct vow_participant *p = step->p;
+  hand_over(step);
+  if (step->tasks && p->pool) vow_pool_give(p->pool, step->tasks);
+  if (step->tasks && !p->pool) run_tasks(step);
+  if (step->proceeds) vow_log_proceed(p->log);
 }
 
 static void fail(struct step *step, enum vow_error error, const char *why) {
@@ -122,12 +130,12 @@ struct callback_task {
   char transaction[VOW_ID_TEXT_BYTES];
 };
 
-static void run_callback(struct vow_pool_task *task);
+static void run_task(struct vow_pool_task *task);
 
 static void drop_callback(struct vow_pool_task *pool_task) {
   struct callback_task *task = (struct callback_task *)pool_task;
   struct vow_log *log = task->p->log;
-  if (vow_log_submit(log, NULL, -1)) vow_log_wake(log);
+  if (vow_log_submit(log, NULL, -1)) vow_log_proceed(log);
   free(task);
 }
 
@@ -138,7 +146,7 @@ static void give_callback(struct step *step, const struct vow_paction *action) {
     fail(step, VOW_E_NO_MEMORY, "out of memory");
     return;
   }
-  task->task.run = run_callback;
+  task->task.run = run_task;
   task->task.drop = drop_callback;
   task->p = step->p;
   task->call = action->u.call;
@@ -156,7 +164,7 @@ static void give_callback(struct step *step, const struct vow_paction *action) {
 }
 
 static void do_call(struct step *step, const struct vow_paction *action) {
-  if (step->p->pool) {
+  if (!step->p->resource) {
     give_callback(step, action);
     return;
   }
@@ -360,16 +368,21 @@ struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *c
   return seen;
 }
 
-void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
-                         enum vow_inquiry_answer outcome, struct vow_log_position log,
-                         struct vow_log_position told) {
-  struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
-  event.transaction = key->transaction;
-  event.branch = key->branch;
-  event.u.answer.outcome = outcome;
-  event.u.answer.log = log;
-  event.u.answer.told = told;
-  run_alone(p, &event, 0);
+void vow_engine_answered(struct vow_participant *p, const struct vow_question *questions,
+                         size_t count, struct vow_log_position log, struct vow_log_position told) {
+  struct step step = {.p = p};
+  pthread_mutex_lock(&p->lock);
+  for (size_t i = 0; i < count; i++) {
+    if (!questions[i].answered) continue;
+    struct vow_pevent event = {.type = VOW_PEVENT_ANSWERED};
+    event.transaction = questions[i].key.transaction;
+    event.branch = questions[i].key.branch;
+    event.u.answer.outcome = questions[i].answer;
+    event.u.answer.log = log;
+    event.u.answer.told = told;
+    run(&step, &event);
+  }
+  leave(&step);
 }
 
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator) {
@@ -405,24 +418,47 @@ static struct vow_pevent result_event(const struct vow_precord_key *key, enum vo
   return event;
 }
 
-static void run_callback(struct vow_pool_task *pool_task) {
-  struct callback_task *task = (struct callback_task *)pool_task;
+static struct vow_pevent call_back(const struct callback_task *task, struct vow_reason *reason) {
   const struct vow_participant_options *options = &task->p->options;
-  struct vow_reason reason = {.text = ""};
   enum vow_vote vote = VOW_VOTE_NONE;
   enum vow_error error = VOW_OK;
   if (task->call == VOW_MESSAGE_PREPARE) {
-    vote = options->prepare(options->context, &task->work, &reason);
+    vote = options->prepare(options->context, &task->work, reason);
     if (VOW_FAILPOINT_FAILS("prepare.after_callback")) vote = VOW_VOTE_ABORT;
   } else if (task->call == VOW_MESSAGE_COMMIT) {
-    error = options->commit(options->context, &task->work, &reason);
+    error = options->commit(options->context, &task->work, reason);
     if (VOW_FAILPOINT_FAILS("commit.after_callback")) error = VOW_E_DATABASE;
   } else if (options->abort) {
-    error = options->abort(options->context, &task->work, &reason);
+    error = options->abort(options->context, &task->work, reason);
   }
-  struct vow_pevent event = result_event(&task->key, task->call, vote, error, reason.text);
+  return result_event(&task->key, task->call, vote, error, reason->text);
+}
+
+/* Of the pool. */
+static void run_task(struct vow_pool_task *pool_task) {
+  struct callback_task *task = (struct callback_task *)pool_task;
+  struct vow_reason reason = {.text = ""};
+  struct vow_pevent event = call_back(task, &reason);
   run_alone(task->p, &event, 1);
   free(task);
+}
+
+/* On this thread, one after the other. What comes of one may be the next. */
+static void run_tasks(struct step *step) {
+  while (step->tasks) {
+    struct callback_task *task = (struct callback_task *)step->tasks;
+    struct vow_reason reason = {.text = ""};
+    struct vow_pevent event = call_back(task, &reason);
+    *step = (struct step){.p = step->p,
+                          .proceeds = step->proceeds,
+                          .tasks = task->task.next,
+                          .tasks_end = step->tasks_end,
+                          .callbacks = -1};
+    pthread_mutex_lock(&step->p->lock);
+    run(step, &event);
+    hand_over(step);
+    free(task);
+  }
 }
 
 /* ---- the log's reports ---- */

@@ -71,7 +71,7 @@ static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator,
   return error;
 }
 
-static void ask(struct vow_inquiry *inquiry, const struct vow_question *questions, size_t count) {
+static void ask(struct vow_inquiry *inquiry, struct vow_question *questions, size_t count) {
   size_t result_count = 0;
   for (size_t i = 0; i < count; i++) inquiry->ids[i] = questions[i].key.transaction;
   if (call(inquiry, questions[0].coordinator, count, &result_count) != VOW_OK ||
@@ -83,8 +83,10 @@ static void ask(struct vow_inquiry *inquiry, const struct vow_question *question
     const struct vow_inquiry_result *result =
         find_result(inquiry, result_count, i, questions[i].key.transaction);
     if (!result) continue;
-    vow_engine_answered(inquiry->p, &questions[i].key, result->answer, inquiry->log, inquiry->told);
+    questions[i].answered = true;
+    questions[i].answer = result->answer;
   }
+  vow_engine_answered(inquiry->p, questions, count, inquiry->log, inquiry->told);
 }
 
 /* ---- the thread ---- */

@@ -17,6 +17,7 @@
 #define BATCH_MAX            1000 /* jobs of one transaction */
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define MANY_BYTES_MAX       4096 /* of the payload of a record that is written with others */
+#define TURNS_MAX            2    /* of a caller that writes itself: an intent, and the vote */
 #define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
@@ -419,6 +420,7 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
  * own while the next vote may be on its way; with one client it nearly always is. Several share a
  * sync already, and their coordinator may hold back votes until it has their answer. */
 static uint64_t due_us(const struct vow_log *log) {
+  if (log->writing) return NEVER; /* who writes looks again */
   if (log->stopping) return NOW;
   if (!log->queue) return NEVER;
   if (log->forced_count == 0) return log->since_us + LAZY_MS * 1000;
@@ -447,6 +449,18 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   *end = NULL;
   if (!log->queue) log->queue_end = &log->queue;
   return jobs;
+}
+
+/* With the lock held, as on return, but not meanwhile: writes what is queued. */
+static void write_queued(struct vow_log *log) {
+  struct vow_log_job *jobs = take_jobs(log);
+  log->writing = true;
+  pthread_mutex_unlock(&log->lock);
+  run_jobs(log, jobs);
+  pthread_mutex_lock(&log->lock);
+  log->writing = false;
+  log->sync_us = log->took_us;
+  if (log->queue) log->since_us = now_us(); /* what came meanwhile waits from now on */
 }
 
 /* ---- the thread ---- */
@@ -481,19 +495,16 @@ static void *run_thread(void *context) {
   for (;;) {
     await_turn(log);
     if (!log->queue) break; /* it stops */
-    struct vow_log_job *jobs = take_jobs(log);
-    pthread_mutex_unlock(&log->lock);
-    run_jobs(log, jobs);
-    pthread_mutex_lock(&log->lock);
-    log->sync_us = log->took_us;
-    if (log->queue) log->since_us = now_us(); /* what came meanwhile waits from now on */
+    write_queued(log);
   }
   pthread_mutex_unlock(&log->lock);
   return NULL;
 }
 
-enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) {
+enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks,
+                             bool by_callers) {
   log->hooks = *hooks;
+  log->by_callers = by_callers;
   if (pthread_create(&log->thread, NULL, run_thread, log) != 0) return VOW_E_NO_MEMORY;
   log->started = true;
   return VOW_OK;
@@ -515,13 +526,23 @@ bool vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks
   log->forced_count += forced;
   log->patient_count += patient;
   log->callbacks += callbacks;
-  bool wakes = oversleeps(log);
+  bool proceeds = log->by_callers || oversleeps(log);
   pthread_mutex_unlock(&log->lock);
-  return wakes;
+  return proceeds;
 }
 
-void vow_log_wake(struct vow_log *log) {
-  sem_post(&log->wake);
+void vow_log_proceed(struct vow_log *log) {
+  bool wakes = true;
+  if (log->by_callers) {
+    pthread_mutex_lock(&log->lock);
+    for (int turn = 0; turn < TURNS_MAX; turn++) {
+      if (!log->queue || due_us(log) != NOW) break;
+      write_queued(log);
+    }
+    wakes = oversleeps(log);
+    pthread_mutex_unlock(&log->lock);
+  }
+  if (wakes) sem_post(&log->wake);
 }
 
 void vow_log_stop(struct vow_log *log) {
@@ -529,7 +550,7 @@ void vow_log_stop(struct vow_log *log) {
   pthread_mutex_lock(&log->lock);
   log->stopping = true;
   pthread_mutex_unlock(&log->lock);
-  vow_log_wake(log);
+  sem_post(&log->wake);
   pthread_join(log->thread, NULL);
   log->started = false;
 }

@@ -3,10 +3,11 @@
  * coordinator, in SQLite. Either a file of its own, or tables in the application's database (struct
  * vow_resource); then a vote and the work it stands for share one database transaction.
  *
- * One thread of its own holds the only connection. It takes all jobs that are queued, runs each
- * within one transaction, where it needs it in a savepoint and where it can with seven others,
- * commits that with one sync, and reports (group commit). The requests of participants wait without
- * threads, so there is nobody who could lead instead.
+ * There is one connection, and one at a time writes with it: takes all jobs that are queued, runs
+ * each within one transaction, where it needs it in a savepoint and where it can with seven others,
+ * commits that with one sync, and reports (group commit). It is a thread of the log's own; or
+ * whoever brings jobs while nobody writes, and the thread for what waits for company, and for what
+ * others have brought meanwhile.
  *
  * What holds:
  *   1. A job is reported as done only after the COMMIT that contains it has returned success with
@@ -19,8 +20,8 @@
  *   4. Before the first record is handed out at a start, what the last run left in the WAL has been
  *      written once more, checkpointed and synced, and every row and its checksum has been read.
  *
- * Locks: the hooks below are called from the log's thread with no lock of the log held; they may
- * lock the participant. vow_log_submit may be called with the participant locked.
+ * Locks: the hooks below are called by who writes, with no lock of the log held; they may lock the
+ * participant. vow_log_submit may be called with the participant locked.
  */
 #ifndef VOW_SDK_LOG_H
 #define VOW_SDK_LOG_H
@@ -83,12 +84,16 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
                             const struct vow_resource *resource,
                             const struct vow_log_loader *loader, char *why,
                             size_t why_bytes) VOW_MUST_CHECK;
-enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks) VOW_MUST_CHECK;
+/* `by_callers`: vow_log_proceed writes what is queued. */
+enum vow_error vow_log_start(struct vow_log *log, const struct vow_log_hooks *hooks,
+                             bool by_callers) VOW_MUST_CHECK;
 /* Takes the jobs over, queued together; NULL: none. `callbacks`: by how much the number of those
  * changes whose results are still to come; they are worth a moment's wait. Never blocks. True: the
- * caller must wake the log, which nobody else will, once it has released its locks. */
+ * caller must let the log proceed, which nobody else will, once it has released its locks. */
 bool vow_log_submit(struct vow_log *log, struct vow_log_job *jobs, int callbacks) VOW_MUST_CHECK;
-void vow_log_wake(struct vow_log *log);
+/* Wakes the thread if it must be; by callers, writes before that what is due, unless another does.
+ * Then it blocks: on disk, for at most two transactions. Also from a hook. */
+void vow_log_proceed(struct vow_log *log);
 /* Does what is queued, reports it, and ends the thread. Once. */
 void vow_log_stop(struct vow_log *log);
 void vow_log_close(struct vow_log *log); /* NULL is fine */

@@ -14,7 +14,7 @@
 #include "buf.h"
 #include "log.h"
 
-/* Prepared once: the thread parses no SQL. A hook's savepoint lies within its job's. */
+/* Prepared once: no SQL is parsed later. A hook's savepoint lies within its job's. */
 enum vow_log_statement {
   VOW_LOG_BEGIN,
   VOW_LOG_COMMIT,
@@ -46,9 +46,9 @@ struct vow_log {
 
   struct vow_log_hooks hooks;
   pthread_t thread;
-  bool started;
+  bool started, by_callers;
 
-  /* The log thread's. */
+  /* Of whoever writes. */
   bool broken;
   uint32_t wal_pages; /* in the WAL since the last checkpoint */
   uint32_t took_us;   /* the last COMMIT, as far as it counts */
@@ -56,7 +56,7 @@ struct vow_log {
 
   pthread_mutex_t lock;
   sem_t wake;                /* as in pool.c: not a condition */
-  struct vow_log_job *queue; /* first to last; guarded by lock, as are the next eight */
+  struct vow_log_job *queue; /* first to last; guarded by lock, as is all up to `stopping` */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */
   int callbacks;                        /* that run or are about to */
@@ -64,6 +64,7 @@ struct vow_log {
   uint64_t since_us; /* when the first of what is forced came, or, without, of all; or when the
                         last write ended */
   uint64_t asleep_until_us; /* the thread; 0: it is awake, or has been woken */
+  bool writing;             /* somebody does */
   bool stopping;
 
   atomic_uint_fast64_t space_checked_ms;

@@ -87,9 +87,7 @@ static const char *complaint(const struct vow_participant_options *o, bool resou
   if (resource && callbacks) return "with sqlite, prepare, commit and abort must be NULL";
   if (!resource && (!o->log_path || !*o->log_path)) return "give log_path or sqlite";
   if (!resource && (!o->prepare || !o->commit)) return "prepare and commit are needed";
-  if (o->callback_threads < 1 || o->callback_threads > THREADS_MAX) {
-    return "callback_threads must be 1 to 1024";
-  }
+  if (o->callback_threads > THREADS_MAX) return "callback_threads may be 1024 at most";
   if (o->connections_max < 1) return "connections_max must be at least 1";
   if (o->body_bytes_max < 1 || o->body_bytes_max > BODY_BYTES_MAX) {
     return "body_bytes_max must be 1 to 64 MiB";
@@ -131,10 +129,10 @@ static enum vow_error parse_allowed(struct vow_participant *p, char *why, size_t
 
 /* ---- open ---- */
 
-static enum vow_error make_core(struct vow_participant *p, bool resource) {
+static enum vow_error make_core(struct vow_participant *p) {
   struct vow_pconfig config = {
-      .atomic = resource,
-      .intent = !resource && !p->options.prepare_leaves_nothing,
+      .atomic = p->resource,
+      .intent = !p->resource && !p->options.prepare_leaves_nothing,
       .branches_max = p->options.branches_max,
       .preparing_max = PREPARING_MAX,
       .tombstones_max = p->options.tombstones_max,
@@ -148,12 +146,13 @@ static enum vow_error make_core(struct vow_participant *p, bool resource) {
   return p->questions ? vow_pcore_new(&p->core, &config) : VOW_E_NO_MEMORY;
 }
 
-static enum vow_error start_threads(struct vow_participant *p, bool resource) {
+static enum vow_error start_threads(struct vow_participant *p) {
   struct vow_log_hooks hooks;
   enum vow_error error = VOW_OK;
-  if (!resource) error = vow_pool_start(&p->pool, p->options.callback_threads);
+  uint32_t threads = p->options.callback_threads;
+  if (!p->resource && threads > 0) error = vow_pool_start(&p->pool, threads);
   vow_engine_log_hooks(p, &hooks);
-  if (!error) error = vow_log_start(p->log, &hooks);
+  if (!error) error = vow_log_start(p->log, &hooks, threads == 0);
   if (!error) error = vow_inquiry_start(&p->inquiry, p);
   return error;
 }
@@ -176,12 +175,13 @@ static enum vow_error open_parts(struct vow_participant *p, const struct vow_res
     (void)snprintf(why, why_bytes, "%s", wrong);
     return VOW_E_INVALID_ARGUMENT;
   }
+  p->resource = resource != NULL;
   enum vow_error error = parse_allowed(p, why, why_bytes);
-  if (!error) error = make_core(p, resource != NULL);
+  if (!error) error = make_core(p);
   if (error) return error;
   vow_engine_load_hooks(p, &loader);
   error = vow_log_open(&p->log, p->options.log_path, resource, &loader, why, why_bytes);
-  return error ? error : start_threads(p, resource != NULL);
+  return error ? error : start_threads(p);
 }
 
 enum vow_error vow_participant_open_with(struct vow_participant **out,

@@ -7,7 +7,8 @@
  * and for carrying out its actions, none of which blocks, and never while a callback, a disk or the
  * network is waited for. Inside it the locks of the log's and the pool's queues may be taken,
  * nothing else. Exchanges that a step has answered are completed after it is released; so are the
- * log's thread and the pool's woken.
+ * log's thread and the pool's woken, or, without threads for callbacks, these called and the log
+ * written.
  */
 #ifndef VOW_SDK_PARTICIPANT_INTERNAL_H
 #define VOW_SDK_PARTICIPANT_INTERNAL_H
@@ -53,13 +54,16 @@ struct vow_dispatch {
 struct vow_question {
   const char *coordinator;
   struct vow_precord_key key;
+  bool answered; /* with `answer` */
+  enum vow_inquiry_answer answer;
 };
 
 struct vow_participant {
   struct vow_participant_options options;
   char **allowed; /* owned; normal forms, NULL-terminated; NULL: any coordinator */
   struct vow_log *log;
-  struct vow_pool *pool; /* NULL with a resource */
+  bool resource;         /* has hooks, inside the log's transactions, in place of callbacks */
+  struct vow_pool *pool; /* NULL with a resource, and with no threads for callbacks */
   struct vow_inquiry *inquiry;
   struct vow_server *server; /* NULL until listen */
 
@@ -101,11 +105,10 @@ void vow_engine_operate(struct vow_participant *p, const struct vow_precord_key 
 uint32_t vow_engine_tick(struct vow_participant *p, struct vow_question *questions);
 /* What was seen of this coordinator's log. */
 struct vow_log_position vow_engine_seen(struct vow_participant *p, const char *coordinator);
-/* `told` is what the question said was seen of the log, `log` how far the answer says it has come.
- */
-void vow_engine_answered(struct vow_participant *p, const struct vow_precord_key *key,
-                         enum vow_inquiry_answer outcome, struct vow_log_position log,
-                         struct vow_log_position told);
+/* What one coordinator has answered, all at once. `told` is what the question said was seen of its
+ * log, `log` how far the answer says it has come. */
+void vow_engine_answered(struct vow_participant *p, const struct vow_question *questions,
+                         size_t count, struct vow_log_position log, struct vow_log_position told);
 void vow_engine_ask_failed(struct vow_participant *p, const char *coordinator);
 /* Answers whatever is pending with this error, and takes nothing more in. */
 void vow_engine_dismiss(struct vow_participant *p, enum vow_error error, const char *why);

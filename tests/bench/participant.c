@@ -167,6 +167,7 @@ static int run(const char *log, const char *db, const char *address, const sigse
   vow_participant_options_init(&options);
   options.branches_max = BRANCHES_MAX;
   options.tombstones_max = TOMBSTONES_MAX;
+  options.callback_threads = 0; /* they never wait */
   if (hold) options.inquiry_min_ms = options.inquiry_max_ms = 3600000;
   if (db) {
     vow_sqlite_options_init(&sqlite_options);

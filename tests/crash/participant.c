@@ -312,7 +312,7 @@ static void write_group(void) {
   model.before = model.content;
   struct vow_log_job *jobs = some_jobs();
   model.batch_done = false;
-  if (vow_log_submit(model.log, jobs, 0)) vow_log_wake(model.log);
+  if (vow_log_submit(model.log, jobs, 0)) vow_log_proceed(model.log);
   if (mistake == MISTAKE_EARLY_REVEAL && model.mode == MODE_OWN) {
     note_state(from);
     tell_newest();
@@ -510,7 +510,7 @@ static bool begin_process(void) {
   model.content = model.history[state];
   note_state(side_now());
   tell_newest();
-  return vow_log_start(model.log, &hooks) == VOW_OK || wrong("the thread does not start");
+  return vow_log_start(model.log, &hooks, false) == VOW_OK || wrong("the thread does not start");
 }
 
 static void live(enum end end, uint32_t groups) {

@@ -35,6 +35,7 @@ void app_enter(struct app *app, const struct vow_work *work) {
   pthread_mutex_lock(&app->lock);
   if (app->in_branch[slot]++ != 0) atomic_fetch_add(&app->same_branch_overlaps, 1);
   (void)snprintf(app->payload, sizeof app->payload, "%s", work->payload ? work->payload : "");
+  app->thread = pthread_self();
   app->waiting++;
   pthread_cond_broadcast(&app->changed);
   while (app->hold) pthread_cond_wait(&app->changed, &app->lock);
@@ -121,6 +122,7 @@ int fixture_setup(void **state) {
   f->app = make_app();
   f->coordinator = COORDINATOR;
   vow_participant_options_init(&f->options);
+  if (getenv("VOW_TEST_NO_THREADS")) f->options.callback_threads = 0;
   f->options.log_path = f->path;
   f->options.prepare = on_prepare;
   f->options.commit = on_commit;

@@ -1,7 +1,8 @@
 /*
  * A participant under test: a folder of its own, callbacks that do as they are told and count, and
  * messages in one line. What the callbacks count is in shared memory, so that a child that is
- * killed leaves it behind.
+ * killed leaves it behind. With VOW_TEST_NO_THREADS in the environment callbacks have no threads
+ * unless a test asks for some.
  */
 #ifndef VOW_TESTS_PARTICIPANT_FIXTURE_H
 #define VOW_TESTS_PARTICIPANT_FIXTURE_H
@@ -30,6 +31,7 @@ struct app {
   _Atomic(enum vow_vote) vote;
   _Atomic(enum vow_error) commit_error, abort_error;
   char payload[256]; /* of the last call */
+  pthread_t thread;  /* the same */
   pthread_mutex_t lock;
   pthread_cond_t changed;
   bool hold;   /* callbacks wait while this is set */

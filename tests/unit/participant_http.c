@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/participant_internal.h"
 #include "participant_fixture.h"
 
 static void serve(struct fixture *f) {
@@ -346,6 +347,52 @@ static void closing_waits_five_seconds_and_then_says_so(void **state) {
   assert_int_equal(f->app->prepares, 1);
 }
 
+/* ---- without threads for callbacks ---- */
+
+static void callbacks_run_on_the_server_s_thread(void **state) {
+  struct fixture *f = *state;
+  char out[2048];
+  f->options.callback_threads = 0;
+  fixture_open(f);
+  serve(f);
+  message(f, "prepare", 1, out, sizeof out);
+  expect_in(out, VOTE_COMMIT);
+  pthread_t server = f->app->thread;
+  message(f, "commit", 1, out, sizeof out);
+  expect_in(out, COMMITTED);
+  assert_true(pthread_equal(f->app->thread, server));
+  assert_false(pthread_equal(server, pthread_self()));
+}
+
+static bool is_dismissed(struct vow_participant *p) {
+  pthread_mutex_lock(&p->lock);
+  bool dismissed = p->deaf;
+  pthread_mutex_unlock(&p->lock);
+  return dismissed;
+}
+
+/* It is called by who writes the log, once the intent is there. */
+static void closing_waits_for_a_callback_on_the_server_s_thread(void **state) {
+  struct fixture *f = *state;
+  struct sender sender;
+  pthread_t closer;
+  f->options.callback_threads = 0;
+  fixture_open(f);
+  serve(f);
+  app_hold(f->app, true);
+  start(&sender, f, "prepare", 1);
+  app_await_waiting(f->app, 1);
+  assert_int_equal(pthread_create(&closer, NULL, close_participant, f), 0);
+  eventually(is_dismissed(f->participant));
+  app_hold(f->app, false);
+  pthread_join(sender.thread, NULL);
+  expect_in(sender.out, "urn:vow:draining");
+  pthread_join(closer, NULL);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  assert_int_equal(f->app->prepares, 1);
+}
+
 #define test(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -362,6 +409,8 @@ int main(void) {
       test(an_address_that_cannot_be_had_is_named),
       test(closing_lets_what_is_under_way_end),
       test(closing_waits_five_seconds_and_then_says_so),
+      test(callbacks_run_on_the_server_s_thread),
+      test(closing_waits_for_a_callback_on_the_server_s_thread),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -226,9 +226,9 @@ static bool write_together(const struct fixture *f, struct together *t, long *co
   const struct vow_log_hooks hooks = {.context = t, .done = on_done, .broken = on_broken};
   struct vow_log *log = open_log(f, t);
   struct vow_log_job *jobs = jobs_from(t->first);
-  assert_int_equal(vow_log_start(log, &hooks), VOW_OK);
+  assert_int_equal(vow_log_start(log, &hooks, false), VOW_OK);
   *countdown = n;
-  if (vow_log_submit(log, jobs, 0)) vow_log_wake(log);
+  if (vow_log_submit(log, jobs, 0)) vow_log_proceed(log);
   vow_log_stop(log);
   bool failed = *countdown == 0;
   *countdown = 0;

@@ -346,7 +346,7 @@ static void options_that_make_no_sense_are_refused(void **state) {
   f->options.commit = NULL;
   fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "prepare and commit");
   f->options = good;
-  f->options.callback_threads = 0;
+  f->options.callback_threads = 1025;
   fixture_refuses(f, VOW_E_INVALID_ARGUMENT, "callback_threads");
   f->options = good;
   f->options.inquiry_max_ms = 1;

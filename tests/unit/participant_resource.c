@@ -260,6 +260,18 @@ static void work_and_vote_are_one_transaction(void **state) {
   assert_int_equal(f->app->aborts, 1);
 }
 
+static void without_threads_the_caller_writes(void **state) {
+  struct fixture *f = *state;
+  f->options.callback_threads = 0;
+  open_participant();
+  uint64_t before = syncs();
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  assert_true(pthread_equal(f->app->thread, pthread_self()));
+  assert_int_equal(syncs(), before + 1);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+  expect_rows(0, 1);
+}
+
 static void one_phase_is_one_sync(void **state) {
   struct fixture *f = *state;
   open_participant();
@@ -530,6 +542,7 @@ static void branches_that_come_together_share_a_transaction(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       test(work_and_vote_are_one_transaction),
+      test(without_threads_the_caller_writes),
       test(one_phase_is_one_sync),
       test(a_one_phase_commit_that_fails_becomes_a_vote),
       test(a_vote_to_abort_leaves_nothing),

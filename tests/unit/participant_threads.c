@@ -74,7 +74,6 @@ static void join_senders(struct sender senders[THREADS]) {
 static void every_branch_ends_one_way_whatever_arrives_when(void **state) {
   struct fixture *f = *state;
   struct sender senders[THREADS];
-  f->options.callback_threads = 4;
   fixture_open(f);
   start_senders(f, senders);
   join_senders(senders);
@@ -110,6 +109,22 @@ static void callbacks_overlap_up_to_their_limit_and_no_further(void **state) {
   assert_int_equal(f->app->running_most, 3);
 }
 
+static void without_threads_callbacks_run_on_the_caller_s(void **state) {
+  struct fixture *f = *state;
+  f->options.callback_threads = 0;
+  for (int intents = 0; intents <= 1; intents++) {
+    unsigned n = (unsigned)intents + 1;
+    f->options.prepare_leaves_nothing = !intents;
+    fixture_open(f);
+    expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+    assert_true(pthread_equal(f->app->thread, pthread_self()));
+    memset(&f->app->thread, 0, sizeof f->app->thread);
+    expect(send_message(f, "commit", n, ""), 200, COMMITTED);
+    assert_true(pthread_equal(f->app->thread, pthread_self()));
+    fixture_close(f);
+  }
+}
+
 static int setup(void **state) {
   memset(committed, 0, sizeof committed);
   memset(aborted, 0, sizeof aborted);
@@ -123,6 +138,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       test(every_branch_ends_one_way_whatever_arrives_when),
       test(callbacks_overlap_up_to_their_limit_and_no_further),
+      test(without_threads_callbacks_run_on_the_caller_s),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@
  *
  * Threads: every function may be called from any thread, unless it says otherwise. Callbacks run on
  * threads of the participant's own, at most one at a time for one branch, several at once for
- * different branches, up to `callback_threads`.
+ * different branches, up to `callback_threads`; with 0 on the thread that brought the message.
  */
 #ifndef VOW_PARTICIPANT_H
 #define VOW_PARTICIPANT_H
@@ -97,7 +97,14 @@ struct vow_participant_options {
    */
   int prepare_leaves_nothing;
 
-  uint32_t callback_threads; /* callbacks at once; default 4. With `sqlite`: 1 */
+  /* Callbacks at once; default 4, at most 1024. With `sqlite` any number is 1.
+   * 0: for callbacks that never wait. What a message leads to, callback and forced write of the
+   * log included, is then done by the thread that brought it: the server's, one callback after the
+   * other; a caller of vow_participant_handle, at once with other callers'; or the one that asks
+   * coordinators. That saves the hand-overs between threads, a quarter to a third of a
+   * participant's processor time. But while a callback or the disk is slow, the server answers
+   * nobody. */
+  uint32_t callback_threads;
   uint32_t connections_max;  /* of the own server; default 1000 */
   size_t body_bytes_max;     /* of a message; default 1 MiB */
   uint32_t branches_max;   /* unfinished at once; past it prepare is answered 503; default 100000 */
@@ -148,7 +155,7 @@ struct vow_http_response {
   uint32_t retry_after_s; /* 0: no such header */
   uint32_t batch_max;     /* for the header Vow-Batch, on every answer; 0: no such header */
 };
-/* Not from a callback, which may hold the last thread that could run another.
+/* Not from a callback, which may hold what another needs.
  * Blocks: until the callback has run and the vote or outcome is durable. Always fills *response,
  * also when memory is out (then without a body); the error is for logs. */
 VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *participant,

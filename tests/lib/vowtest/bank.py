@@ -9,12 +9,13 @@ from .waiting import wait_until
 
 
 class Bank:
-    def __init__(self, folder, name, accounts=20, balance=1000):
+    def __init__(self, folder, name, accounts=20, balance=1000, threads=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.database = folder / f"{name}.db"
         self.process = Process(folder / f"{name}.out")
         self.accounts, self.balance = accounts, balance
+        self.threads = threads  # for callbacks; None: as many as there are without a word
         self.port = Port()
         self.address = self.port.address
         self.environment = {}  # of each start
@@ -30,6 +31,8 @@ class Bank:
         command = [program("bank"), "--db", self.database, "--listen", self.address]
         if not self.database.exists():
             command += ["--init", self.accounts, self.balance]
+        if self.threads is not None:
+            command += ["--threads", self.threads]
         environment = dict(environment or self.environment)
         if failpoint:
             environment["VOW_FAILPOINT"] = failpoint

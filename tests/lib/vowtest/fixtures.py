@@ -36,7 +36,8 @@ class World:
         return self.toy(batch_max=batch_max), self.toy(batch_max=batch_max)
 
     def bank(self, name, start=True, **options):
-        bank = Bank(self.folder / name, name, **options)
+        threads = 0 if len(self.banks) % 2 else None
+        bank = Bank(self.folder / name, name, threads=threads, **options)
         self.banks.append(bank)
         return bank.start() if start else bank
 
