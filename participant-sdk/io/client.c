@@ -247,6 +247,12 @@ enum vow_error vow_call(struct vow_transaction *transaction, const char *url, co
                                  .body_bytes = body ? strlen(body) : 0};
   vow_client_request(transaction->client, &call, vow_client_deadline(transaction->client), true,
                      &answer);
+  if (!answer.error && answer.cut && body_out) {
+    answer.error = VOW_E_PROTOCOL;
+    snprintf(answer.why, sizeof answer.why,
+             "the service's answer (status %d) has a NUL byte in it, and so is no text",
+             answer.status);
+  }
   enum vow_error error = said(transaction, answer.error, answer.why);
   if (!error) {
     if (status_out) *status_out = answer.status;

@@ -115,6 +115,7 @@ void vow_client_request(struct vow_client *client, const struct vow_client_call 
     if (raw) {
       answer->text = strndup(got.body, got.body_bytes);
       if (!answer->text) answer->error = VOW_E_NO_MEMORY;
+      answer->cut = answer->text && strlen(answer->text) < got.body_bytes;
     } else if (got.status >= 200 && got.status < 300) {
       read_success(&got, answer);
     } else {

@@ -42,6 +42,7 @@ struct vow_client_answer {
   uint32_t retry_after_s;
   struct vow_json *json; /* owned; what the coordinator said */
   char *text;            /* owned; the body as it came, if it was asked for */
+  bool cut;              /* text ends at a NUL byte, the body does not */
   char why[VOW_CLIENT_WHY_BYTES];
 };
 

@@ -350,6 +350,20 @@ static void call_passes_the_answer_on(void **state) {
   assert_int_equal(vow_call(transaction, NULL, NULL, NULL, NULL), VOW_E_INVALID_URL);
 }
 
+/* What cannot be handed over as a text is not cut short; who does not ask for it has no trouble. */
+static void an_answer_with_a_nul_is_no_text(void **state) {
+  (void)state;
+  int status = 0;
+  char *body = NULL;
+  server.nul = true;
+  SCRIPT({200, "{\"cut\":1}", 0});
+  assert_int_equal(vow_call(transaction, server.url, NULL, &status, NULL), VOW_OK);
+  assert_int_equal(status, 200);
+  assert_int_equal(vow_call(transaction, server.url, NULL, NULL, &body), VOW_E_PROTOCOL);
+  assert_non_null(strstr(vow_client_error(), "(status 200) has a NUL byte in it"));
+  assert_null(body);
+}
+
 /* ---- one-shot ---- */
 
 static const struct vow_branch_spec branches[] = {
@@ -471,6 +485,7 @@ int main(void) {
       TEST(retry_after_is_respected),
       TEST(abort_has_three_ends),
       TEST(call_passes_the_answer_on),
+      TEST(an_answer_with_a_nul_is_no_text),
       TEST(one_shot_does_it_all),
       TEST(one_shot_needs_a_key),
       TEST(one_shot_is_repeated_under_one_key),

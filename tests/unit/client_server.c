@@ -38,7 +38,7 @@ static bool read_request(int fd, char *text) {
   return true;
 }
 
-static bool answer(int fd, const struct script_line *line) {
+static bool answer(int fd, const struct script_line *line, bool nul) {
   char text[REQUEST_MAX];
   char retry[48] = "";
   const char *body = line->body ? line->body : "";
@@ -48,7 +48,8 @@ static bool answer(int fd, const struct script_line *line) {
   int length = snprintf(
       text, sizeof text, "HTTP/1.1 %d Said\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
       line->status, line->status < 400 ? "application/json" : "application/problem+json", retry,
-      strlen(body), body);
+      strlen(body) + nul, body);
+  length += nul;
   return send(fd, text, (size_t)length, MSG_NOSIGNAL) == length;
 }
 
@@ -62,9 +63,10 @@ static void *serve(void *context) {
     unsigned n = server->asked++;
     unsigned last = server->script_length - 1;
     struct script_line line = server->script[n < last ? n : last];
+    bool nul = server->nul;
     if (n < SCRIPT_MAX) memcpy(server->requests[n], text, sizeof text);
     pthread_mutex_unlock(&server->lock);
-    if (line.status > 0) more = answer(connection->socket, &line);
+    if (line.status > 0) more = answer(connection->socket, &line, nul);
     if (line.status == -2) shutdown(server->listener, SHUT_RDWR);
     if (line.status == 0 || line.status == -2) more = false;
   }

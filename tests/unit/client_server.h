@@ -31,6 +31,7 @@ struct client_server {
   unsigned connection_count;
   struct script_line script[SCRIPT_MAX];
   unsigned script_length;
+  bool nul;       /* each body has a NUL byte at its end */
   unsigned asked; /* requests so far; past the script's end its last line is said again */
   char requests[SCRIPT_MAX][REQUEST_MAX]; /* head and body as they came */
 };
