@@ -134,8 +134,10 @@ static int init(const char *path, long long count, long long balance) {
       " WHERE NOT EXISTS(SELECT 1 FROM account); COMMIT",
       count, balance, balance);
   int rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(db, fill, NULL, NULL, NULL);
-  if (rc != SQLITE_OK) fprintf(stderr, "bank: %s: %s\n", path, sqlite3_errmsg(db));
+  if (rc == SQLITE_OK) rc = fill ? sqlite3_exec(db, fill, NULL, NULL, NULL) : SQLITE_NOMEM;
+  if (rc != SQLITE_OK) {
+    fprintf(stderr, "bank: %s: %s\n", path, fill ? sqlite3_errmsg(db) : "out of memory");
+  }
   sqlite3_free(fill);
   sqlite3_close(db);
   return rc == SQLITE_OK ? 0 : 1;
