@@ -30,6 +30,7 @@ static struct {
 static struct vow_client *client;
 static atomic_long started, committed, refused, repeated, unknown, failed;
 static time_t ends_at;
+static _Thread_local char why[512]; /* what the last failure of a transfer said */
 
 /* ---- one transfer ---- */
 
@@ -37,9 +38,15 @@ static void pause_ms(long ms) {
   nanosleep(&(struct timespec){.tv_nsec = ms * 1000 * 1000}, NULL);
 }
 
+/* The library keeps the words of a thread's last call only. */
+static enum vow_error keep_words(enum vow_error error) {
+  if (error) snprintf(why, sizeof why, "%s", vow_client_error());
+  return error;
+}
+
 static enum vow_error one_shot(const char *key, const struct vow_branch_spec branches[2],
                                struct vow_transaction **out) {
-  return vow_one_shot(client, key, 0, branches, 2, out);
+  return keep_words(vow_one_shot(client, key, 0, branches, 2, out));
 }
 
 /* The same in steps: an application would do more between them, and call services with vow_call. */
@@ -50,12 +57,12 @@ static enum vow_error interactive(const struct vow_branch_spec branches[2],
   for (int i = 0; !error && i < 2; i++) {
     error = vow_enlist(transaction, branches[i].url, branches[i].name, branches[i].payload, NULL);
   }
-  if (!error) {
-    error = vow_commit(transaction);
-  } else if (transaction && vow_abort(transaction) != VOW_OK) {
+  *out = transaction;
+  if (!error) return keep_words(vow_commit(transaction));
+  (void)keep_words(error);
+  if (transaction && vow_abort(transaction) != VOW_OK) {
     /* Nobody has asked for its commit, so it aborts at its timeout. */
   }
-  *out = transaction;
   return error;
 }
 
@@ -67,7 +74,7 @@ static enum vow_error ask(const char *key, const struct vow_branch_spec branches
   enum vow_error error = VOW_OK;
   for (;;) {
     if (options.interactive && error == VOW_E_OUTCOME_UNKNOWN) {
-      error = vow_commit(transaction);
+      error = keep_words(vow_commit(transaction));
     } else {
       vow_transaction_free(transaction);
       transaction = NULL;
@@ -84,7 +91,7 @@ static enum vow_error ask(const char *key, const struct vow_branch_spec branches
 /* Whether the next try may succeed: another transfer held the account, or the coordinator lost the
  * transaction before anybody asked for its commit. A bank that votes abort for a reason of its own
  * will do so again. */
-static bool is_passing(const char *why) {
+static bool is_passing(void) {
   return strstr(why, "is locked by") || !strstr(why, "voted abort");
 }
 
@@ -107,7 +114,7 @@ static void transfer_once(unsigned *seed, long number) {
     enum vow_error error = ask(key, branches);
     if (error == VOW_OK) {
       committed++;
-    } else if (error == VOW_E_ABORTED && !is_passing(vow_client_error())) {
+    } else if (error == VOW_E_ABORTED && !is_passing()) {
       refused++;
     } else if (error == VOW_E_ABORTED && time(NULL) < patience) {
       repeated++; /* it changed nothing: make a new one, when the other may have ended */
@@ -117,7 +124,7 @@ static void transfer_once(unsigned *seed, long number) {
       unknown++;
     } else {
       failed++;
-      fprintf(stderr, "transfer: %s: %s\n", vow_error_text(error), vow_client_error());
+      fprintf(stderr, "transfer: %s: %s\n", vow_error_text(error), why);
     }
     return;
   }

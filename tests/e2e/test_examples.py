@@ -89,6 +89,16 @@ def test_the_client_gives_up_what_stays_locked(town, run):
     assert "0 committed, 0 refused" in client.text()
 
 
+@MODES
+def test_the_client_says_what_is_wrong(town, run, mode):
+    vowd, banks = town
+    sides = ("--from", banks[0].url, "--to", "nowhere")
+    client = run("transfer", "--coordinator", vowd.url, *sides, *mode)
+    assert client.wait(60) == 1, client.text()
+    assert re.search(r"^transfer: not an http.* URL that can be used: .*\w", client.text(), re.M)
+    assert "1 failed" in client.text()
+
+
 def test_a_mounted_participant_enlists_itself(world, run, tmp_path):
     vowd = world.vowd()
     arguments = ("--listen", "127.0.0.1:0", "--coordinator", vowd.url, "--log", tmp_path / "m.vow")
