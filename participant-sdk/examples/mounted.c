@@ -28,10 +28,10 @@
 
 static struct vow_participant *participant;
 static struct vow_client *client;
-static char own_url[128]; /* under which the coordinator reaches /vow */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *orders[ORDERS_MAX]; /* guarded by lock, as is the count */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
+static char own_url[128]; /* under which the coordinator reaches /vow */
+static char *orders[ORDERS_MAX];
 static unsigned order_count;
 
 /* ---- the shop ---- */
@@ -129,9 +129,13 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, const char *
 /* An order under a transaction: the shop becomes its participant. */
 static enum MHD_Result enlist(struct MHD_Connection *connection, const char *id,
                               const char *order) {
+  char url[sizeof own_url];
   struct vow_transaction *transaction = NULL;
+  pthread_mutex_lock(&lock);
+  memcpy(url, own_url, sizeof url);
+  pthread_mutex_unlock(&lock);
   enum vow_error error = vow_join(client, id, &transaction);
-  if (!error) error = vow_enlist(transaction, own_url, NULL, order, NULL);
+  if (!error) error = vow_enlist(transaction, url, NULL, order, NULL);
   vow_transaction_free(transaction);
   if (!error) return say(connection, 202, "taken, if the transaction commits\n");
   return say(connection, vow_error_http_status(error), vow_client_error());
@@ -145,8 +149,9 @@ static enum MHD_Result list_orders(struct MHD_Connection *connection) {
   pthread_mutex_lock(&lock);
   for (unsigned i = 0; i < order_count; i++) fprintf(list, "%s\n", orders[i]);
   pthread_mutex_unlock(&lock);
-  fclose(list);
-  enum MHD_Result result = text ? say(connection, 200, text) : MHD_NO;
+  int whole = !ferror(list);
+  whole &= fclose(list) == 0;
+  enum MHD_Result result = whole ? say(connection, 200, text) : MHD_NO;
   free(text);
   return result;
 }
@@ -157,7 +162,8 @@ static enum MHD_Result dispatch(struct MHD_Connection *connection, const char *m
   if (strncmp(path, "/vow/", 5) == 0) return hand_over(connection, method, path, request);
   if (strcmp(path, "/orders") != 0) return say(connection, 404, "there are only /orders here\n");
   if (strcmp(method, "GET") == 0) return list_orders(connection);
-  if (strcmp(method, "POST") != 0 || !request->body) return say(connection, 400, "what order?\n");
+  int is_text = request->body && strlen(request->body) == request->bytes; /* as all JSON is */
+  if (strcmp(method, "POST") != 0 || !is_text) return say(connection, 400, "what order?\n");
   const char *id = header(connection, "Vow-Transaction");
   if (id) return enlist(connection, id, request->body);
   return add_order(request->body) ? say(connection, 201, "taken\n")
@@ -233,10 +239,12 @@ static int serve(const char *log_path, const char *host, unsigned port) {
     fprintf(stderr, "mounted: %s: %s\n", vow_error_text(error), why);
     return 1;
   }
+  pthread_mutex_lock(&lock); /* an order that is early waits for the port */
   struct MHD_Daemon *server = start_server(host, port);
+  if (server) port = MHD_get_daemon_info(server, MHD_DAEMON_INFO_BIND_PORT)->port;
+  snprintf(own_url, sizeof own_url, "http://%s:%u/vow", host, port);
+  pthread_mutex_unlock(&lock);
   if (server) {
-    port = MHD_get_daemon_info(server, MHD_DAEMON_INFO_BIND_PORT)->port;
-    snprintf(own_url, sizeof own_url, "http://%s:%u/vow", host, port);
     printf("mounted listens on http://%s:%u\n", host, port);
     fflush(stdout);
     sigwait(&stop, &signal_number);

@@ -112,6 +112,9 @@ def test_a_mounted_participant_enlists_itself(world, run, tmp_path):
         end = vowd.client.commit if ending == "commit" else vowd.client.abort
         assert end(id).status == 200
         assert (order in ask(f"{shop}/orders")[1]) == stands
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(f"{shop}/orders", '{"item":"cut"}\0')
+    assert refused.value.code == 400 and "cut" not in ask(f"{shop}/orders")[1]
     assert ask(f"{shop}/vow/in-doubt")[1] == '{"branches":[]}'
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(f"{shop}/vow/prepare")
