@@ -322,11 +322,52 @@ static enum vow_error on_abort(void *context, sqlite3 *db, const struct vow_work
 
 /* ---- opening and closing ---- */
 
+/* What a promise rests on: that it is on the disk, and that work and commit agree on keys. */
+static const char *const settings[] = {"synchronous", "wal_autocheckpoint", "foreign_keys"};
+#define SETTINGS (sizeof settings / sizeof *settings)
+
+static enum vow_error ask_setting(struct vow_sqlite *sq, const char *name, char out[16]) {
+  sqlite3_stmt *statement = NULL;
+  bool row = false;
+  enum vow_error error =
+      vow_sqlite_prepare_made(sq, sqlite3_mprintf("PRAGMA main.%s", name), &statement);
+  if (!error) error = vow_sqlite_step(sq, statement, &row);
+  if (!error) {
+    const unsigned char *value = row ? sqlite3_column_text(statement, 0) : NULL;
+    snprintf(out, 16, "%s", value ? (const char *)value : "");
+  }
+  sqlite3_finalize(statement);
+  return error;
+}
+
+/* Lets the application set the connection up, and sees that it leaves vow's settings alone. */
+static enum vow_error run_setup(struct vow_sqlite *sq) {
+  char before[SETTINGS][16];
+  char after[16];
+  enum vow_error error = VOW_OK;
+  if (!sq->options.setup) return VOW_OK;
+  for (size_t i = 0; !error && i < SETTINGS; i++) error = ask_setting(sq, settings[i], before[i]);
+  if (error) return error;
+  if (sq->options.setup(sq->options.context, sq->db) != VOW_OK) {
+    return vow_sqlite_fail(sq, VOW_E_DATABASE, "the application's setup of the connection failed");
+  }
+  for (size_t i = 0; i < SETTINGS; i++) {
+    error = ask_setting(sq, settings[i], after);
+    if (error) return error;
+    if (strcmp(before[i], after) == 0) continue;
+    return vow_sqlite_fail(
+        sq, VOW_E_INVALID_ARGUMENT,
+        "the application's setup changed PRAGMA %s from %s to %s, which is vow's"
+        " to set%s",
+        settings[i], before[i], after,
+        strcmp(settings[i], "foreign_keys") == 0 ? ": say it with options.foreign_keys" : "");
+  }
+  return VOW_OK;
+}
+
 static enum vow_error setup(struct vow_sqlite *sq) {
   enum vow_error error = vow_sqlite_enforce(sq, true);
-  if (!error && sq->options.setup && sq->options.setup(sq->options.context, sq->db) != VOW_OK) {
-    error = vow_sqlite_fail(sq, VOW_E_DATABASE, "the application's setup of the connection failed");
-  }
+  if (!error) error = run_setup(sq);
   sq->set_up = !error;
   if (!error) error = vow_sqlite_authorize(sq);
   if (error) return error;

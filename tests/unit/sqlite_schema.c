@@ -341,8 +341,40 @@ static void the_application_sets_the_connection_up(void **state) {
   assert_int_equal(teardowns, 2);
 }
 
+static const char *pragma;
+
+static enum vow_error run_pragma(void *context, sqlite3 *db) {
+  (void)context;
+  return sqlite3_exec(db, pragma, NULL, NULL, NULL) == SQLITE_OK ? VOW_OK : VOW_E_DATABASE;
+}
+
+/* Foreign keys that the setup switches on would be off again after the first commit, and a vote
+ * that is not synced is no promise. */
+static void the_setup_leaves_vow_s_settings_alone(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"PRAGMA foreign_keys = ON", "foreign_keys from 0 to 1, which is vow's to set: say it with"},
+      {"PRAGMA synchronous = NORMAL", "synchronous from 0 to 1"},
+      {"PRAGMA wal_autocheckpoint = 7", "wal_autocheckpoint from 1000 to 7"},
+  };
+  struct world *w = world_new(accounts);
+  detach(w);
+  w->options.setup = run_pragma;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char why[256] = "";
+    pragma = cases[i][0];
+    assert_int_equal(try_attach(w, why, sizeof why), VOW_E_INVALID_ARGUMENT);
+    if (!strstr(why, cases[i][1])) fail_msg("%s: %s", pragma, why);
+    detach(w);
+  }
+  pragma = "PRAGMA cache_size = 100; PRAGMA recursive_triggers = ON";
+  attach(w);
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_setup_leaves_vow_s_settings_alone),
       cmocka_unit_test(a_parent_stays_for_its_prepared_child),
       cmocka_unit_test(foreign_keys_are_enforced_at_prepare),
       cmocka_unit_test(a_parent_that_will_go_is_not_referred_to),

@@ -59,16 +59,19 @@ struct vow_work work_of(int transaction) {
   return (struct vow_work){.transaction = names[transaction], .branch = 1};
 }
 
-void attach(struct world *w) {
-  char why[256] = "";
-  enum vow_error error = vow_sqlite_open(&w->adapter, &w->options, why, sizeof why);
+enum vow_error try_attach(struct world *w, char *why, size_t why_bytes) {
+  enum vow_error error = vow_sqlite_open(&w->adapter, &w->options, why, why_bytes);
   if (error) fail_msg("open: %s", why);
   w->resource = vow_sqlite_resource(w->adapter);
   assert_int_equal(sqlite3_open(w->resource->path, &w->db), SQLITE_OK);
   sqlite3_extended_result_codes(w->db, 1);
   sql(w->db, "PRAGMA synchronous=OFF"); /* processes die here, machines do not */
-  error = w->resource->attach(w->resource->context, w->db, why, sizeof why);
-  if (error) fail_msg("attach: %s", why);
+  return w->resource->attach(w->resource->context, w->db, why, why_bytes);
+}
+
+void attach(struct world *w) {
+  char why[256] = "";
+  if (try_attach(w, why, sizeof why)) fail_msg("attach: %s", why);
 }
 
 void detach(struct world *w) {

@@ -49,6 +49,8 @@ char *rows(sqlite3 *db, const char *query);
 void expect(sqlite3 *db, const char *query, const char *expected);
 struct vow_work work_of(int transaction);
 void attach(struct world *w);
+/* The same, as far as it comes; detach afterwards. */
+enum vow_error try_attach(struct world *w, char *why, size_t why_bytes);
 void detach(struct world *w);
 struct world *world_new_with(const char *schema, const char *journal, int foreign_keys);
 struct world *world_new(const char *schema);

@@ -50,7 +50,9 @@ typedef enum vow_vote (*vow_sqlite_work_fn)(void *context, struct sqlite3 *db,
                                             const struct vow_work *work, struct vow_reason *reason);
 
 /* Called once on the connection that the work will run on, before it is used: the place for
- * application-defined functions and collations. Not for SQL. Anything but VOW_OK fails the open. */
+ * application-defined functions and collations. Not for SQL. Anything but VOW_OK fails the open,
+ * and so does another value of PRAGMA synchronous, wal_autocheckpoint or foreign_keys (which has an
+ * option). */
 typedef enum vow_error (*vow_sqlite_setup_fn)(void *context, struct sqlite3 *db);
 
 /* Called before that connection is closed. Statements that the work keeps from one call to the next
