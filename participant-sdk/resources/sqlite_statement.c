@@ -69,6 +69,10 @@ enum vow_error vow_sqlite_failed(struct vow_sqlite *sq, int rc, const char *doin
   enum vow_error error = VOW_E_DATABASE;
   if (rc == SQLITE_OK) return VOW_OK;
   switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return vow_sqlite_fail(sq, VOW_E_LOG_LOCKED,
+                             "the database is busy with another writer or reader; try again");
     case SQLITE_NOMEM:
       error = VOW_E_NO_MEMORY;
       break;

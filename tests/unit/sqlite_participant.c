@@ -151,6 +151,20 @@ static void a_promise_outlives_the_participant(void **state) {
   stop(w);
 }
 
+/* Who reads beside a rollback journal keeps a participant from starting, which says so. */
+static void a_reader_in_the_way_of_a_start_is_named(void **state) {
+  (void)state;
+  struct world *w = start("DELETE");
+  char why[256] = "";
+  close_participant();
+  sql(w->other, "BEGIN; SELECT * FROM account");
+  assert_int_equal(try_open(w, why, sizeof why), VOW_E_LOG_LOCKED);
+  assert_string_equal(why, "the database is busy with another writer or reader; try again");
+  sql(w->other, "COMMIT");
+  open_participant(w);
+  stop(w);
+}
+
 /* Somebody else's write transaction delays a branch no longer than the busy timeout, and then there
  * is an answer that makes the coordinator come again. */
 static void a_busy_database_is_no_promise(void **state) {
@@ -234,6 +248,7 @@ int main(void) {
       cmocka_unit_test(messages_have_one_effect),
       cmocka_unit_test(a_conflict_is_a_vote_with_a_reason),
       cmocka_unit_test(a_promise_outlives_the_participant),
+      cmocka_unit_test(a_reader_in_the_way_of_a_start_is_named),
       cmocka_unit_test(a_busy_database_is_no_promise),
       cmocka_unit_test(a_reader_delays_a_large_branch_once),
       cmocka_unit_test(work_that_breaks_its_transaction_votes_abort),
