@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log_internal.h"
@@ -360,6 +361,16 @@ static enum vow_error convert(const struct opening *o) {
   return VOW_OK;
 }
 
+/* Under another name SQLite looks for another write-ahead log, and does not find what this one has.
+ */
+static enum vow_error check_names(const struct opening *o) {
+  struct stat file;
+  if (stat(o->log->path, &file) != 0 || file.st_nlink <= 1) return VOW_OK;
+  return explain(o, VOW_E_LOG_IO,
+                 "the file has several names (hard links), and each would have a write-ahead log"
+                 " of its own; remove the others");
+}
+
 static enum vow_error open_database(const struct opening *o, const char *path) {
   struct vow_log *log = o->log;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -371,7 +382,8 @@ static enum vow_error open_database(const struct opening *o, const char *path) {
   if (!log->path) return fail(o, SQLITE_NOMEM);
   if (log->path[0] == '\0') return explain(o, VOW_E_INVALID_ARGUMENT, "not the name of a file");
   if (sqlite3_db_readonly(log->db, "main")) return fail(o, SQLITE_READONLY);
-  return log->resource ? take_lock(o) : VOW_OK;
+  enum vow_error error = check_names(o);
+  return !error && log->resource ? take_lock(o) : error;
 }
 
 static enum vow_error open_steps(const struct opening *o, const char *path,

@@ -123,6 +123,18 @@ static void a_database_of_something_else_is_left_alone(void **state) {
   run_sql(f->path, "CREATE TABLE vow_branch_is_not_there(id)");
 }
 
+static void a_log_of_two_names_is_refused(void **state) {
+  struct fixture *f = *state;
+  char other[160];
+  given_a_log_with_a_branch_in_doubt(f);
+  (void)snprintf(other, sizeof other, "%s-other", f->path);
+  assert_int_equal(link(f->path, other), 0);
+  fixture_refuses(f, VOW_E_LOG_IO, "hard links");
+  assert_int_equal(unlink(other), 0);
+  fixture_open(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+}
+
 static void a_newer_log_is_left_alone(void **state) {
   struct fixture *f = *state;
   given_a_log_with_a_branch_in_doubt(f);
@@ -438,6 +450,7 @@ int main(void) {
       test(a_damaged_structure_is_noticed),
       test(a_file_that_is_no_database_is_refused),
       test(a_database_of_something_else_is_left_alone),
+      test(a_log_of_two_names_is_refused),
       test(a_newer_log_is_left_alone),
       test(a_folder_that_is_missing_is_named),
       test(a_read_only_log_is_refused),
