@@ -179,7 +179,11 @@ static enum vow_error put(struct vow_sqlite *sq, const struct vow_sqlite_table *
   *made = true;
   if (only_look) goto out;
   if (there) error = vow_sqlite_exec_made(sq, sqlite3_mprintf("DROP TRIGGER main.\"%w\"", name));
-  if (!error) error = vow_sqlite_exec(sq, text);
+  /* Without the schema's name a temporary table of the same name would get it. It is not kept. */
+  if (!error) {
+    error = vow_sqlite_exec_made(
+        sq, sqlite3_mprintf("CREATE TRIGGER main.%s", text + strlen("CREATE TRIGGER ")));
+  }
 out:
   sqlite3_free(name);
   sqlite3_free(text);

@@ -372,8 +372,25 @@ static void the_setup_leaves_vow_s_settings_alone(void **state) {
   world_free(w);
 }
 
+/* The guards are on the table of the database, whatever the connection has under its name. */
+static void a_temporary_table_of_the_name_is_not_guarded(void **state) {
+  (void)state;
+  struct world *w = world_new(accounts);
+  detach(w);
+  w->options.setup = run_pragma;
+  pragma = "CREATE TEMP TABLE account(id TEXT PRIMARY KEY, balance)";
+  attach(w);
+  prepared(w, 1, "UPDATE main.account SET balance = 1 WHERE id = 'a'");
+  sql_fails(w->other, "UPDATE account SET balance = 5 WHERE id = 'a'", LOCKED);
+  committed(w, 1);
+  expect(w->other, "SELECT * FROM account", "a|1\nb|100");
+  at_rest(w);
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_temporary_table_of_the_name_is_not_guarded),
       cmocka_unit_test(the_setup_leaves_vow_s_settings_alone),
       cmocka_unit_test(a_parent_stays_for_its_prepared_child),
       cmocka_unit_test(foreign_keys_are_enforced_at_prepare),
