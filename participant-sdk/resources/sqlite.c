@@ -234,7 +234,8 @@ static enum vow_vote on_prepare(void *context, sqlite3 *db, const struct vow_wor
   enum vow_vote vote = VOW_VOTE_ABORT;
   (void)db;
   sq->touched_error = VOW_OK;
-  enum vow_error error = vow_sqlite_guard_refresh(sq);
+  enum vow_error error = vow_sqlite_enforce(sq, true);
+  if (!error) error = vow_sqlite_guard_refresh(sq);
   if (!error) error = vow_sqlite_run_plain(sq, VOW_SQLITE_SAVEPOINT);
   if (!error) {
     error = prepare_in_savepoint(sq, work, reason, &vote);
@@ -366,6 +367,7 @@ static enum vow_error run_setup(struct vow_sqlite *sq) {
 }
 
 static enum vow_error setup(struct vow_sqlite *sq) {
+  sq->enforced = false;
   enum vow_error error = vow_sqlite_enforce(sq, true);
   if (!error) error = run_setup(sq);
   sq->set_up = !error;

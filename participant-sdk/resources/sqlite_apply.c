@@ -280,11 +280,13 @@ static enum vow_error apply_step(struct application *application, enum step step
 }
 
 enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) {
+  if (sq->enforced == on) return VOW_OK;
   int rc = sqlite3_db_config(sq->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, (int)on, NULL);
   if (rc == SQLITE_OK) {
     rc = sqlite3_db_config(sq->db, SQLITE_DBCONFIG_ENABLE_FKEY, on && sq->options.foreign_keys,
                            NULL);
   }
+  if (rc == SQLITE_OK) sq->enforced = on;
   return vow_sqlite_failed(sq, rc, "switching triggers");
 }
 
@@ -300,6 +302,5 @@ enum vow_error vow_sqlite_apply(struct vow_sqlite *sq, const struct vow_buf *cha
     application.moved = row->next;
     moved_free(row);
   }
-  enum vow_error restored = vow_sqlite_enforce(sq, true);
-  return error ? error : restored;
+  return error;
 }

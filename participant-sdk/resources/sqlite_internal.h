@@ -137,6 +137,7 @@ struct vow_sqlite {
   int64_t guard_mark; /* of the vow_guard row that belongs to what is remembered; 0: nothing is */
 
   bool set_up;     /* the application's setup has run, its teardown has not */
+  bool enforced;   /* triggers are on, and foreign keys if they are wanted */
   bool working;    /* the application's callback is running: the authorizer is strict */
   bool overflowed; /* the work changed more than may be captured */
   sqlite3_session *session;
@@ -254,10 +255,12 @@ enum vow_error vow_sqlite_lock_changeset(struct vow_sqlite *sq, const struct vow
                                          const struct vow_buf *changeset) VOW_MUST_CHECK;
 
 /* ---- sqlite_apply.c ---- */
-/* Triggers, and foreign keys if the options want them, on or off. */
+/* Triggers, and foreign keys if the options want them, on or off. To switch them makes SQLite
+ * compile every statement of the connection anew: so a commit leaves them off, and the next prepare
+ * switches them on. */
 enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) VOW_MUST_CHECK;
-/* Carries the changeset out. Triggers and foreign keys are off meanwhile: what they did at prepare
- * is part of it. */
+/* Carries the changeset out, without triggers and foreign keys: what they did at prepare is part of
+ * it. */
 enum vow_error vow_sqlite_apply(struct vow_sqlite *sq,
                                 const struct vow_buf *changeset) VOW_MUST_CHECK;
 

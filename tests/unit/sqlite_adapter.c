@@ -355,6 +355,33 @@ static void values_are_kept_exactly(void **state) {
   world_free(w);
 }
 
+static int statements_compiled_anew(sqlite3 *db) {
+  int count = 0;
+  for (sqlite3_stmt *s = sqlite3_next_stmt(db, NULL); s; s = sqlite3_next_stmt(db, s)) {
+    count += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_REPREPARE, 0);
+  }
+  return count;
+}
+
+/* Commits that follow each other find their statements as the first two have left them. */
+static void commits_in_a_row_compile_nothing(void **state) {
+  (void)state;
+  struct world *w = world_new(accounts);
+  for (int n = 1; n <= 3; n++) {
+    char text[80];
+    snprintf(text, sizeof text, "UPDATE account SET balance = %d WHERE id = '%c'", n, '`' + n);
+    prepared(w, n, text);
+  }
+  committed(w, 1);
+  committed(w, 2);
+  int before = statements_compiled_anew(w->db);
+  committed(w, 3);
+  assert_int_equal(statements_compiled_anew(w->db), before);
+  expect(w->other, "SELECT balance FROM account ORDER BY id", "1\n2\n3");
+  at_rest(w);
+  world_free(w);
+}
+
 /* Unique values may change hands within one branch, in any order. */
 static void unique_values_may_change_hands(void **state) {
   (void)state;
@@ -450,6 +477,7 @@ int main(void) {
       cmocka_unit_test(a_branch_is_bounded),
       cmocka_unit_test(triggers_fire_once),
       cmocka_unit_test(values_are_kept_exactly),
+      cmocka_unit_test(commits_in_a_row_compile_nothing),
       cmocka_unit_test(unique_values_may_change_hands),
       cmocka_unit_test(wide_tables_and_many_shapes_of_update),
       cmocka_unit_test(a_wrong_database_is_told_at_open),
