@@ -31,6 +31,7 @@
 #define GIVE_MORE                 "give this process more"
 #define NO_MEMORY                 "out of memory; " GIVE_MORE
 #define LAZY_FLUSH_MS             50
+#define ENDS_TOGETHER             16
 #define LINGER_US                 100 /* about what a request costs both sides */
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
@@ -246,6 +247,8 @@ static void core_config(const struct vow_config *config, struct vow_core_config 
       .retry_min_ms = (uint32_t)config->retry_min_ms,
       .retry_max_ms = (uint32_t)config->retry_max_ms,
       .preparing_record_after_ms = PREPARING_RECORD_AFTER_MS,
+      .ends_together = ENDS_TOGETHER,
+      .ends_wait_ms = LAZY_FLUSH_MS,
       .transactions_max = (uint32_t)config->limits_transactions,
       .branches_max = (uint32_t)config->limits_branches,
       .waiters_max = (uint32_t)config->limits_waiters,

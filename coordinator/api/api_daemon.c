@@ -175,7 +175,7 @@ static void write_transactions(struct vow_jsonw *w, const struct vow_core_counts
 
 static void write_log(struct vow_jsonw *w, struct vow_driver *driver, uint64_t durable) {
   struct vow_log_counts counts;
-  vow_log_counts(vow_driver_log(driver), &counts);
+  vow_driver_log_counts(driver, &counts);
   vow_jsonw_object(w, "log");
   vow_jsonw_uint(w, "position", durable);
   vow_jsonw_uint(w, "records", counts.records);
@@ -307,5 +307,6 @@ void vow_api_backup(struct vow_api_call *call) {
   if (!read_backup(call)) return;
   struct vow_log_query query = {.type = VOW_LOG_QUERY_BACKUP, .path = call->more};
   vow_logger_say(call->api->logger, VOW_LEVEL_INFO, "backup", "a backup of the log is asked for");
+  vow_driver_write_ends(call->api->driver);
   vow_api_query(call, &query, on_backup);
 }

@@ -67,7 +67,7 @@ static void put_messages(struct vow_buf *out, const struct vow_core_counts *coun
 static void put_log(struct vow_buf *out, struct vow_driver *driver,
                     const struct vow_driver_status *status) {
   struct vow_log_counts counts;
-  vow_log_counts(vow_driver_log(driver), &counts);
+  vow_driver_log_counts(driver, &counts);
   one(out, "vow_log_position", "counter", "Position up to which the log is durable.",
       status->durable);
   one(out, "vow_log_records_total", "counter", "Records written.", counts.records);

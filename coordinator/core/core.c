@@ -112,6 +112,7 @@ enum vow_error vow_core_new(struct vow_core **out, const struct vow_core_config 
   core_list_init(&core->dirty);
   core_list_init(&core->held);
   core_list_init(&core->unsynced);
+  core_list_init(&core->ending);
   core_list_init(&core->dead);
   core_list_init(&core->ready);
   core_list_init(&core->idle);
@@ -298,6 +299,9 @@ static enum vow_error take(struct vow_core *core, const struct vow_event *event)
     case VOW_EVENT_DRAIN:
       core->draining = true;
       return VOW_OK;
+    case VOW_EVENT_WRITE_ENDS:
+      core->ends_due = true;
+      return VOW_OK;
     case VOW_EVENT_CONFIG:
       return configure(core, event->u.config);
   }
@@ -368,4 +372,5 @@ void vow_core_counts(const struct vow_core *core, struct vow_core_counts *out) {
   *out = core->counts;
   out->requests_inflight = core_tree_count(&core->by_number);
   out->endpoints = core_tree_count(&core->by_url);
+  out->ends_waiting = core->ending_count;
 }

@@ -41,6 +41,9 @@ struct vow_core_config {
   uint32_t retry_max_ms;
   uint32_t preparing_record_after_ms; /* an unforced record when a transaction has been preparing
                                          or aborting this long */
+  uint32_t ends_together;             /* so many records of ends are wanted at once, since a write
+                                         costs little more with them than with one; 0, 1: each alone */
+  uint32_t ends_wait_ms;              /* for at most this long */
   uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
   uint32_t branches_max;              /* of one transaction */
   uint32_t waiters_max;               /* of one transaction */
@@ -70,10 +73,11 @@ enum vow_event_type {
   VOW_EVENT_LOAD_BEGIN,
   VOW_EVENT_LOAD,
   VOW_EVENT_LOAD_END,
-  VOW_EVENT_LOG_SPACE, /* the log's disk is low (begins are refused with LOG_FULL) or has recovered
-                        */
-  VOW_EVENT_DRAIN,     /* begins are refused with DRAINING; open transactions go on */
-  VOW_EVENT_CONFIG     /* new timeouts and limits (SIGHUP) */
+  VOW_EVENT_LOG_SPACE,  /* the log's disk is low (begins are refused with LOG_FULL) or has recovered
+                         */
+  VOW_EVENT_DRAIN,      /* begins are refused with DRAINING; open transactions go on */
+  VOW_EVENT_WRITE_ENDS, /* somebody looks into the log: no end waits for others */
+  VOW_EVENT_CONFIG      /* new timeouts and limits (SIGHUP) */
 };
 
 /* A start of the log that it knows of, and how far the log had come when it ended. */
@@ -296,6 +300,7 @@ struct vow_core_counts {
   uint64_t begun, committed, aborted, heuristic[5]; /* since the start */
   uint64_t requests_inflight, messages_queued;
   uint64_t endpoints, endpoints_down;
+  uint64_t ends_waiting; /* ended, and the record waits for those of others */
 };
 void vow_core_counts(const struct vow_core *core, struct vow_core_counts *out);
 

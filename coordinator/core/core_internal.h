@@ -138,7 +138,7 @@ struct core_txn {
   struct core_tree_node by_id;
   struct core_tree_node by_key; /* of those with an idempotency key */
   struct core_list dirty;       /* in core.dirty: to be brought forward at the end of the step */
-  struct core_list place;       /* in core.held, core.unsynced or core.dead */
+  struct core_list place;       /* in core.held, core.unsynced, core.ending or core.dead */
   struct core_list waiters;
   struct core_timer timer;
   struct core_task *tasks; /* one a branch, in their block; they stay where they are after ACTIVE */
@@ -159,6 +159,7 @@ struct core_txn {
   bool loaded;         /* from the log, and not driven to its end yet */
   bool recorded;       /* there is a record of it, of this run or from the log */
   bool forgetting;     /* forgets are out */
+  bool ending;         /* is in core.ending */
   bool presumed;       /* the log did not say how it was decided: taken for aborted */
   bool parked;         /* of the last run, and the log may have lost something: nothing is done */
 };
@@ -196,11 +197,13 @@ struct vow_core {
   struct core_list dirty;
   struct core_list held;     /* begun, in order, waiting for ids below a durable ceiling */
   struct core_list unsynced; /* by `awaited`, ascending */
-  struct core_list dead;  /* dropped in the last step; actions may point to them until the next */
-  struct core_list ready; /* endpoints that may send */
-  struct core_list idle;  /* endpoints without branches, the oldest first */
+  struct core_list ending; /* ended, and their records are not wanted yet; the first has a timer */
+  struct core_list dead;   /* dropped in the last step; actions may point to them until the next */
+  struct core_list ready;  /* endpoints that may send */
+  struct core_list idle;   /* endpoints without branches, the oldest first */
   struct core_timers timers;
   uint32_t held_count;
+  uint32_t ending_count;
   uint32_t idle_count;
   uint64_t last_request;
 
@@ -209,6 +212,7 @@ struct vow_core {
   bool loading;
   bool draining;
   bool log_space_low;
+  bool ends_due; /* the records of core.ending are wanted, however few they are */
   bool deferred; /* memory was short: something that could be emitted has not been */
 
   uint64_t position; /* of the newest record */

@@ -82,6 +82,11 @@ static bool emit_record(struct vow_core *core, struct core_txn *txn) {
   if (txn->record == CORE_RECORD_NONE) return true;
   struct vow_action *action = add_action(core);
   if (action == NULL) return false;
+  if (txn->ending) {
+    core_list_remove(&txn->place);
+    core->ending_count--;
+    txn->ending = false;
+  }
   txn->image.presumed = txn->presumed && txn->image.state == VOW_TXN_ABORTING;
   txn->logged = ++core->position;
   txn->record_ms = CORE_NEVER;
@@ -100,6 +105,21 @@ static bool emit_record(struct vow_core *core, struct core_txn *txn) {
   txn->recorded = true;
   txn->record = CORE_RECORD_NONE;
   set_waiters_position(txn);
+  return true;
+}
+
+/* Those that waited for one another, once there are enough or it is time. */
+static bool emit_ends(struct vow_core *core) {
+  bool enough = core->ending_count >= core->config.ends_together;
+
+  if (!enough && !core->ends_due && !core->draining) return true;
+  while (!core_list_empty(&core->ending)) {
+    struct core_txn *txn = core_container(core->ending.next, struct core_txn, place);
+    txn->record = CORE_RECORD_LAZY;
+    core->ends_due = true;
+    if (!emit_record(core, txn)) return false;
+  }
+  core->ends_due = false;
   return true;
 }
 
@@ -259,7 +279,7 @@ void core_flush(struct vow_core *core, bool more) {
     core_list_remove(&txn->dirty);
     if (!done) core_list_insert_before(&again, &txn->dirty);
   }
-  core->deferred |= !core_list_empty(&again);
+  core->deferred |= !core_list_empty(&again) || !emit_ends(core);
   while (!core_list_empty(&again)) {
     struct core_list *node = again.next;
     core_list_remove(node);

@@ -69,6 +69,7 @@ void core_touch(struct vow_core *core, struct core_txn *txn) {
 }
 
 void core_want_record(struct vow_core *core, struct core_txn *txn, enum core_record record) {
+  CORE_ASSERT(!txn->ending);
   if (record > txn->record) txn->record = (uint8_t)record;
   core_touch(core, txn);
 }
@@ -320,7 +321,11 @@ static char *timeout_reason(const struct core_txn *txn) {
 void core_txn_expire(struct vow_core *core, struct core_txn *txn) {
   if (core->now_ms >= txn->record_ms) {
     txn->record_ms = CORE_NEVER;
-    core_want_record(core, txn, CORE_RECORD_LAZY);
+    if (txn->ending) {
+      core->ends_due = true;
+    } else {
+      core_want_record(core, txn, CORE_RECORD_LAZY);
+    }
   }
   if (core->now_ms >= txn->deadline_ms) {
     core_history(core, txn, 0, VOW_HISTORY_TIMED_OUT, NULL);
@@ -407,11 +412,22 @@ static void send_forgets(struct vow_core *core, struct core_txn *txn) {
   }
 }
 
+/* Its record may wait for those of others, unless another is on its way: a crash meanwhile costs no
+ * more than that the branches are told once more. */
 static void end(struct vow_core *core, struct core_txn *txn) {
   core->counts.open[txn->image.state]--;
   txn->image.ended_ms = core->wall_ms;
   core_history(core, txn, 0, VOW_HISTORY_ENDED, NULL);
-  core_want_record(core, txn, CORE_RECORD_LAZY);
+  if (core->config.ends_together < 2 || txn->record != CORE_RECORD_NONE ||
+      core_list_linked(&txn->place)) {
+    core_want_record(core, txn, CORE_RECORD_LAZY);
+    return;
+  }
+  txn->ending = true;
+  core_list_insert_before(&core->ending, &txn->place);
+  if (core->ending_count++ > 0) return;
+  txn->record_ms = core->now_ms + core->config.ends_wait_ms;
+  core_rearm(core, txn);
 }
 
 /* Whatever waits for the record of the decision or delegation. */
@@ -442,5 +458,6 @@ void core_txn_advance(struct vow_core *core, struct core_txn *txn) {
 }
 
 bool core_txn_over(const struct vow_core *core, const struct core_txn *txn) {
-  return txn->image.ended_ms != 0 && txn->logged <= core->durable && txn->inflight == 0;
+  return txn->image.ended_ms != 0 && !txn->ending && txn->logged <= core->durable &&
+         txn->inflight == 0;
 }

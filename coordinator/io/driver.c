@@ -431,6 +431,18 @@ void vow_driver_drain(struct vow_driver *driver) {
   vow_driver_step(driver, &event);
 }
 
+void vow_driver_log_counts(const struct vow_driver *driver, struct vow_log_counts *out) {
+  struct vow_core_counts core;
+  vow_core_counts(driver->core, &core);
+  vow_log_counts(driver->log, out);
+  out->queued += core.ends_waiting;
+}
+
+void vow_driver_write_ends(struct vow_driver *driver) {
+  struct vow_event event = {.type = VOW_EVENT_WRITE_ENDS};
+  vow_driver_step(driver, &event);
+}
+
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config) {
   struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &driver->config.core};
   driver->config.core = config->core;

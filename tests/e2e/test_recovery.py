@@ -47,7 +47,8 @@ def test_killed_while_committing(world, point, nth):
 
     def is_over():
         try:
-            return not any(vowd.client.list(state=state) for state in OPEN_STATES)
+            busy = any(vowd.client.list(state=state) for state in OPEN_STATES)
+            return not busy and vowd.status()["log"]["queued"] == 0
         except LOST:
             return True  # it is being killed
 

@@ -18,6 +18,7 @@ def dead(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     done = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     vowd.wait_state(done, "committed")
+    wait_until(lambda: vowd.status()["log"]["queued"] == 0, "its end is in the log")
     a.script("prepare", toy.vote("abort", "no funds"))
     refused = vowd.client.one_shot([a.url, b.url], headers={"Idempotency-Key": "k"})
     a.unscript()

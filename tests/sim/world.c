@@ -43,6 +43,8 @@ static void configure_coordinator(struct sim *s, uint32_t number) {
   };
   c->sync_ms = !s->crowd ? 6 : s->faults == 0 ? 60 : 300; /* in fair weather nobody gives up */
   c->lazy_ms = 1 + (uint32_t)sim_draw(s, 1000);
+  c->config.ends_together = c->lazy_ms % 6;
+  c->config.ends_wait_ms = c->lazy_ms;
   c->retention_count = is_on(s, SIM_FAULT_PURGE) ? (uint32_t)sim_draw(s, 4) : UINT32_MAX;
 }
 

@@ -340,6 +340,34 @@ static void an_act_outlives_the_begin_of_a_quarantine(void **state) {
   world_free(w);
 }
 
+/* Ends that waited for one another are more than there is memory for. */
+static void ends_are_written_as_memory_allows(void **state) {
+  enum { COUNT = 40 };
+  struct vow_event write = {.type = VOW_EVENT_WRITE_ENDS};
+
+  (void)state;
+  struct world *w = world_new();
+  struct vow_event config = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+  w->config.ends_together = COUNT + 1;
+  world_must(w, &config);
+  for (uint32_t txn = T1; txn <= COUNT; txn++) {
+    begin(w, "");
+    abort_txn(w, txn);
+  }
+  sync(w);
+  assert_non_null(world_find(w, T1));
+  actions_are_short = true;
+  assert_int_equal(world_step(w, &write), VOW_OK);
+  actions_are_short = false;
+  sync(w);
+  assert_null(world_find(w, T1));
+  assert_non_null(world_find(w, COUNT));
+  tick(w);
+  sync(w);
+  assert_null(world_find(w, COUNT));
+  world_free(w);
+}
+
 static void vote_all(struct world *w) {
   while (under_way(w, "a")) yes(w, "a");
   while (under_way(w, "b")) yes(w, "b");
@@ -411,6 +439,7 @@ int main(void) {
       cmocka_unit_test(failures_in_a_row_change_nothing),
       cmocka_unit_test(an_act_is_told_when_its_record_is_durable),
       cmocka_unit_test(an_act_outlives_the_begin_of_a_quarantine),
+      cmocka_unit_test(ends_are_written_as_memory_allows),
       cmocka_unit_test(a_transaction_is_small),
       cmocka_unit_test(a_start_may_be_tried_again),
   };
