@@ -105,8 +105,8 @@ struct vow_participant_options {
    * participant's processor time. But while a callback or the disk is slow, the server answers
    * nobody. */
   uint32_t callback_threads;
-  uint32_t connections_max;  /* of the own server; default 1000 */
-  size_t body_bytes_max;     /* of a message; default 1 MiB */
+  uint32_t connections_max; /* of the own server; default 1000 */
+  size_t body_bytes_max;    /* of a message; default 1 MiB */
   uint32_t branches_max;   /* unfinished at once; past it prepare is answered 503; default 100000 */
   uint32_t tombstones_max; /* finished and kept for late messages; likewise; default 1000000 */
   uint32_t inquiry_min_ms; /* in doubt: first question after this; default 1000 */
