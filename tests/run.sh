@@ -9,7 +9,7 @@ usage: ./tests/run.sh [--quick | --nightly] [NAME]
 
   (nothing)   everything: unit, e2e and conformance tests, the simulator and crash images under the
               address and undefined-behaviour sanitizers, what threads can break under the thread
-              sanitizer, a release build under valgrind, the protocol's model, 20 seconds of
+              sanitizer, a release build under valgrind, the protocol's model, 10 seconds of
               fuzzing a target, branch coverage, clang-format, clang-tidy, shellcheck
   --quick     one build, its unit and conformance tests and the fastest of all others
   --nightly   everything, and at least a hundred times as many crashes, seeds, images and inputs:
