@@ -41,8 +41,8 @@ struct vow_core_config {
   uint32_t retry_max_ms;
   uint32_t preparing_record_after_ms; /* an unforced record when a transaction has been preparing
                                          or aborting this long */
-  uint32_t ends_together;             /* so many records of ends are wanted at once, since a write
-                                         costs little more with them than with one; 0, 1: each alone */
+  uint32_t ends_together;             /* so many records of ends are wanted at once: a write with
+                                         them costs little more than with one; 0, 1: each alone */
   uint32_t ends_wait_ms;              /* for at most this long */
   uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
   uint32_t branches_max;              /* of one transaction */

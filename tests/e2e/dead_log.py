@@ -36,8 +36,7 @@ def decided_and_killed(world):
     long its write-ahead log was before that, and the transaction."""
     vowd, (a, b) = world.vowd(), world.two_toys()
     first = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
-    vowd.wait_state(first, "committed")
-    wait_until(lambda: vowd.status()["log"]["queued"] == 0, "the end is in the log")
+    vowd.wait_ended(first)
     before = vowd.log.with_name("vow.log-wal").stat().st_size
     b.script("commit", lost_by_the_dead)
     late = 3600000  # its deadline does not pass while vowctl looks at it

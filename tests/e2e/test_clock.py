@@ -135,7 +135,7 @@ def test_nothing_is_purged_that_may_not_be(world, watched, hours):
     vowd, clock = watched(retention_age_ms=3600 * 1000, retry_max_ms=100)
     a, b = world.two_toys()
     ended = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
-    vowd.wait_state(ended, "committed")
+    vowd.wait_ended(ended)
     b.script("commit", toy.answer(200, b'{"outcome":"heuristic-abort"}'), times=1)
     heuristic = vowd.client.one_shot([a.url, b.url]).json["id"]
     wait_until(lambda: vowd.client.show(heuristic).get("heuristic"), "it is heuristic")

@@ -17,8 +17,7 @@ def dead(world):
     """A killed daemon with a transaction that is over, one decided, and one aborted for its key."""
     vowd, (a, b) = world.vowd(), world.two_toys()
     done = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
-    vowd.wait_state(done, "committed")
-    wait_until(lambda: vowd.status()["log"]["queued"] == 0, "its end is in the log")
+    vowd.wait_ended(done)
     a.script("prepare", toy.vote("abort", "no funds"))
     refused = vowd.client.one_shot([a.url, b.url], headers={"Idempotency-Key": "k"})
     a.unscript()

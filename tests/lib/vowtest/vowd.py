@@ -112,6 +112,11 @@ class Vowd:
 
         return wait_until(look, f"{transaction} is {' or '.join(states)}", seconds)
 
+    def wait_ended(self, transaction):
+        """It has committed and ended, and a start would read that in the log."""
+        self.wait_state(transaction, "committed")
+        wait_until(lambda: self.status()["log"]["queued"] == 0, "its end is in the log")
+
     def wait_killed(self, seconds=15):
         """Waits until a fail point has killed it."""
         code = self.process.wait(seconds)
