@@ -97,11 +97,11 @@ struct vow_participant_options {
    */
   int prepare_leaves_nothing;
 
-  /* Callbacks at once; default 4, at most 1024. With `sqlite` any number is 1.
-   * 0: for callbacks that never wait. What a message leads to, callback and forced write of the
-   * log included, is then done by the thread that brought it: the server's, one callback after the
-   * other; a caller of vow_participant_handle, at once with other callers'; or the one that asks
-   * coordinators. That saves the hand-overs between threads, a quarter to a third of a
+  /* Callbacks at once; default 4, at most 1024. With `sqlite` any but 0 is 1.
+   * 0: for callbacks, or work, that never wait. What a message leads to, callback and forced write
+   * of the log included, is then done by the thread that brought it: the server's, one callback
+   * after the other; a caller of vow_participant_handle, at once with other callers'; or the one
+   * that asks coordinators. That saves the hand-overs between threads, a quarter to a third of a
    * participant's processor time. But while a callback or the disk is slow, the server answers
    * nobody. */
   uint32_t callback_threads;
