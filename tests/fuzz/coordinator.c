@@ -152,6 +152,7 @@ static void a_reconfiguration(void) {
   w->config.transactions_max = 1 + choose(&c, 8);
   w->config.branches_max = 1 + choose(&c, 8);
   w->config.ends_together = w->config.branches_max / 2;
+  w->config.ends_wait_ms = w->config.branches_max;
   w->config.waiters_max = 1 + choose(&c, 3);
   w->config.inflight_per_endpoint_max = 1 + choose(&c, 3);
   w->config.history_max = 10 + choose(&c, 60);
