@@ -1,6 +1,6 @@
 /*
  * The core under its lock: events go in, and the actions that come out are carried out here.
- * Nothing in this file blocks.
+ * Nothing blocks while the lock is held; without threads for callbacks, what comes after that may.
  */
 #include <assert.h>
 #include <stdio.h>

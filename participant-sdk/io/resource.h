@@ -1,8 +1,8 @@
 /*
  * What a database resource gives the participant, so that the effect on the database and the vote
  * (or the tombstone) share one database transaction. The participant's log lives in the resource's
- * database and owns the one connection; the hooks run on it, one at a time, on the log's thread,
- * inside the log's open write transaction. Several branches share one transaction and one sync
+ * database and owns the one connection; the hooks run on it, one at a time, called by whoever
+ * writes the log, inside its open transaction. Several branches share one transaction and one sync
  * (group commit).
  *
  * Each hook runs within a savepoint of its own. It is rolled back when the hook does not say COMMIT

@@ -1,7 +1,8 @@
 /*
  * HTTP in: libmicrohttpd with one thread of its own, the only file of the SDK that includes it. A
  * request whose answer is not there yet has its connection suspended and holds no thread, so
- * callbacks that block, and a disk that is slow, keep nobody else waiting.
+ * callbacks that block, and a disk that is slow, keep nobody else waiting: unless there are no
+ * threads for callbacks, and this one does it all.
  */
 #include <errno.h>
 #include <microhttpd.h>

@@ -28,7 +28,7 @@
  *
  * Threads: every function may be called from any thread, unless it says otherwise. Callbacks run on
  * threads of the participant's own, at most one at a time for one branch, several at once for
- * different branches, up to `callback_threads`; with 0 on the thread that brought the message.
+ * different branches, up to `callback_threads`; with 0 on those that bring messages.
  */
 #ifndef VOW_PARTICIPANT_H
 #define VOW_PARTICIPANT_H
@@ -99,11 +99,12 @@ struct vow_participant_options {
 
   /* Callbacks at once; default 4, at most 1024. With `sqlite` any but 0 is 1.
    * 0: for callbacks, or work, that never wait. What a message leads to, callback and forced write
-   * of the log included, is then done by the thread that brought it: the server's, one callback
-   * after the other; a caller of vow_participant_handle, at once with other callers'; or the one
-   * that asks coordinators. That saves the hand-overs between threads, a quarter to a third of a
-   * participant's processor time. But while a callback or the disk is slow, the server answers
-   * nobody. */
+   * of the log included, is then done by the thread that brought it: the server's, that of a caller
+   * of vow_participant_handle, or the one that asks coordinators. Of several that bring something
+   * at once, one writes the log for all, or vow's own thread does, and calls what then is to be
+   * called. That saves the hand-overs between threads, a quarter to a third of a participant's
+   * processor time. But while a callback or the disk is slow, the server answers nobody, and other
+   * callers may wait, too. */
   uint32_t callback_threads;
   uint32_t connections_max; /* of the own server; default 1000 */
   size_t body_bytes_max;    /* of a message; default 1 MiB */
@@ -165,6 +166,7 @@ VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *partici
 /* A branch that a human settled, or that the application had to end by itself against the promise:
  * recorded durably, reported to the coordinator as heuristic. No callback is called; with `sqlite`
  * the database follows: HEURISTIC_COMMIT applies the prepared work, the others drop it.
+ * Not from a callback: with `sqlite`, or no `callback_threads`, it would wait for itself.
  * Blocks: on disk. Errors: INVALID_ARGUMENT (not a heuristic outcome), INVALID_ID, UNKNOWN_BRANCH,
  * ILLEGAL_STATE (it is not prepared, or a callback of it runs), OVERLOADED (try again), LOG_*. */
 VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *participant,

@@ -44,8 +44,9 @@ struct vow_sqlite;
  * what sqlite3_step returns.
  *
  * Be quick: the call holds the database's write lock, and other branches wait. Use no other
- * connection to the same database. Calls come one at a time, from a thread of vow's; finalize what
- * you prepare before you return, or keep it until `teardown`. */
+ * connection to the same database. Calls come one at a time, from vow's threads or, with 0
+ * `callback_threads`, those that call vow_participant_handle; finalize what you prepare before you
+ * return, or keep it until `teardown`. */
 typedef enum vow_vote (*vow_sqlite_work_fn)(void *context, struct sqlite3 *db,
                                             const struct vow_work *work, struct vow_reason *reason);
 
