@@ -214,7 +214,7 @@ static void check_presumption(struct sim *s, const struct sim_coordinator *c) {
     if (txn->coordinator != c->number || below || c->disk.table[i].used) continue;
     sim_check(s, txn->unpromised || c->unheard || !has_left_traces(s, i), SIM_C12,
               "t%u would be presumed to have aborted", i);
-    if (c->unheard) txn->meddled = txn->overruled = true;
+    if (c->unheard) txn->unpromised = txn->meddled = txn->overruled = true;
   }
 }
 
