@@ -21,7 +21,7 @@ def dead(world):
     a.script("prepare", toy.vote("abort", "no funds"))
     refused = vowd.client.one_shot([a.url, b.url], headers={"Idempotency-Key": "k"})
     a.unscript()
-    vowd.wait_state(refused.json["transaction"]["id"], "aborted")
+    vowd.wait_ended(refused.json["transaction"]["id"], "aborted")
     b.script("commit", toy.drop)
     hangs = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
     wait_until(lambda: a.outcome(hangs) == "committed", "the first has acknowledged")

@@ -112,9 +112,9 @@ class Vowd:
 
         return wait_until(look, f"{transaction} is {' or '.join(states)}", seconds)
 
-    def wait_ended(self, transaction):
-        """It has committed and ended, and a start would read that in the log."""
-        self.wait_state(transaction, "committed")
+    def wait_ended(self, transaction, state="committed"):
+        """It has ended so, and a start would read that in the log."""
+        self.wait_state(transaction, state)
         wait_until(lambda: self.status()["log"]["queued"] == 0, "its end is in the log")
 
     def wait_killed(self, seconds=15):
