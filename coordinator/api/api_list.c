@@ -215,7 +215,6 @@ void vow_api_list(struct vow_api_call *call) {
     vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
     return;
   }
-  vow_driver_write_ends(call->api->driver);
   enum vow_error error = take_open(call, list);
   if (error != VOW_OK) {
     vow_api_problem(call, error, NULL);

@@ -76,7 +76,7 @@ enum vow_event_type {
   VOW_EVENT_LOG_SPACE,  /* the log's disk is low (begins are refused with LOG_FULL) or has recovered
                          */
   VOW_EVENT_DRAIN,      /* begins are refused with DRAINING; open transactions go on */
-  VOW_EVENT_WRITE_ENDS, /* somebody looks into the log: no end waits for others */
+  VOW_EVENT_WRITE_ENDS, /* of the log a copy is taken: no end waits for others */
   VOW_EVENT_CONFIG      /* new timeouts and limits (SIGHUP) */
 };
 

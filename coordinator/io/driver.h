@@ -83,7 +83,7 @@ void vow_driver_witness(struct vow_driver *driver, struct vow_log_position seen,
 void vow_driver_drain(struct vow_driver *driver); /* new transactions are refused from here on */
 /* What the log counts, and as queued also what the core keeps back for it. */
 void vow_driver_log_counts(const struct vow_driver *driver, struct vow_log_counts *out);
-/* Before a query that is to find all that has ended in the log. */
+/* Before a backup, which is to have all that has ended. */
 void vow_driver_write_ends(struct vow_driver *driver);
 /* New timeouts, limits and retention; paths and callbacks are not looked at. */
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config);
