@@ -29,6 +29,8 @@ static const char schema[] =
     "NULL,"
     " delta INTEGER NOT NULL, PRIMARY KEY(\"transaction\", branch)) STRICT, WITHOUT ROWID;";
 
+#define DEFAULT_THREADS 4
+
 /* ---- taking part ---- */
 
 /* Runs one statement with ?1 the transaction, ?2 the branch and ?3 the payload. */
@@ -74,7 +76,7 @@ static enum vow_vote work(void *context, sqlite3 *db, const struct vow_work *wor
 }
 
 /* Serves until a signal says stop. */
-static int serve(const char *path, const char *address, long threads) {
+static int serve(const char *path, const char *address, unsigned long threads) {
   char why[256] = "";
   struct vow_sqlite *database = NULL;
   struct vow_participant *participant = NULL;
@@ -95,7 +97,7 @@ static int serve(const char *path, const char *address, long threads) {
   if (error) goto out;
   vow_participant_options_init(&options);
   options.sqlite = database;
-  if (threads >= 0) options.callback_threads = (uint32_t)threads;
+  options.callback_threads = (uint32_t)threads;
   error = vow_participant_open(&participant, &options, why, sizeof why);
   if (error) goto out;
   error = vow_participant_listen(participant, address, why, sizeof why);
@@ -206,14 +208,14 @@ int main(int count, char **arguments) {
   const char *path = NULL;
   const char *address = NULL;
   char *end = NULL;
-  long threads = -1;
+  unsigned long threads = DEFAULT_THREADS;
   long long accounts = 0;
   long long balance = 0;
   int what = 0;
   for (int option = 0; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
     if (option == 'd') path = optarg;
     if (option == 'l') address = optarg;
-    if (option == 't') threads = strtol(optarg, &end, 10);
+    if (option == 't') threads = strtoul(optarg, &end, 10);
     if (option == 's' || option == 'c') what = option;
     if (option == '?') return usage();
     if (option == 'i') {
