@@ -29,8 +29,6 @@ static const char schema[] =
     "NULL,"
     " delta INTEGER NOT NULL, PRIMARY KEY(\"transaction\", branch)) STRICT, WITHOUT ROWID;";
 
-#define DEFAULT_THREADS 4
-
 /* ---- taking part ---- */
 
 /* Runs one statement with ?1 the transaction, ?2 the branch and ?3 the payload. */
@@ -76,12 +74,11 @@ static enum vow_vote work(void *context, sqlite3 *db, const struct vow_work *wor
 }
 
 /* Serves until a signal says stop. */
-static int serve(const char *path, const char *address, unsigned long threads) {
+static int serve(const char *path, const char *address, struct vow_participant_options *options) {
   char why[256] = "";
   struct vow_sqlite *database = NULL;
   struct vow_participant *participant = NULL;
   struct vow_sqlite_options sqlite_options;
-  struct vow_participant_options options;
   sigset_t stop;
   int signal_number = 0;
 
@@ -95,10 +92,8 @@ static int serve(const char *path, const char *address, unsigned long threads) {
   sqlite_options.work = work;
   enum vow_error error = vow_sqlite_open(&database, &sqlite_options, why, sizeof why);
   if (error) goto out;
-  vow_participant_options_init(&options);
-  options.sqlite = database;
-  options.callback_threads = (uint32_t)threads;
-  error = vow_participant_open(&participant, &options, why, sizeof why);
+  options->sqlite = database;
+  error = vow_participant_open(&participant, options, why, sizeof why);
   if (error) goto out;
   error = vow_participant_listen(participant, address, why, sizeof why);
   if (error) goto out;
@@ -196,7 +191,7 @@ static int usage(void) {
 }
 
 int main(int count, char **arguments) {
-  static const struct option options[] = {
+  static const struct option table[] = {
       {"db", required_argument, NULL, 'd'},
       {"listen", required_argument, NULL, 'l'},
       {"init", required_argument, NULL, 'i'},
@@ -208,11 +203,13 @@ int main(int count, char **arguments) {
   const char *path = NULL;
   const char *address = NULL;
   char *end = NULL;
-  unsigned long threads = DEFAULT_THREADS;
+  struct vow_participant_options options;
+  vow_participant_options_init(&options);
+  unsigned long threads = options.callback_threads;
   long long accounts = 0;
   long long balance = 0;
   int what = 0;
-  for (int option = 0; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
+  for (int option = 0; (option = getopt_long(count, arguments, "", table, NULL)) != -1;) {
     if (option == 'd') path = optarg;
     if (option == 'l') address = optarg;
     if (option == 't') threads = strtoul(optarg, &end, 10);
@@ -230,5 +227,6 @@ int main(int count, char **arguments) {
   if (accounts && init(path, accounts, balance) != 0) return 1;
   if (!address) return accounts ? 0 : usage();
   if (!strrchr(address, ':')) return usage();
-  return serve(path, address, threads);
+  options.callback_threads = (uint32_t)threads;
+  return serve(path, address, &options);
 }

@@ -156,7 +156,8 @@ static enum vow_error configure_own(const struct opening *o) {
 
 /* Beside a rollback journal, with readers about, a transaction that outgrows the cache asks for
  * their lock again with every page. SQLite's own timeout would begin anew each time; here what was
- * waited within a transaction adds up. BEGIN and COMMIT wait outside of it. */
+ * waited within a transaction adds up. BEGIN and COMMIT wait outside of it. The pauses are as long
+ * as those of SQLite's own (3.40, sqliteDefaultBusyCallback). */
 static int on_busy(void *context, int times) {
   static const int naps_ms[] = {1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100};
   static const int last = sizeof naps_ms / sizeof *naps_ms - 1;

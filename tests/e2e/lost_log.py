@@ -23,12 +23,8 @@ class Story:
         self.vowd = vowd or world.vowd()
         self.a, self.b = a or world.toy(), world.toy()
         self.first = self.transfer()
-        wait_until(self.first_is_over, "the end of the first is in the log")
+        self.vowd.wait_ended(self.first)
         self.before = wal(self.vowd).stat().st_size
-
-    def first_is_over(self):
-        status = self.vowd.status()
-        return sum(status["open"].values()) + status["log"]["queued"] == 0
 
     def branches(self):
         bank = {"account": 1, "amount": 5}

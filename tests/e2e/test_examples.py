@@ -99,6 +99,13 @@ def test_the_client_says_what_is_wrong(town, run, mode):
     assert "1 failed" in client.text()
 
 
+@pytest.mark.parametrize("threads", ["many", "-5", "1025"])
+def test_a_bank_takes_no_such_number_of_threads(run, tmp_path, threads):
+    listen = ("--listen", "127.0.0.1:0")
+    bank = run("bank", "--db", tmp_path / "bank.db", *listen, "--threads", threads)
+    assert bank.wait(60) == 2 and "--threads COUNT" in bank.text()
+
+
 def test_a_mounted_participant_enlists_itself(world, run, tmp_path):
     vowd = world.vowd()
     arguments = ("--listen", "127.0.0.1:0", "--coordinator", vowd.url, "--log", tmp_path / "m.vow")
