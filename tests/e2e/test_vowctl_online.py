@@ -194,6 +194,18 @@ def test_participants_are_up_or_down(world, vowd, at):
     assert b.url in [one["url"] for one in document["participants"]]
 
 
+def test_a_backup_has_what_has_just_ended(world, vowd, tmp_path):
+    """Records of ends wait for one another, and not where the log is copied."""
+    a, b = world.two_toys()
+    for n in range(5):
+        id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+        vowd.wait_state(id, "committed")
+        path = tmp_path / f"copy-{n}.log"
+        assert vowd.client.post("/v1/backup", {"path": str(path)}).status == 200
+        document = ctl.run("check", "--log", path, "--json").fine().json
+        assert (document["in_doubt"], document["ended"]) == (0, n + 1)
+
+
 def test_a_backup_is_a_log_that_can_be_checked(world, vowd, at, tmp_path):
     id = committed(world, vowd)
     path = tmp_path / "copy.log"
