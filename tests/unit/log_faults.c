@@ -4,7 +4,6 @@
 #include "log_fixture.h"
 
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,13 +343,6 @@ static void any_single_call_may_fail_during_recovery(void **state) {
   assert_true(failures > runs / 2);
 }
 
-static void make_format_5(struct fixture *f) {
-  sqlite3 *db = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, MAKE_FORMAT_5, NULL, NULL, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* The same with an upgrade: it is done or it is not. */
 static void any_single_call_may_fail_during_an_upgrade(void **state) {
   (void)state;
@@ -363,7 +355,7 @@ static void any_single_call_may_fail_during_an_upgrade(void **state) {
     append_nth(&f, 8, VOW_TXN_COMMITTED, fixture_now_ms(), true);
     wait_durable(&f, f.position);
     fixture_close(&f);
-    make_format_5(&f);
+    fixture_change(&f, MAKE_FORMAT_5);
     more = run_with_failing_call(&f, runs + 1, &failures);
     fixture_open_only(&f);
     assert_int_equal(find_state(&f, 7), VOW_TXN_COMMITTING);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <semaphore.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,14 @@ enum vow_txn_state find_state(struct fixture *f, uint32_t n) {
   if (answer.result.count == 1) state = answer.result.rows[0].state;
   answer_fini(&answer);
   return state;
+}
+
+void fixture_change(struct fixture *f, const char *sql) {
+  sqlite3 *db = NULL;
+  char *message = NULL;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK) fail_msg("%s", message);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 int in_child(void (*body)(void *context), void *context) {

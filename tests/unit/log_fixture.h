@@ -72,6 +72,9 @@ void answer_fini(struct answer *answer);
 /* The state of transaction n in the log; 0: not there. */
 enum vow_txn_state find_state(struct fixture *f, uint32_t n);
 
+/* Runs SQL on the closed log, as a stray hand would. */
+void fixture_change(struct fixture *f, const char *sql);
+
 /* Runs `body` in a child that ends by itself or is killed with SIGKILL; returns its wait status. */
 int in_child(void (*body)(void *context), void *context);
 

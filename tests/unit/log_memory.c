@@ -218,13 +218,6 @@ static void a_large_log_is_not_called_damaged_for_want_of_memory(void **state) {
 
 #define OLD_ROWS 12
 
-static void make_old(struct fixture *f) {
-  sqlite3 *db = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, MAKE_FORMAT_5, NULL, NULL, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* Large records, most with a key, and two ids that share a place. */
 static void given_an_old_log(struct fixture *f) {
   char reason[10000], key[16];
@@ -243,7 +236,7 @@ static void given_an_old_log(struct fixture *f) {
   }
   wait_durable(f, f->position);
   fixture_close(f);
-  make_old(f);
+  fixture_change(f, MAKE_FORMAT_5);
 }
 
 static void expect_all(struct fixture *f) {
@@ -281,7 +274,7 @@ static int upgrade_with_failing_allocations(atomic_int *countdown, int step) {
     refused += error != VOW_OK;
     if (error != VOW_OK && n % 16 != 0) continue; /* the next one goes on with what is there */
     expect_all(&f);
-    make_old(&f);
+    fixture_change(&f, MAKE_FORMAT_5);
   }
   fixture_teardown(&f);
   return refused;

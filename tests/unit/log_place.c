@@ -1,5 +1,4 @@
 /* Open rows stand in the order of their ids, and ids that would have the same place do not meet. */
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,20 +196,13 @@ static void a_stray_that_does_not_fit_ends_later(void **state) {
   vow_txn_fini(&txn);
 }
 
-static void change(struct fixture *f, const char *sql) {
-  sqlite3 *db = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 static void they_have_after_an_upgrade_too(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
   for (uint8_t i = 0; i < 4; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
   put(f, nth_id(8), VOW_TXN_COMMITTING, 0);
   fixture_close(f);
-  change(f, MAKE_FORMAT_5);
+  fixture_change(f, MAKE_FORMAT_5);
   fixture_open(f);
   expect_open(f, 5);
   put(f, other_id(7, 3), VOW_TXN_COMMITTED, fixture_now_ms());
@@ -234,7 +226,7 @@ static void a_row_with_a_damaged_id_hides_no_other(void **state) {
                    "UPDATE open_txn SET id = %s WHERE place IN"
                    " (SELECT place FROM open_txn ORDER BY place LIMIT 1 OFFSET 1)",
                    ids[i]);
-    change(f, sql);
+    fixture_change(f, sql);
     fixture_open_only(f);
     read_open(f, &seen);
     assert_int_equal(seen.good, 3);
@@ -251,13 +243,13 @@ static void one_that_has_two_rows_is_found_by_a_check(void **state) {
   fixture_open(f);
   for (uint8_t i = 0; i < 2; i++) put(f, other_id(7, i), VOW_TXN_COMMITTING, 0);
   fixture_close(f);
-  change(f,
-         "CREATE TABLE aside AS SELECT * FROM open_txn ORDER BY place DESC LIMIT 1;"
-         "DELETE FROM open_txn");
+  fixture_change(f,
+                 "CREATE TABLE aside AS SELECT * FROM open_txn ORDER BY place DESC LIMIT 1;"
+                 "DELETE FROM open_txn");
   fixture_open(f);
   put(f, other_id(7, 1), VOW_TXN_COMMITTING, 0); /* at its own place now */
   fixture_close(f);
-  change(f, "INSERT INTO open_txn SELECT * FROM aside; DROP TABLE aside");
+  fixture_change(f, "INSERT INTO open_txn SELECT * FROM aside; DROP TABLE aside");
   f->config.read_only = true;
   fixture_open_only(f);
   ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);

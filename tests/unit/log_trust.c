@@ -347,21 +347,14 @@ static void ids_go_on_behind_the_start_that_reconciled(void **state) {
   assert_true(vow_id_compare(info(f).presume_from, from) >= 0);
 }
 
-static void change(struct fixture *f, const char *sql) {
-  sqlite3 *db = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* A log of the format before is upgraded; read-only it is read as it is. */
 static void an_older_log_is_upgraded(void **state) {
   struct fixture *f = *state;
   run(f, 1, 2);
   unlink(beside(f, "-witness"));
-  change(f, MAKE_FORMAT_5
-         "DROP TABLE trust; DROP TABLE incarnation; DROP TABLE id_gap;"
-         "PRAGMA user_version = 3");
+  fixture_change(f, MAKE_FORMAT_5
+                 "DROP TABLE trust; DROP TABLE incarnation; DROP TABLE id_gap;"
+                 "PRAGMA user_version = 3");
   f->config.read_only = true;
   fixture_open_only(f);
   assert_int_equal(info(f).known_count, 0);
@@ -378,7 +371,7 @@ static void an_older_log_is_upgraded(void **state) {
 static void a_log_without_gaps_is_upgraded(void **state) {
   struct fixture *f = *state;
   run(f, 1, 2);
-  change(f, MAKE_FORMAT_5 "DROP TABLE id_gap; PRAGMA user_version = 4");
+  fixture_change(f, MAKE_FORMAT_5 "DROP TABLE id_gap; PRAGMA user_version = 4");
   f->config.read_only = true;
   fixture_open_only(f);
   assert_int_equal(info(f).known_count, 1);
@@ -389,89 +382,6 @@ static void a_log_without_gaps_is_upgraded(void **state) {
   fixture_close(f);
   expect_trust(f);
   assert_int_equal(info(f).known_count, 2);
-}
-
-static int64_t number(struct fixture *f, const char *select) {
-  sqlite3 *db = NULL;
-  sqlite3_stmt *row = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_prepare_v2(db, select, -1, &row, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-  int64_t value = sqlite3_column_int64(row, 0);
-  (void)sqlite3_finalize(row);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-  return value;
-}
-
-#define INDEXES "SELECT count(*) FROM sqlite_schema WHERE sql LIKE 'CREATE INDEX%'"
-
-static void open_and_die(void *context) {
-  struct fixture *f = context;
-  fixture_open_only(f);
-  kill(getpid(), SIGKILL);
-}
-
-/* An older version reads the number where it stands in the file, without the write-ahead log. */
-static void expect_format(const struct fixture *f, uint8_t format) {
-  uint8_t header[64];
-  int fd = open(f->path, O_RDONLY);
-  assert_int_equal(read(fd, header, sizeof header), sizeof header);
-  close(fd);
-  assert_int_equal(header[63], format);
-}
-
-static void expect_key(struct fixture *f, uint32_t n) {
-  struct answer answer;
-  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND_KEY, .key = "key"}, &answer);
-  assert_int_equal(answer.result.count, 1);
-  assert_int_equal(vow_id_compare(answer.result.rows[0].id, nth_id(n)), 0);
-  answer_fini(&answer);
-}
-
-/* All kinds of rows are there afterwards, and what was kept is still never purged. */
-static void a_log_of_format_5_is_upgraded(void **state) {
-  struct fixture *f = *state;
-  uint64_t old = fixture_now_ms() - 2 * HOUR_MS;
-  struct answer answer;
-  fixture_open(f);
-  for (uint32_t n = 1; n <= 5; n++) {
-    struct vow_txn txn =
-        nth_txn(n, n < 2 ? VOW_TXN_COMMITTING : VOW_TXN_COMMITTED, n < 2 ? 0 : old + n);
-    if (n == 2) txn.heuristic = VOW_HEURISTIC_MIXED;
-    if (n == 3) txn.branches[1].resolved = true;
-    if (n == 1 || n == 4) set_text(&txn.idempotency_key, "key");
-    append(f, &txn, true);
-    vow_txn_fini(&txn);
-  }
-  wait_durable(f, f->position);
-  fixture_close(f);
-  int64_t indexes = number(f, INDEXES);
-  change(f, MAKE_FORMAT_5);
-  expect_format(f, 5);
-  assert_int_equal(number(f, INDEXES), indexes + 1);
-  f->config.read_only = true;
-  fixture_open_only(f);
-  expect_key(f, 4);
-  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
-  assert_int_equal(answer.result.error, VOW_OK);
-  answer_fini(&answer);
-  fixture_close(f);
-  expect_format(f, 5);
-  f->config.read_only = false;
-  (void)in_child(open_and_die, f);
-  expect_format(f, VOW_LOG_FORMAT);
-  f->config.retention_age_ms = HOUR_MS;
-  f->config.lazy_flush_ms = 1;
-  fixture_open(f);
-  write_until_purged(f, 2);
-  expect_key(f, 1); /* and the ended one is gone */
-  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
-  assert_int_equal(find_state(f, 2), VOW_TXN_COMMITTED);
-  assert_int_equal(find_state(f, 3), VOW_TXN_COMMITTED);
-  assert_int_equal(find_state(f, 4), 0);
-  assert_int_equal(find_state(f, 5), 0);
-  fixture_close(f);
-  assert_int_equal(number(f, INDEXES), indexes);
 }
 
 static void set_ceiling(struct fixture *f, struct vow_id ceiling) {
@@ -497,7 +407,7 @@ static void ids_between_two_starts_are_nobodys(void **state) {
   struct vow_id ahead = vow_id_floor(now_ms + HOUR_MS, 0);
   uint32_t gaps = 0;
   set_ceiling(f, hour_ago);
-  change(f, "DELETE FROM id_gap"); /* of when it was made, just now */
+  fixture_change(f, "DELETE FROM id_gap"); /* of when it was made, just now */
   for (int i = 0; i < 3; i++) {
     expect_trust(f);
     assert_true(vow_id_in_gap(info(f).gaps, info(f).gap_count, hour_ago));
@@ -513,7 +423,7 @@ static void ids_between_two_starts_are_nobodys(void **state) {
   assert_int_equal(info(f).gap_count, gaps);
   assert_int_equal(vow_id_compare(info(f).id_from, ahead), 0);
   fixture_close(f);
-  change(f, "UPDATE id_gap SET below = zeroblob(16)");
+  fixture_change(f, "UPDATE id_gap SET below = zeroblob(16)");
   char why[VOW_LOG_WHY_BYTES];
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_CORRUPT);
   assert_non_null(strstr(why, "id_gap"));
@@ -537,7 +447,7 @@ static void a_gap_ends_where_ids_go_on(void **state) {
   }
   (void)snprintf(sql, sizeof sql, "INSERT INTO id_gap VALUES(x'%s', x'%s', %lld)", from, below,
                  (long long)vow_hash64(row, sizeof row, 0));
-  change(f, sql);
+  fixture_change(f, sql);
   for (int i = 0; i < 2; i++) {
     expect_trust(f);
     assert_int_equal(vow_id_compare(info(f).id_from, ahead), 0);
@@ -551,10 +461,10 @@ static void rows_are_checked(void **state) {
   struct fixture *f = *state;
   char why[VOW_LOG_WHY_BYTES];
   run(f, 1, 2);
-  change(f, "UPDATE incarnation SET until = 1000");
+  fixture_change(f, "UPDATE incarnation SET until = 1000");
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_CORRUPT);
   assert_non_null(strstr(why, "incarnation"));
-  change(f, "DELETE FROM incarnation; UPDATE trust SET since_ms = 5");
+  fixture_change(f, "DELETE FROM incarnation; UPDATE trust SET since_ms = 5");
   assert_int_equal(fixture_try(f, why), VOW_E_LOG_CORRUPT);
   assert_non_null(strstr(why, "trust"));
 }
@@ -578,7 +488,6 @@ int main(void) {
       TEST(ids_go_on_behind_the_start_that_reconciled),
       TEST(an_older_log_is_upgraded),
       TEST(a_log_without_gaps_is_upgraded),
-      TEST(a_log_of_format_5_is_upgraded),
       TEST(ids_between_two_starts_are_nobodys),
       TEST(a_gap_ends_where_ids_go_on),
       TEST(rows_are_checked),
