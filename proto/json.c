@@ -45,6 +45,10 @@ bool vow_json_is_object(const struct vow_json_node *node) {
   return node->type == VOW_JSON_OBJECT;
 }
 
+bool vow_json_is_array(const struct vow_json_node *node) {
+  return node->type == VOW_JSON_ARRAY;
+}
+
 const char *vow_json_kind(const struct vow_json_node *node) {
   static const char *const kinds[] = {
       [VOW_JSON_NULL] = "null",        [VOW_JSON_FALSE] = "a boolean",

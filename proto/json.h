@@ -200,6 +200,7 @@ const char *vow_json_string_value(
 /* False, and *out untouched, if it is not a whole number from 0 to UINT64_MAX. */
 bool vow_json_uint_value(const struct vow_json_node *node, uint64_t *out);
 bool vow_json_is_object(const struct vow_json_node *node);
+bool vow_json_is_array(const struct vow_json_node *node);
 /* "an object", "a string", "null", …: for sentences. Never NULL. */
 const char *vow_json_kind(const struct vow_json_node *node);
 /* Appends the value as compact JSON (key order kept). */

@@ -48,12 +48,12 @@ void vow_api_answer_text(struct vow_api_call *call, const char *content_type, co
 }
 
 void vow_api_transaction(struct vow_api_call *call, int status, const struct vow_txn *txn) {
-  vow_record_write(vow_api_write(call), NULL, txn, VOW_RECORD_SUMMARY);
+  vow_txn_json_write(vow_api_write(call), NULL, txn, VOW_TXN_JSON_SUMMARY);
   vow_api_answer(call, status);
 }
 
 void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *txn) {
-  vow_record_write(vow_api_write(call), NULL, txn, VOW_RECORD_VIEW);
+  vow_txn_json_write(vow_api_write(call), NULL, txn, VOW_TXN_JSON_WHOLE);
   vow_api_answer(call, 200);
 }
 
@@ -131,7 +131,7 @@ void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const c
     enum vow_outcome outcome = vow_txn_outcome(txn);
     vow_jsonw_string(w, "reason", txn->reason);
     if (outcome != VOW_OUTCOME_NONE) vow_jsonw_string(w, "outcome", vow_outcome_name(outcome));
-    vow_record_write(w, "transaction", txn, VOW_RECORD_VIEW);
+    vow_txn_json_write(w, "transaction", txn, VOW_TXN_JSON_WHOLE);
   }
   problem_end(call, error);
 }

@@ -14,7 +14,7 @@
 #define VOW_COORDINATOR_API_INTERNAL_H
 
 #include "api.h"
-#include "io/record.h"
+#include "io/txn_json.h"
 #include "json.h"
 
 #define API_LIMIT_MAX      1000 /* of a page, and of a bulk question */

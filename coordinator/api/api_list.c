@@ -125,7 +125,7 @@ static enum vow_error take_open(struct vow_api_call *call, struct list *list) {
     entry->id = txn->id;
     entry->at = list->open_text.bytes;
     vow_jsonw_init(&w, &list->open_text);
-    vow_record_write(&w, NULL, txn, VOW_RECORD_SUMMARY);
+    vow_txn_json_write(&w, NULL, txn, VOW_TXN_JSON_SUMMARY);
     entry->bytes = list->open_text.bytes - entry->at;
   }
   return list->open_text.error;
@@ -162,7 +162,7 @@ static bool merge_step(struct merge *m, struct vow_jsonw *w) {
   if (order > 0) {
     vow_jsonw_raw(w, NULL, m->list->open_text.data + open->at, open->bytes);
   } else {
-    vow_record_write(w, NULL, ended, VOW_RECORD_SUMMARY);
+    vow_txn_json_write(w, NULL, ended, VOW_TXN_JSON_SUMMARY);
   }
   m->open_at += order >= 0;
   m->ended_at += order <= 0;

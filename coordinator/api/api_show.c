@@ -49,7 +49,7 @@ static void history_found(struct vow_api_call *call, const struct vow_txn *txn) 
     const struct vow_history *entry = &txn->history[i];
     if (query->has_kind && entry->kind != query->kind) continue;
     if (query->branch != 0 && entry->branch != query->branch) continue;
-    vow_record_write_history(w, NULL, entry);
+    vow_txn_json_write_history(w, NULL, entry);
     written++;
   }
   vow_jsonw_end(w);

@@ -113,7 +113,7 @@ static void on_enlist(void *context, const struct vow_action *action) {
     vow_api_problem(call, VOW_E_INTERNAL, "the core names no branch");
     return;
   }
-  vow_record_write_branch(vow_api_write(call), NULL, &txn->branches[number - 1]);
+  vow_txn_json_write_branch(vow_api_write(call), NULL, &txn->branches[number - 1]);
   vow_api_answer(call, action->u.answer.created ? 201 : 200);
 }
 

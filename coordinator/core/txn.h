@@ -13,8 +13,8 @@
 #include "id.h"
 #include "vow/types.h"
 
-/* Enumerators reach the disk and the wire by name (vow_txn_state_name); their numbers are the log's
- * `state` column. */
+/* The enumerators here reach the wire by name (vow_txn_state_name) and the log by number, which
+ * never changes. */
 enum vow_txn_state {
   VOW_TXN_ACTIVE = 1,     /* begun; branches may be enlisted */
   VOW_TXN_PREPARING = 2,  /* prepare is out, votes are awaited */
@@ -46,7 +46,6 @@ enum vow_branch_state {
       10 /* told to commit and does not know the branch: hazard until it answers or is resolved */
 };
 
-/* These reach the log by number. */
 enum vow_history_kind {
   VOW_HISTORY_BEGUN = 1,
   VOW_HISTORY_ENLISTED = 2,

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/record.h"
 #include "offline.h"
 #include "plan.h"
 #include "status.h"

@@ -1,6 +1,6 @@
 /*
  * The commands `list` and `show`, which ask the daemon or, with --log, read the log of a dead one.
- * Both sources give the same JSON (io/record.h), so both look the same.
+ * Both sources give the same JSON (io/txn_json.h), so both look the same.
  *
  * A list is printed page by page: neither the table nor the JSON document is held in memory whole.
  */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/record.h"
+#include "io/txn_json.h"
 #include "list.h"
 #include "text.h"
 
@@ -96,7 +96,7 @@ enum ctl_exit ctl_read_open(struct vow_log *log, const struct ctl_open_reader *r
 struct source {
   const struct ctl_args *args;
   struct ctl_lister lister;
-  enum vow_record_detail detail;
+  enum vow_txn_json_detail detail;
   uint64_t before_ms;   /* only what is older; 0: any */
   struct vow_txn *open; /* owned; by id, oldest first */
   size_t open_count, open_capacity;
@@ -161,7 +161,7 @@ static enum ctl_exit print_txn(struct source *source, const struct vow_txn *txn)
   struct vow_jsonw w;
   vow_buf_init(&text, CTL_OUTPUT_BYTES_MAX);
   vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, txn, source->detail);
+  vow_txn_json_write(&w, NULL, txn, source->detail);
   enum vow_error error = text.error;
   if (error == VOW_OK) error = vow_json_parse(&json, vow_buf_text(&text), text.bytes, why);
   if (error == VOW_OK) error = ctl_lister_add(&source->lister, vow_json_root(json), why);
@@ -236,7 +236,7 @@ enum ctl_exit ctl_offline_list(const struct ctl_args *args, bool lines) {
   struct source source = {.args = args};
   struct vow_log *log = NULL;
   uint64_t age_ms = args->number[CTL_OPT_OLDER_THAN], now_ms = ctl_now_ms();
-  source.detail = lines ? VOW_RECORD_VIEW : VOW_RECORD_SUMMARY;
+  source.detail = lines ? VOW_TXN_JSON_WHOLE : VOW_TXN_JSON_SUMMARY;
   if (ctl_given(args, CTL_OPT_OLDER_THAN)) source.before_ms = now_ms > age_ms ? now_ms - age_ms : 1;
   ctl_lister_init(&source.lister, args, lines);
   enum ctl_exit code = ctl_log_open(args, &log);
@@ -274,7 +274,7 @@ static enum ctl_exit show_txn(const struct ctl_args *args, const struct vow_txn 
   enum ctl_exit code;
   vow_buf_init(&text, CTL_OUTPUT_BYTES_MAX);
   vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, txn, VOW_RECORD_VIEW);
+  vow_txn_json_write(&w, NULL, txn, VOW_TXN_JSON_WHOLE);
   enum vow_error error = text.error;
   if (error == VOW_OK) error = vow_json_parse(&json, vow_buf_text(&text), text.bytes, why);
   if (error == VOW_OK) {

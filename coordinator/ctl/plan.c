@@ -3,7 +3,7 @@
  */
 #include "plan.h"
 
-#include "io/record.h"
+#include "io/txn_json.h"
 
 /* A branch that has ended, or was settled by hand, is told nothing more. */
 bool ctl_plan_branch_done(const struct vow_branch *branch) {
@@ -91,7 +91,7 @@ bool ctl_plan_message(const struct vow_txn *txn, const struct vow_branch *branch
 
 void ctl_plan_write(struct vow_jsonw *w, const struct vow_txn *txn) {
   vow_jsonw_object(w, NULL);
-  vow_record_write(w, "transaction", txn, VOW_RECORD_SUMMARY);
+  vow_txn_json_write(w, "transaction", txn, VOW_TXN_JSON_SUMMARY);
   vow_jsonw_string(w, "plan", ctl_plan_name(ctl_plan_of(txn)));
   vow_jsonw_array(w, "messages");
   for (uint32_t i = 0; i < txn->branch_count; i++) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/record.h"
+#include "io/txn_json.h"
 #include "offline.h"
 #include "recover.h"
 #include "text.h"
@@ -62,7 +62,7 @@ static void group_json(struct vow_jsonw *w, const char *key, const struct ctl_re
   vow_jsonw_array(w, key);
   for (size_t i = 0; i < report->count; i++) {
     if (group_of(&report->results[i]) != group) continue;
-    vow_record_write(w, NULL, &report->results[i].txn, VOW_RECORD_SUMMARY);
+    vow_txn_json_write(w, NULL, &report->results[i].txn, VOW_TXN_JSON_SUMMARY);
   }
   vow_jsonw_end(w);
 }
@@ -114,7 +114,7 @@ static enum vow_error add_row(struct ctl_table *table, const struct vow_txn *txn
   struct vow_jsonw w;
   vow_buf_init(&text, CTL_OUTPUT_BYTES_MAX);
   vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, txn, VOW_RECORD_SUMMARY);
+  vow_txn_json_write(&w, NULL, txn, VOW_TXN_JSON_SUMMARY);
   enum vow_error error = text.error;
   if (error == VOW_OK) error = vow_json_parse(&json, vow_buf_text(&text), text.bytes, why);
   if (error == VOW_OK) error = ctl_txn_view_read(vow_json_root(json), &view, why);

@@ -51,12 +51,10 @@ static uint64_t loop_ms(const struct run *run) {
 static enum vow_error copy_txn(const struct vow_txn *txn, struct vow_txn *out) {
   char why[VOW_JSON_WHY_BYTES];
   struct vow_buf text;
-  struct vow_jsonw w;
   vow_buf_init(&text, RECORD_BYTES_MAX);
-  vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, txn, VOW_RECORD_LOG);
+  vow_record_write(&text, txn);
   enum vow_error error = text.error;
-  if (error == VOW_OK) error = vow_record_read(vow_buf_text(&text), text.bytes, out, why);
+  if (error == VOW_OK) error = vow_record_read(txn->id, vow_buf_text(&text), text.bytes, out, why);
   if (error == VOW_OK) out->decision_durable = txn->decision_durable;
   vow_buf_fini(&text);
   return error;

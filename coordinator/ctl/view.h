@@ -1,6 +1,6 @@
 /*
  * A transaction as people see it, read from the JSON that the API, the log and the export share
- * (io/record.h). Unknown members are ignored, so an older vowctl can look at a newer daemon.
+ * (io/txn_json.h). Unknown members are ignored, so an older vowctl can look at a newer daemon.
  */
 #ifndef VOW_CTL_VIEW_H
 #define VOW_CTL_VIEW_H

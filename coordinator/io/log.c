@@ -271,10 +271,8 @@ static bool may_be_asked_for(const struct vow_txn *txn) {
 
 enum vow_error log_encode(struct log_entry *entry, const struct vow_action *action) {
   const struct vow_txn *txn = action->u.log.txn;
-  struct vow_jsonw w;
   vow_buf_reset(&entry->record);
-  vow_jsonw_init(&w, &entry->record);
-  vow_record_write(&w, NULL, txn, VOW_RECORD_LOG);
+  vow_record_write(&entry->record, txn);
   if (entry->record.error != VOW_OK) return VOW_E_NO_MEMORY;
   free(entry->key);
   entry->key = NULL;

@@ -24,9 +24,10 @@
 struct vow_log;
 
 #define VOW_LOG_WHY_BYTES 512
-#define VOW_LOG_FORMAT    6 /* PRAGMA user_version */
+#define VOW_LOG_FORMAT    7 /* PRAGMA user_version */
 /* Is read, and upgraded by the first start that writes: it lacks tables (log_trust.c), has indexes
- * that nobody needs, and its open rows stand otherwise (log_place.c). */
+ * that nobody needs, and its open rows stand otherwise (log_place.c). Records stay as they are, see
+ * record.c. */
 #define VOW_LOG_FORMAT_OLDEST 3
 
 struct vow_log_config {

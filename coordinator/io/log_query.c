@@ -10,7 +10,7 @@
 #include "json.h"
 
 #define PAGE_ROWS_MAX  1000u
-#define PAGE_BYTES_MAX (4u << 20) /* of records; one row more than this still makes a page */
+#define PAGE_BYTES_MAX (2u << 20) /* of records; one row more than this still makes a page */
 
 /* ---- the queries themselves ---- */
 
@@ -181,34 +181,14 @@ static void run_find_many(struct vow_log *log, struct log_query *query) {
 
 /* ---- lists ---- */
 
-/* `"name":"bank"` and `"url":"bank"` as the writer puts them. A record without either text has no
- * such branch, which spares decoding it; one with it is decoded and looked at. */
-struct needle {
-  struct vow_buf name, url;
-};
-
-static bool needle_init(struct needle *needle, const char *participant) {
-  struct vow_buf *const bufs[] = {&needle->name, &needle->url};
-  static const char *const keys[] = {"name", "url"};
-  for (int i = 0; i < 2; i++) {
-    struct vow_jsonw w;
-    vow_buf_init(bufs[i], LOG_RECORD_BYTES_MAX);
-    vow_jsonw_init(&w, bufs[i]);
-    vow_jsonw_object(&w, NULL);
-    vow_jsonw_string(&w, keys[i], participant);
-    vow_jsonw_end(&w);
-  }
-  return needle->name.error == VOW_OK && needle->url.error == VOW_OK;
-}
-
-static void needle_fini(struct needle *needle) {
-  vow_buf_fini(&needle->name);
-  vow_buf_fini(&needle->url);
-}
-
-/* Without the braces around it. */
-static bool contains(const void *text, size_t bytes, const struct vow_buf *needle) {
-  return memmem(text, bytes, needle->data + 1, needle->bytes - 2) != NULL;
+/* `"bank"` as the writer puts it. A record without that text has no such branch, which spares
+ * decoding it; one with it is decoded and looked at. */
+static bool needle_init(struct vow_buf *needle, const char *participant) {
+  struct vow_jsonw w;
+  vow_buf_init(needle, LOG_RECORD_BYTES_MAX);
+  vow_jsonw_init(&w, needle);
+  vow_jsonw_string(&w, NULL, participant);
+  return needle->error == VOW_OK;
 }
 
 static bool has_participant(const struct vow_txn *txn, const char *participant) {
@@ -221,7 +201,7 @@ static bool has_participant(const struct vow_txn *txn, const char *participant) 
 }
 
 static bool columns_match(sqlite3_stmt *row, const struct vow_log_query *q,
-                          const struct needle *needle) {
+                          const struct vow_buf *needle) {
   if (q->state != 0 && sqlite3_column_int64(row, LOG_COLUMN_STATE) != (int64_t)q->state)
     return false;
   bool heuristic = sqlite3_column_int64(row, LOG_COLUMN_HEURISTIC) != 0;
@@ -232,13 +212,12 @@ static bool columns_match(sqlite3_stmt *row, const struct vow_log_query *q,
   if (q->participant == NULL) return true;
   const void *text = sqlite3_column_text(row, LOG_COLUMN_RECORD);
   size_t bytes = (size_t)sqlite3_column_bytes(row, LOG_COLUMN_RECORD);
-  return text != NULL &&
-         (contains(text, bytes, &needle->name) || contains(text, bytes, &needle->url));
+  return text != NULL && memmem(text, bytes, needle->data, needle->bytes) != NULL;
 }
 
 /* One row of a list. A damaged one is counted and passed over: history is for reading, and what is
  * left of it is worth showing. */
-static void list_row(struct log_query *query, sqlite3_stmt *row, const struct needle *needle,
+static void list_row(struct log_query *query, sqlite3_stmt *row, const struct vow_buf *needle,
                      size_t *bytes) {
   char why[VOW_LOG_WHY_BYTES];
   struct vow_log_result *result = &query->result;
@@ -263,7 +242,7 @@ static void run_list(struct vow_log *log, struct log_query *query) {
                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
   sqlite3_stmt *row = log->statements[LOG_LIST];
   struct vow_log_result *result = &query->result;
-  struct needle needle = {0};
+  struct vow_buf needle = {0};
   uint32_t limit = page_limit(query), scanned = 0;
   size_t bytes = 0;
   int rc = SQLITE_DONE;
@@ -286,7 +265,7 @@ static void run_list(struct vow_log *log, struct log_query *query) {
   if (result->error == VOW_OK && rc != SQLITE_ROW && rc != SQLITE_DONE) fail_sqlite(log, query, rc);
 out:
   sqlite3_reset(row);
-  needle_fini(&needle);
+  vow_buf_fini(&needle);
 }
 
 static void run_check(struct vow_log *log, struct log_query *query) {

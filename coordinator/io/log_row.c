@@ -150,17 +150,17 @@ enum vow_error log_row_read(sqlite3_stmt *statement, struct vow_txn *out,
   if (error != VOW_OK) return error;
   const char *text = (const char *)sqlite3_column_text(statement, LOG_COLUMN_RECORD);
   size_t bytes = (size_t)sqlite3_column_bytes(statement, LOG_COLUMN_RECORD);
+  struct vow_id id;
   struct vow_txn txn = {0};
-  error = vow_record_read(text, bytes, &txn, why_record);
+  memcpy(id.bytes, sqlite3_column_blob(statement, LOG_COLUMN_ID), sizeof id.bytes);
+  error = vow_record_read(id, text, bytes, &txn, why_record);
   if (error == VOW_OK && txn.ended_ms == 0 && !vow_core_may_load(&txn)) {
     vow_txn_fini(&txn);
     snprintf(why_record, sizeof why_record, "its state and its branches do not fit each other");
     error = VOW_E_LOG_CORRUPT;
   }
   if (error == VOW_E_LOG_CORRUPT) {
-    struct vow_id id;
     char name[VOW_ID_TEXT_BYTES];
-    memcpy(id.bytes, sqlite3_column_blob(statement, LOG_COLUMN_ID), 16);
     vow_id_format(id, name);
     log_explain(why, "the record of transaction %s cannot be read: %s", name, why_record);
   }

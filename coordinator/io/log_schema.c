@@ -2,8 +2,9 @@
  * Every table and every statement of the log. A change here is a change of the log's format: raise
  * VOW_LOG_FORMAT.
  *
- * Tables have rowids: a record is about 1 KB, and SQLite keeps a row of that size whole in no
- * other. Ids grow, so all tables and indexes are written at their ends.
+ * Tables have rowids: a record has 200 or 300 bytes, and more where it has more branches; SQLite
+ * keeps a large row whole in no other. Ids grow, so all tables and indexes are written at their
+ * ends.
  *
  * Each index costs every transaction more than its own bytes. So there is none of the open rows'
  * ids: those are their rowids (log_place.c); nor of what ended when: the rowids of ended_txn are in

@@ -90,7 +90,7 @@ def test_a_changed_row_is_noticed_before_anything_is_answered(world):
         columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
         if table.startswith("open") and "record" in columns:
             changed += database.execute(
-                f"UPDATE {table} SET record = replace(record, 'committing', 'committinG')"
+                f"UPDATE {table} SET record = replace(record, 'http:', 'httP:')"
             ).rowcount
     database.commit()
     database.close()

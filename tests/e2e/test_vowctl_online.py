@@ -226,7 +226,7 @@ def test_damaged_history_is_counted_and_named_not_left_out_silently(world, vowd,
     vowd.stop()
     with sqlite3.connect(vowd.log) as database:
         changed = database.execute(
-            "UPDATE ended_txn SET record = replace(record, 'committed', 'committeD')"
+            "UPDATE ended_txn SET record = replace(record, 'http:', 'httP:')"
             " WHERE id = ?",
             (bytes.fromhex(damaged.replace("-", "")),),
         ).rowcount

@@ -63,7 +63,6 @@ static struct row *find_row(struct vow_driver *driver, struct vow_id id) {
 /* The last record of a transaction is its row, as text, like in the real log. */
 static void on_log(struct vow_driver *driver, const struct vow_action *action) {
   struct vow_buf text;
-  struct vow_jsonw w;
 
   driver->position = action->u.log.position;
   if (action->u.log.record != VOW_RECORD_TXN) return;
@@ -73,8 +72,7 @@ static void on_log(struct vow_driver *driver, const struct vow_action *action) {
   if (row == NULL) row = &driver->rows[driver->row_count++];
   free(row->text);
   vow_buf_init(&text, (size_t)1 << 20);
-  vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, action->u.log.txn, VOW_RECORD_LOG);
+  vow_record_write(&text, action->u.log.txn);
   row->id = action->u.log.txn->id;
   if (row->committed_at == 0 && (state == VOW_TXN_COMMITTING || state == VOW_TXN_COMMITTED))
     row->committed_at = driver->position;
@@ -192,7 +190,7 @@ enum vow_error vow_log_query(struct vow_log *log, const struct vow_log_query *qu
 
 static void read_row(const struct row *row, struct vow_txn *out) {
   char why[VOW_JSON_WHY_BYTES];
-  must(vow_record_read(row->text, row->bytes, out, why) == VOW_OK);
+  must(vow_record_read(row->id, row->text, row->bytes, out, why) == VOW_OK);
 }
 
 /* Of another run, from before this one: of ids with an odd last byte there is such a row, and of

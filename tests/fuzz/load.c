@@ -65,13 +65,11 @@ static struct vow_txn record_of(const struct vow_txn *txn) {
   char why[VOW_JSON_WHY_BYTES];
   struct vow_txn record = {0};
   struct vow_buf text;
-  struct vow_jsonw w;
 
   vow_buf_init(&text, TEXT_BYTES_MAX);
-  vow_jsonw_init(&w, &text);
-  vow_record_write(&w, NULL, txn, VOW_RECORD_LOG);
+  vow_record_write(&text, txn);
   must(text.error == VOW_OK);
-  must(vow_record_read(text.data, text.bytes, &record, why) == VOW_OK);
+  must(vow_record_read(txn->id, text.data, text.bytes, &record, why) == VOW_OK);
   vow_buf_fini(&text);
   return record;
 }

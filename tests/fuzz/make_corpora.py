@@ -24,6 +24,21 @@ JSON = ('"\\ud83d\\ude00"', '{"\\ud83d\\ude00":"\\u0041\\n"}', "[1,-0,1.5e3,1e99
 DURATIONS = ("250ms", "1h30m", "2d", "90s")
 MEDIA = ("application/json; charset=utf-8", "application/json ;a=b", "application/json;charset=x")
 
+# What the log keeps.
+RECORDS = (
+    '[[1700000000000,0,60000],1,[[1,1,0,0,0,"a","http://a"]],[[0,1],[0,2,1]]]',
+    '[[1700000000000,5,60000],2,[[1,3,1,0,1,"a","http://a"],[2,2,0,0,1,"b","http://b",'
+    '{"last_error":"no route","last_error_at":"2023-11-14T22:13:20.500Z"}]],[[0,1],[3,6,1,1,1]]]',
+    '[[1700000000000,9,60000],3,[[1,5,1,0,2,"a","http://a"]],[[0,1],[2,8,0,1,1]],'
+    '{"delegated":true,"traceparent":"00-1-1-01","metadata":{"a":1.0}}]',
+    '[[1700000000000,9,60000,9],4,[[1,6,1,1,2,"a","http://a"]],[[0,1],[8,10,1,1,4],[9,16]],'
+    '{"idempotency_key":"k","request_hash":"000102030405060708090a0b0c0d0e0f"}]',
+    '[[1700000000000,9,60000],4,[[1,9,1,4,2,"a","http://a",{"resolved":true}]],'
+    '[[0,1,1,7,"by hand"]],{"heuristic":"abort","forgotten":true,"history_dropped":3}]',
+    '[[1700000000000,9,60000],5,[[1,7,1,0,2,"a","http://a"]],[[0,8,0,1,"abort: no"]],'
+    '{"reason":"no","presumed":true}]',
+)
+# As it kept it before format 7.
 RECORD = (
     '{"id":"018bcfe5-6800-7000-8000-000000000001","state":"%s","created":"2023-11-14T22:13:20.000Z"'
     ',"updated":"2023-11-14T22:13:21.000Z","deadline":"2023-11-14T22:14:20.000Z",%s'
@@ -31,7 +46,7 @@ RECORD = (
     ',"idempotency_key":"k","request_hash":"000102030405060708090a0b0c0d0e0f","branches":[%s],'
     '"history":%s}'
 )
-# As the log writes it, and as the API shows it.
+# As it was in such a record, and as the API shows it.
 COMPACT = '[[0,1],[100,6,1,2,"commit"],[200,16]]'
 SHOWN = (
     '[{"time":"2023-11-14T22:13:20.000Z","kind":"begun"},'
@@ -175,7 +190,7 @@ def main(source, out):
         corpora["message"].append(bytes([order.index(path.name.split(".")[0])]) + body)
     for kind, texts in enumerate((URLS, IDS, LINES, DURATIONS, tuple(records(SHOWN)), MEDIA)):
         corpora["text"] += [bytes([kind]) + text.encode() for text in texts]
-    corpora["record"] = [text.encode() for text in records(COMPACT)]
+    corpora["record"] = [text.encode() for text in (*RECORDS, *records(COMPACT))]
     corpora["api"] = [b"\xff".join(one.encode() for one in many) for many in api()]
     corpora["args"] = list(command_lines())
     corpora["config"] = list(config(source))

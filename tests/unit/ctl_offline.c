@@ -292,8 +292,9 @@ static void a_damaged_row_is_found_named_and_stepped_over(void **state) {
   ended_txn(world, 6, VOW_TXN_COMMITTED);
   fixture_close(&world->log);
   vow_id_format(nth_id(3), id);
-  damage(world->log.path, id, '1');
+  damage(world->log.path, "[[1700000000003,", '{');
   assert_int_equal(RUN(world, "check"), CTL_EXIT_LOG_DAMAGED);
+  assert_non_null(strstr(world->err, id));
   assert_non_null(strstr(world->out, "1 of 6 transactions are bad"));
   assert_null(strstr(world->err, "vowctl check")); /* that is what was done just now */
   assert_int_equal(count_lines(strstr(world->out, "RECOVER WOULD")), 1 + 4);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "log_fixture.h"
+#include "tests/lib/log_format_6.h"
 
 static int64_t number(struct fixture *f, const char *select) {
   sqlite3 *db = NULL;
@@ -90,10 +91,68 @@ static void a_log_of_format_5_is_upgraded(void **state) {
   assert_int_equal(number(f, INDEXES), indexes);
 }
 
+/* An ended row is found by what its old record says. */
+static void expect_history(struct fixture *f, const char *participant) {
+  struct answer answer;
+  struct vow_log_query list = {
+      .type = VOW_LOG_QUERY_LIST, .heuristic = -1, .participant = participant};
+  ask(f, list, &answer);
+  assert_int_equal(answer.result.count, 1);
+  const struct vow_txn *txn = &answer.result.rows[0];
+  assert_int_equal(vow_id_compare(txn->id, nth_id(2)), 0);
+  assert_int_equal(txn->history_count, 5);
+  assert_string_equal(txn->history[3].detail, "committed");
+  assert_int_equal(txn->branches[1].outcome, VOW_OUTCOME_COMMITTED);
+  answer_fini(&answer);
+}
+
+static void expect_old_records(struct fixture *f) {
+  struct answer answer;
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_FIND, .id = nth_id(1)}, &answer);
+  assert_int_equal(answer.result.count, 1);
+  assert_int_equal(answer.result.rows[0].state, VOW_TXN_COMMITTING);
+  assert_string_equal(answer.result.rows[0].branches[1].url, "http://bank-b:7001");
+  answer_fini(&answer);
+  expect_history(f, "bank-b");
+  expect_history(f, "http://bank-a:7001");
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  assert_int_equal(answer.result.error, VOW_OK);
+  answer_fini(&answer);
+}
+
+/* Its records stay as they are, beside those that are written now. */
+static void a_log_of_format_6_is_upgraded(void **state) {
+  struct fixture *f = *state;
+  f->config.retention_age_ms = UINT64_MAX;
+  fixture_open(f);
+  append_nth(f, 1, VOW_TXN_COMMITTING, 0, true);
+  append_nth(f, 2, VOW_TXN_COMMITTED, fixture_now_ms(), true);
+  wait_durable(f, f->position);
+  fixture_close(f);
+  fixture_change(f, MAKE_FORMAT_6);
+  f->config.read_only = true;
+  fixture_open_only(f);
+  expect_old_records(f);
+  fixture_close(f);
+  expect_format(f, 6);
+  f->config.read_only = false;
+  (void)in_child(open_and_die, f);
+  expect_format(f, VOW_LOG_FORMAT);
+  fixture_open(f);
+  expect_old_records(f);
+  append_nth(f, 3, VOW_TXN_COMMITTED, fixture_now_ms(), true);
+  append_nth(f, 1, VOW_TXN_COMMITTED, fixture_now_ms(), true);
+  wait_durable(f, f->position);
+  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 2), VOW_TXN_COMMITTED);
+  assert_int_equal(find_state(f, 3), VOW_TXN_COMMITTED);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
   const struct CMUnitTest tests[] = {
       TEST(a_log_of_format_5_is_upgraded),
+      TEST(a_log_of_format_6_is_upgraded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * The words both sides of the protocol share. The values reach wire and disk by name, never by
- * number. Source of the rules: proto/README.md.
+ * The words both sides of the protocol share. They reach the wire by name; logs keep their numbers,
+ * which never change. Source of the rules: proto/README.md.
  */
 #ifndef VOW_TYPES_H
 #define VOW_TYPES_H
