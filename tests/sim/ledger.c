@@ -225,12 +225,13 @@ void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
 
 /* ---- what is reconciled ---- */
 
-/* C12: what was told or done is not decided otherwise; and only what was decided commits. */
+/* C12: what was told or done is not decided otherwise; and only what was decided commits. What only
+ * read has nothing that could differ (C3). */
 void sim_check_reconciled(struct sim *s, const struct vow_txn *image) {
   uint32_t index = sim_txn_of(s, image->id);
   const struct sim_txn *txn = &s->txns[index];
   bool commit = image->state == VOW_TXN_COMMITTING, done = false, undone = false;
-  if (txn->meddled) return;
+  if (txn->meddled || sim_only_read(s, txn)) return;
   for (uint32_t b = 0; b < txn->branch_count; b++) {
     enum vow_precord_kind kind = sim_record_of(s, index, b + 1)->kind;
     done |= txn->branches[b].applied > 0 || kind == VOW_PRECORD_DECIDED;
