@@ -38,7 +38,8 @@
  *   6. Whatever ends a branch is durable before it is answered. That holds for an abort of a branch
  *      nobody knows, too: if its tombstone could be lost, a delayed one-phase prepare might commit
  *      what was acknowledged as aborted. Only read-only in two phases is not forced: to lose it is
- *      to prepare again and to be told the outcome.
+ *      to prepare again and to be told the outcome. What is below the watermark, and unknown, is
+ *      answered as ended only when the watermark is durable (pcore_save.c).
  */
 #ifndef VOW_SDK_BRANCH_H
 #define VOW_SDK_BRANCH_H
@@ -155,6 +156,7 @@ enum vow_paction_type {
   VOW_PACTION_CALL = 1, /* run a callback of `branch`; its result is the event VOTED or FINISHED */
   VOW_PACTION_LOG,      /* write `record` */
   VOW_PACTION_PURGE,    /* with the LOG before it: delete tombstones, store the watermark */
+  VOW_PACTION_SAVE,     /* store the watermark, forced; belongs to no branch */
   VOW_PACTION_REPLY,    /* answer a request */
   VOW_PACTION_ASK       /* ask the coordinator of `branch` for the outcome */
 };
@@ -177,6 +179,11 @@ struct vow_paction {
       const uint64_t *rows;
       uint32_t count;
     } purge;
+    struct {
+      const char *coordinator; /* stays */
+      struct vow_id finished_below;
+      uint64_t position; /* never 0 */
+    } save;
     struct {
       uint64_t token;
       uint64_t after; /* position of the record this depends on: it is durable; 0: none */

@@ -136,7 +136,7 @@ static bool is_purge_due(const struct vow_pcore *core, const struct vow_pcoordin
 }
 
 /* A few of them, with a record that is written anyway. */
-static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
+static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator, uint64_t position) {
   uint32_t n = 0;
   coordinator->unpurged++;
   if (!is_purge_due(core, coordinator)) return;
@@ -156,6 +156,7 @@ static void purge(struct vow_pcore *core, struct vow_pcoordinator *coordinator) 
   action->u.purge.finished_below = coordinator->finished_below;
   action->u.purge.rows = core->purged;
   action->u.purge.count = n;
+  vow_psave_ride(coordinator, position);
 }
 
 /* What was seen of the coordinator's log is kept with what is written anyway. Should that write
@@ -170,16 +171,16 @@ static void complete_record(struct vow_pcoordinator *coordinator, struct vow_pac
 /* Names the coordinator in the records of this step and what was seen of it in the replies, and
  * lets a purge ride along. NULL: it was never heard of. */
 static void complete(struct vow_pcore *core, struct vow_pcoordinator *coordinator) {
-  bool forced = false;
+  uint64_t forced = 0;
   if (!coordinator) return;
   for (uint32_t i = 0; i < core->step.count; i++) {
     struct vow_paction *action = &core->step.actions[i];
     if (action->type == VOW_PACTION_REPLY) action->u.reply.seen = coordinator->seen;
     if (action->type != VOW_PACTION_LOG) continue;
     complete_record(coordinator, action);
-    forced |= action->u.log.forced;
+    if (action->u.log.forced) forced = action->u.log.position;
   }
-  if (forced) purge(core, coordinator);
+  if (forced != 0) purge(core, coordinator, forced);
 }
 
 static void reply_error(struct vow_pcore *core, uint64_t token, enum vow_message_type type,
@@ -282,6 +283,7 @@ static struct vow_pcoordinator *take_message(struct vow_pcore *core, const struc
   struct vow_pbranch *b = vow_ptable_find(core, message->transaction, message->branch);
   if (!b) {
     bool over = vow_id_compare(message->transaction, below) < 0;
+    if (c && over && vow_psave_holds(core, c, message->transaction, &waiter)) return NULL;
     if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return NULL;
     b = take_in(core, message, stale, c, waiter.token);
     if (!b) return NULL;
@@ -357,6 +359,11 @@ static enum vow_error apply(struct vow_pbranch *b, struct vow_pstep *step,
 }
 
 static enum vow_error on_result(struct vow_pcore *core, const struct vow_pevent *event) {
+  struct vow_pcoordinator *saved = vow_psave_find(core, event);
+  if (saved && saved->save.alone) {
+    vow_psave_settle(core, saved, event);
+    return VOW_OK;
+  }
   struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
   if (!b || !b->live) return VOW_E_ILLEGAL_STATE;
   uint8_t before = b->state;
@@ -365,6 +372,7 @@ static enum vow_error on_result(struct vow_pcore *core, const struct vow_pevent 
   enum vow_error error = apply(b, &core->step, event);
   end(core, b, before);
   complete(core, coordinator);
+  if (saved && !error) vow_psave_settle(core, saved, event);
   return error;
 }
 
@@ -456,7 +464,8 @@ static enum vow_error on_load_coordinator(struct vow_pcore *core, const struct v
   struct vow_pcoordinator *c = NULL;
   enum vow_error error = load_coordinator(core, event->u.coordinator.url, &c);
   if (error) return error;
-  c->finished_below = event->u.coordinator.finished_below; /* what is over it has to tell anew */
+  /* What is over it has to tell anew. */
+  c->finished_below = c->saved_below = event->u.coordinator.finished_below;
   return VOW_OK;
 }
 

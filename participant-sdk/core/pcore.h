@@ -6,12 +6,14 @@
  * The contract with the driver (participant.c, or a simulator):
  *   - events come one at a time; the actions of a step are carried out in order, and what they
  * point to is valid until the next step, except where vow_paction says that it stays;
- *   - every CALL is answered by one VOTED or FINISHED, every forced LOG by one LOGGED or
- * NOT_LOGGED. NOT_LOGGED means that the record is certainly not on disk and never will be. Who
- * cannot tell (a COMMIT that failed) sends nothing: the driver must stop answering and start again;
+ *   - every CALL is answered by one VOTED or FINISHED, every forced LOG and every SAVE by one
+ * LOGGED or NOT_LOGGED with its position; that of a SAVE names no branch. NOT_LOGGED means that the
+ * record is certainly not on disk and never will be. Who cannot tell (a COMMIT that failed) sends
+ * nothing: the driver must stop answering and start again;
  *   - every MESSAGE and OPERATE is answered by one REPLY with its token, now or later;
  *   - a PURGE belongs to the database transaction of the LOG before it: a tombstone must not vanish
- *     without the watermark that stands in for it. It may be lost with that transaction;
+ *     without the watermark that stands in for it. It may be lost with that transaction, and only
+ *     with that: once LOGGED has come for the record the watermark counts as stored;
  *   - a record replaces the one of the same row, and a PURGE deletes rows. Each branch gets a row
  *     of its own with its first record, above all that were ever seen;
  *   - at a start: LOAD for each record, by row, LOAD_COORDINATOR for each watermark and LOAD_SEEN

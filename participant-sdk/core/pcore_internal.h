@@ -1,4 +1,4 @@
-/* What pcore.c (events) and pcore_table.c (who is there) share. */
+/* What pcore.c (events), pcore_save.c (watermarks) and pcore_table.c (who is there) share. */
 #ifndef VOW_SDK_PCORE_INTERNAL_H
 #define VOW_SDK_PCORE_INTERNAL_H
 
@@ -11,9 +11,20 @@
 
 enum { HEAP_NONE = 0, HEAP_DUE = 1, HEAP_TOMBSTONES = 2 };
 
+/* A watermark on its way to the disk. */
+struct vow_psave {
+  uint64_t position; /* of the write; 0: there is none */
+  bool alone;        /* else it goes with a branch's record */
+  struct vow_id below;
+  uint32_t waiter_count;
+  struct vow_pwaiter waiters[VOW_PBRANCH_WAITERS_MAX]; /* whose answer leans on it */
+};
+
 struct vow_pcoordinator {
-  char *url;                           /* owned */
-  struct vow_id finished_below;        /* the highest that it has told: no prepare below it */
+  char *url;                    /* owned */
+  struct vow_id finished_below; /* the highest that it has told: no prepare below it */
+  struct vow_id saved_below;    /* of it, what is surely on our own disk */
+  struct vow_psave save;
   struct vow_id newest;                /* the highest of its ids here since the start, or loaded */
   struct vow_id over_below;            /* the newest: what it has opened again since is kept */
   struct vow_log_position seen;        /* the highest it has told of its log */
@@ -60,6 +71,18 @@ void vow_ptable_free(struct vow_pcore *core);
 enum vow_error vow_ptable_make_live(struct vow_pbranch *b, const char *payload,
                                     size_t payload_bytes) VOW_MUST_CHECK;
 void vow_ptable_free_live(struct vow_pbranch *b);
+
+/* The watermark goes with the record at `position`. */
+void vow_psave_ride(struct vow_pcoordinator *c, uint64_t position);
+/* A request for a transaction below the watermark. False: it may be answered; true: it waits until
+ * the disk has the watermark, or has been told to come again. */
+bool vow_psave_holds(struct vow_pcore *core, struct vow_pcoordinator *c, struct vow_id transaction,
+                     const struct vow_pwaiter *waiter);
+/* Whose watermark it is that was written, or was not; NULL: nobody's. */
+struct vow_pcoordinator *vow_psave_find(const struct vow_pcore *core,
+                                        const struct vow_pevent *event);
+void vow_psave_settle(struct vow_pcore *core, struct vow_pcoordinator *c,
+                      const struct vow_pevent *event);
 
 struct vow_pcoordinator *vow_ptable_find_coordinator(const struct vow_pcore *core, const char *url);
 enum vow_error vow_ptable_add_coordinator(struct vow_pcore *core, const char *url,

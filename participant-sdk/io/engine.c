@@ -197,16 +197,30 @@ static void do_log(struct step *step, const struct vow_paction *action) {
   step->last_record = job;
 }
 
-/* Without memory the rows stay until the next start finds them. */
+/* Without memory the rows stay until the next start finds them; the watermark is stored. */
 static void do_purge(struct step *step, const struct vow_paction *action) {
   struct vow_log_job *job = step->last_record;
   assert(job);
-  size_t bytes = action->u.purge.count * sizeof *job->purge_rows;
-  if (!job || !(job->purge_rows = malloc(bytes))) return;
-  memcpy(job->purge_rows, action->u.purge.rows, bytes);
-  job->purge_count = action->u.purge.count;
+  if (!job) return;
   job->purge_coordinator = action->u.purge.coordinator;
   job->purge_below = action->u.purge.finished_below;
+  size_t bytes = action->u.purge.count * sizeof *job->purge_rows;
+  if (!(job->purge_rows = malloc(bytes))) return;
+  memcpy(job->purge_rows, action->u.purge.rows, bytes);
+  job->purge_count = action->u.purge.count;
+}
+
+static void do_save(struct step *step, const struct vow_paction *action) {
+  struct vow_log_job *job = vow_log_job_new(VOW_LOG_WATERMARK);
+  if (!job) {
+    fail(step, VOW_E_NO_MEMORY, "out of memory");
+    return;
+  }
+  job->position = action->u.save.position;
+  job->forced = true;
+  job->purge_coordinator = action->u.save.coordinator;
+  job->purge_below = action->u.save.finished_below;
+  give_job(step, job);
 }
 
 static void do_reply(struct step *step, const struct vow_paction *action) {
@@ -241,6 +255,9 @@ static void act(struct step *step, const struct vow_pactions *actions) {
         break;
       case VOW_PACTION_PURGE:
         do_purge(step, action);
+        break;
+      case VOW_PACTION_SAVE:
+        do_save(step, action);
         break;
       case VOW_PACTION_REPLY:
         do_reply(step, action);
@@ -485,7 +502,8 @@ static void on_done(void *context, const struct vow_log_job *jobs, const char *w
     if (job->written && job->position > p->durable_position) p->durable_position = job->position;
   }
   for (const struct vow_log_job *job = jobs; job; job = job->next) {
-    if (job->type != VOW_LOG_RECORD || !job->forced) continue;
+    bool writes = job->type == VOW_LOG_RECORD || job->type == VOW_LOG_WATERMARK;
+    if (!writes || !job->forced) continue;
     struct vow_pevent event = {
         .type = job->written ? VOW_PEVENT_LOGGED : VOW_PEVENT_NOT_LOGGED,
         .transaction = job->record.transaction,

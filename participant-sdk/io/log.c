@@ -173,7 +173,8 @@ static int run_calls(struct batch *batch, struct vow_log_job *job, int code) {
 
 static int write_job(struct vow_log *log, struct vow_log_job *job) {
   if (job->type == VOW_LOG_NOTHING) return vow_log_run(log, VOW_LOG_JOB_UNDO);
-  int code = vow_log_put(log, &job->record);
+  int code = SQLITE_OK;
+  if (job->type == VOW_LOG_RECORD) code = vow_log_put(log, &job->record);
   if (!code && job->purge_coordinator) code = vow_log_purge(log, job);
   return code;
 }
@@ -201,7 +202,7 @@ static bool run_job(struct batch *batch, struct vow_log_job *job) {
     if (sqlite3_get_autocommit(log->db)) return false;
     if (saved && vow_log_run(log, VOW_LOG_JOB_UNDO) != SQLITE_OK) return false;
   }
-  job->written = !code && job->type == VOW_LOG_RECORD;
+  job->written = !code && job->type != VOW_LOG_NOTHING;
   return !saved || vow_log_run(log, VOW_LOG_JOB_KEEP) == SQLITE_OK;
 }
 

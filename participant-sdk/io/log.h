@@ -34,7 +34,8 @@ struct vow_log;
 enum vow_log_job_type {
   VOW_LOG_NOTHING = 0, /* what a CALL becomes when its result needs no record: it is undone */
   VOW_LOG_RECORD = 1,
-  VOW_LOG_CALL = 2 /* only with a resource: run a hook, then do what `called` makes of the job */
+  VOW_LOG_CALL = 2, /* only with a resource: run a hook, then do what `called` makes of the job */
+  VOW_LOG_WATERMARK = 3 /* the purge below alone, of no rows */
 };
 
 struct vow_log_job {
@@ -48,7 +49,7 @@ struct vow_log_job {
                    second */
   bool patient; /* forced, but only the coordinator's bookkeeping waits for it: it may wait for
                    company, as long as a sync takes */
-  /* Of RECORD: a purge in the same transaction. */
+  /* Of RECORD and WATERMARK: a purge in the same transaction. */
   const char *purge_coordinator; /* NULL: none */
   struct vow_id purge_below;
   uint64_t *purge_rows; /* owned; the log puts them in order */

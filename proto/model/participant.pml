@@ -103,14 +103,16 @@ end:
 #endif
 
 #ifdef BUG_ONE_PHASE_NO_UNLOGGED
-#define may_refuse_one_phase(me) (vote_v[me] == p_refused || vote_v[me] == p_aborted)
+#define may_refuse_one_phase(me) \
+  (vote_v[me] == p_refused || vote_v[me] == p_aborted || vote_v[me] == p_gone)
 #else
-#define may_refuse_one_phase(me) (is_durable(me, p_refused) || is_durable(me, p_aborted))
+#define may_refuse_one_phase(me) \
+  (is_durable(me, p_refused) || is_durable(me, p_aborted) || is_durable(me, p_gone))
 #endif
   :: atomic { !r_no[me] &&
-              ((m_prepare[me] && (vote_v[me] == p_refused || is_durable(me, p_aborted))) ||
-               (m_one_phase[me] && may_refuse_one_phase(me)) ||
-               (prepare_is_here(me) && vote_v[me] == p_gone)) ->
+              ((m_prepare[me] &&
+                (vote_v[me] == p_refused || vote_v[me] == p_gone || is_durable(me, p_aborted))) ||
+               (m_one_phase[me] && may_refuse_one_phase(me))) ->
        r_no[me] = true;
        printf("branch %d -> coordinator: no\n", me) }
 
@@ -207,8 +209,8 @@ end:
 #endif
 
   /* P5: commit for a branch that it does not know, or that is over. */
-  :: atomic { !r_unknown[me] && ((m_commit[me] && vote_v[me] == p_none) ||
-                                 ((m_commit[me] || m_abort[me]) && vote_v[me] == p_gone)) ->
+  :: atomic { !r_unknown[me] && ((m_commit[me] && (vote_v[me] == p_none || vote_v[me] == p_gone)) ||
+                                 (m_abort[me] && is_durable(me, p_gone))) ->
 #ifdef BUG_UNKNOWN_ANSWERED_COMMITTED
        RULE(P5, false);
        r_committed[me] = true;

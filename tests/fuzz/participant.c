@@ -18,7 +18,7 @@ static const char *const coordinator_urls[COORDINATORS] = {"http://c", "http://d
 
 /* What goes to the disk, in order; with a shared transaction (atomic) a callback does, too. */
 struct job {
-  bool is_call;
+  bool is_call, is_save;
   unsigned seat;
   enum vow_message_type call;
   struct vow_precord record; /* its payload and reason are the core's until it is reported */
@@ -192,6 +192,17 @@ static void on_purge(const struct vow_paction *action) {
   memcpy(job->purged, action->u.purge.rows, job->purged_count * sizeof job->purged[0]);
 }
 
+static void on_save(const struct vow_paction *action) {
+  struct job job = {.is_save = true,
+                    .position = action->u.save.position,
+                    .forced = true,
+                    .purges = true,
+                    .purge_coordinator = action->u.save.coordinator,
+                    .purge_below = action->u.save.finished_below};
+  must(!p.in_transaction);
+  enqueue(&job);
+}
+
 static enum vow_error step(struct vow_pevent *event) {
   struct vow_pactions actions;
   event->now_ms = p.now_ms;
@@ -209,6 +220,9 @@ static enum vow_error step(struct vow_pevent *event) {
         break;
       case VOW_PACTION_PURGE:
         on_purge(action);
+        break;
+      case VOW_PACTION_SAVE:
+        on_save(action);
         break;
       case VOW_PACTION_REPLY:
         on_reply(action);
@@ -231,6 +245,8 @@ static void delete_row(uint64_t row) {
 }
 
 static void write_job(const struct job *job) {
+  if (job->purges) p.watermarks[coordinator_of(job->purge_coordinator)] = job->purge_below;
+  if (job->is_save) return;
   struct seat *seat = &p.seats[job->seat];
   if (seat->disk != VOW_PRECORD_NONE && seat->row != job->record.row)
     seat->left = (struct leftover){seat->disk, seat->outcome, seat->coordinator, seat->row};
@@ -240,7 +256,6 @@ static void write_job(const struct job *job) {
   seat->coordinator = coordinator_of(job->record.coordinator);
   if (job->seen.incarnation != 0) p.seen[seat->coordinator] = job->seen;
   for (uint32_t i = 0; job->purges && i < job->purged_count; i++) delete_row(job->purged[i]);
-  if (job->purges) p.watermarks[coordinator_of(job->purge_coordinator)] = job->purge_below;
 }
 
 static void report_call(unsigned seat, enum vow_message_type call, bool failed) {
@@ -271,11 +286,11 @@ static void run_log(bool fails, bool dies) {
     report_call(seat, call, fails && choose_flag(&c));
     p.in_transaction = NULL;
   }
-  if (job.record.kind == VOW_PRECORD_NONE) return;
+  if (job.record.kind == VOW_PRECORD_NONE && !job.is_save) return;
   if (!fails) write_job(&job);
   if (!job.forced || dies) return;
   struct vow_pevent event = {.type = fails ? VOW_PEVENT_NOT_LOGGED : VOW_PEVENT_LOGGED};
-  name(&event, job.seat);
+  if (!job.is_save) name(&event, job.seat);
   event.u.logged.position = job.position;
   event.u.logged.error = VOW_E_OVERLOADED;
   event.u.logged.why = "busy";

@@ -223,6 +223,21 @@ void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
   if (reply->outcome != VOW_OUTCOME_NONE) check_outcome(s, p, request, reply->outcome);
 }
 
+/* P4: an end that somebody may conclude from the answer is there after a crash: the branch's
+ * record, or the watermark in its place. */
+void sim_check_ended(struct sim *s, const struct sim_participant *p,
+                     const struct sim_request *request, const struct sim_reply *reply) {
+  const struct sim_txn *txn = &s->txns[request->txn];
+  bool gone = request->type == VOW_MESSAGE_ABORT && reply->kind == VOW_REPLY_UNKNOWN_BRANCH;
+  bool no = request->type == VOW_MESSAGE_PREPARE && reply->kind == VOW_REPLY_ANSWERED &&
+            reply->vote == VOW_VOTE_ABORT && txn->one_phase;
+  bool known = p->log[request->txn][request->branch - 1].kind != VOW_PRECORD_NONE;
+  bool below = vow_id_compare(txn->id, p->watermark[txn->coordinator]) < 0;
+  sim_check(s, !(gone || no) || known || below, SIM_P4,
+            "p%u answers that t%u/%u has ended, and a crash would undo that", p->number,
+            request->txn, request->branch);
+}
+
 /* ---- what is reconciled ---- */
 
 /* C12: what was told or done is not decided otherwise; and only what was decided commits. What only

@@ -17,10 +17,9 @@ static const struct {
   enum sim_mistake mistake;
   uint64_t seed;
 } rare[] = {
-    {SIM_MISTAKE_GAP_STAYS, 4620},
-    {SIM_MISTAKE_KNOWN_FORGETS, 4673},
-    {SIM_MISTAKE_KNOWN_EARLY, 14414},
-    {SIM_MISTAKE_DEAF_TOOL, 4249},
+    {SIM_MISTAKE_GAP_STAYS, 4620},    {SIM_MISTAKE_KNOWN_FORGETS, 4673},
+    {SIM_MISTAKE_KNOWN_EARLY, 14414}, {SIM_MISTAKE_DEAF_TOOL, 4249},
+    {SIM_MISTAKE_MEMORY_ONLY, 8398},
 };
 
 static uint64_t first_seed(enum sim_mistake mistake, uint64_t otherwise) {

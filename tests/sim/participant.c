@@ -77,6 +77,16 @@ static void do_purge(struct sim *s, const struct vow_paction *action, struct sim
   sim_probe(s, SIM_PROBE_PURGED);
 }
 
+static void do_save(struct sim *s, struct sim_participant *p, const struct vow_paction *action) {
+  struct sim_job job = {.type = SIM_JOB_WATERMARK,
+                        .position = action->u.save.position,
+                        .forced = true,
+                        .work = -1,
+                        .purge_of = coordinator_of(action->u.save.coordinator),
+                        .purge_below = action->u.save.finished_below};
+  sim_p_submit(s, p, &job);
+}
+
 static enum vow_reply_kind kind_of(enum vow_error error) {
   if (error == VOW_OK) return VOW_REPLY_ANSWERED;
   if (error == VOW_E_UNKNOWN_BRANCH) return VOW_REPLY_UNKNOWN_BRANCH;
@@ -119,6 +129,7 @@ static void do_reply(struct sim *s, struct sim_participant *p, const struct vow_
     sim_wire_reply(s, request->type, &said);
     sim_check_participant_reply(s, p, request, &said);
   }
+  sim_check_ended(s, p, request, &reply);
   sim_say(s, node_of(p), "answers %s t%u/%u: %s %s", vow_message_type_name(request->type),
           request->txn, request->branch, error == VOW_OK ? vow_vote_name(reply.vote) : "-",
           error == VOW_OK ? vow_outcome_name(reply.outcome) : vow_error_slug(error));
@@ -187,6 +198,9 @@ static bool carry_out(struct sim *s, struct sim_participant *p, const struct vow
       case VOW_PACTION_PURGE:
         sim_check(s, last != NULL, SIM_CONTRACT, "p%u purges without a record", p->number);
         do_purge(s, action, last);
+        break;
+      case VOW_PACTION_SAVE:
+        do_save(s, p, action);
         break;
       case VOW_PACTION_REPLY:
         if (!p->broken) do_reply(s, p, action);

@@ -136,8 +136,11 @@ static void delete_row(struct sim *s, struct sim_participant *p, uint64_t row) {
 static void write_all(struct sim *s, struct sim_participant *p) {
   for (uint32_t i = 0; i < p->writing.count; i++) {
     struct sim_job *job = &p->writing.items[i];
+    job->written = job->type == SIM_JOB_RECORD || job->type == SIM_JOB_WATERMARK;
+    if (job->type == SIM_JOB_WATERMARK && s->mistake != SIM_MISTAKE_MEMORY_ONLY) {
+      p->watermark[job->purge_of] = job->purge_below;
+    }
     if (job->type != SIM_JOB_RECORD) continue;
-    job->written = true;
     check_row(s, p, job);
     p->log[job->txn][job->branch - 1] = job->record;
     s->txns[job->txn].dirty = true;
@@ -159,9 +162,10 @@ static void report(struct sim *s, struct sim_participant *p) {
   for (uint32_t i = 0; i < count && p->life == life; i++) {
     const struct sim_job *job = &p->writing.items[i];
     struct vow_pevent event = {.type = job->written ? VOW_PEVENT_LOGGED : VOW_PEVENT_NOT_LOGGED,
-                               .transaction = s->txns[job->txn].id,
                                .branch = job->branch};
-    if (job->type != SIM_JOB_RECORD || !job->forced || job->told_early) continue;
+    bool waits = job->type == SIM_JOB_RECORD || job->type == SIM_JOB_WATERMARK;
+    if (!waits || !job->forced || job->told_early) continue;
+    if (job->type == SIM_JOB_RECORD) event.transaction = s->txns[job->txn].id;
     event.u.logged.position = job->position;
     event.u.logged.error = job->written ? VOW_OK : VOW_E_LOG_FULL;
     event.u.logged.why = "the disk is full";

@@ -176,6 +176,8 @@ void sim_check_send(struct sim *s, struct sim_coordinator *c, const struct vow_a
 void sim_check_participant_reply(struct sim *s, const struct sim_participant *p,
                                  const struct sim_request *request,
                                  const struct vow_message_reply *reply);
+void sim_check_ended(struct sim *s, const struct sim_participant *p,
+                     const struct sim_request *request, const struct sim_reply *reply);
 /* What a reconciliation is about to write of a transaction. */
 void sim_check_reconciled(struct sim *s, const struct vow_txn *image);
 void sim_effect(struct sim *s, uint32_t index, uint32_t number, bool commit);

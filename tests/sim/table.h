@@ -68,7 +68,7 @@ enum {
   X(C8,        "C8",        true,  "the answer to a key never changes") \
   X(C12,       "C12",       true,  "a reconciliation decides nothing against what was told or done") \
   X(P2,        "P2",        true,  "an outcome is acknowledged only when it is on the disk") \
-  X(P4,        "P4",        true,  "a finished branch is not begun again") \
+  X(P4,        "P4",        true,  "a finished branch is not begun again, whatever a crash takes") \
   X(P6,        "P6",        true,  "a participant tells the truth about what it did") \
   X(ONE,       "one",       true,  "a branch gets one message at a time") \
   X(FOUND,     "found",     true,  "a commit finds the branch that promised") \
@@ -158,6 +158,7 @@ enum {
   X(UNILATERAL,       "unilateral-abort",    AC3, false, 0, ANY, "a participant in doubt gives up and aborts") \
   X(WORK_LOST,        "commit-not-kept",     AC1, true,  3, CRASH_P, "a database loses in a crash what it had committed") \
   X(NO_TOMBSTONE,     "no-tombstone",        P4,  false, 0, CRASH_P, "a participant forgets what it has ended") \
+  X(MEMORY_ONLY,      "watermark-in-memory", P4, false, 0, ANY, "a participant takes a watermark for stored that a crash takes") \
   X(UNKNOWN_IS_OK,    "unknown-is-success",  AC1, false, 0, CRASH_P, "commit to a branch that was lost counts as done") \
   X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
   X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \

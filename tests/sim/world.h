@@ -287,7 +287,7 @@ struct sim_record {
   bool has_payload;
 };
 
-enum sim_job_type { SIM_JOB_NOTHING = 0, SIM_JOB_RECORD, SIM_JOB_CALL };
+enum sim_job_type { SIM_JOB_NOTHING = 0, SIM_JOB_RECORD, SIM_JOB_CALL, SIM_JOB_WATERMARK };
 
 struct sim_job {
   enum sim_job_type type;

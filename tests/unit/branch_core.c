@@ -270,6 +270,9 @@ static void describe(struct vow_buf *out, const struct vow_paction *action) {
     case VOW_PACTION_PURGE:
       vow_buf_puts(out, " purge");
       break;
+    case VOW_PACTION_SAVE:
+      vow_buf_puts(out, " save");
+      break;
     case VOW_PACTION_REPLY:
       describe_reply(out, action);
       break;

@@ -303,6 +303,7 @@ static void act(const struct vow_pactions *actions) {
         w.branches[number_of(copy[i].branch->transaction)].asked = true;
         break;
       case VOW_PACTION_PURGE:
+      case VOW_PACTION_SAVE:
         must(false); /* there is no watermark here */
     }
   }

@@ -215,6 +215,20 @@ static void an_acknowledged_abort_of_the_unknown_survives(void **state) {
   assert_int_equal(f->app->prepares, 0);
 }
 
+static void abort_below_the_watermark(struct fixture *f) {
+  (void)send_below(f, "prepare", 9, 5);
+  (void)send_message(f, "abort", 3, "");
+}
+
+/* The same of one that was answered as ended because its id is below the watermark. */
+static void what_was_answered_as_ended_stays_so(void **state) {
+  struct fixture *f = *state;
+  fixture_killed_at(f, "ack.before_reply", abort_below_the_watermark);
+  fixture_open(f);
+  expect_part(send_message(f, "prepare", 3, ONE_PHASE), 200, "already ended");
+  assert_int_equal(f->app->prepares, 1);
+}
+
 #define at(failpoint, function) \
   { failpoint ": " #function, function, fixture_setup, fixture_teardown, NULL }
 
@@ -238,6 +252,7 @@ static const struct CMUnitTest tests[] = {
     at("commit.after_log", commit_after_log_in_one_phase),
     at("ack.before_reply", ack_before_reply),
     at("ack.before_reply", an_acknowledged_abort_of_the_unknown_survives),
+    at("ack.before_reply", what_was_answered_as_ended_stays_so),
     at("abort.received", abort_received),
     at("abort.before_log", abort_before_log),
     at("abort.after_log", abort_after_log),
