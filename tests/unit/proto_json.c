@@ -430,6 +430,7 @@ static void kinds(void **state) {
     uint64_t number = 77;
     assert_string_equal(vow_json_kind(node), kinds[i]);
     assert_int_equal(vow_json_is_object(node), i == 0);
+    assert_int_equal(vow_json_is_array(node), i == 1);
     assert_int_equal(vow_json_string_value(node) != NULL, i == 2);
     assert_int_equal(vow_json_uint_value(node, &number), i == 6 || i == 9);
     assert_int_equal(number, i == 6 ? 1 : i == 9 ? UINT64_MAX : 77);
