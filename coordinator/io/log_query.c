@@ -10,7 +10,7 @@
 #include "json.h"
 
 #define PAGE_ROWS_MAX  1000u
-#define PAGE_BYTES_MAX (2u << 20) /* of records; one row more than this still makes a page */
+#define PAGE_BYTES_MAX (1u << 20) /* of records; one row more than this still makes a page */
 
 /* ---- the queries themselves ---- */
 
