@@ -13,7 +13,9 @@
  *   - every MESSAGE and OPERATE is answered by one REPLY with its token, now or later;
  *   - a PURGE belongs to the database transaction of the LOG before it: a tombstone must not vanish
  *     without the watermark that stands in for it. It may be lost with that transaction, and only
- *     with that: once LOGGED has come for the record the watermark counts as stored;
+ *     with that: once LOGGED has come for the record the watermark counts as stored. Records of
+ *     callbacks that run inside a database transaction are not written in the order of the steps,
+ *     so a stored watermark never goes back;
  *   - a record replaces the one of the same row, and a PURGE deletes rows. Each branch gets a row
  *     of its own with its first record, above all that were ever seen;
  *   - at a start: LOAD for each record, by row, LOAD_COORDINATOR for each watermark and LOAD_SEEN

@@ -336,7 +336,10 @@ static bool write_seen(struct batch *batch) {
     next = job->next;
     while (next && (!next->seen.incarnation || !next->written)) next = next->next;
     if (!job->seen.incarnation || !job->written) continue;
-    if (next && next->record.coordinator == job->record.coordinator) continue;
+    if (next && next->record.coordinator == job->record.coordinator &&
+        vow_log_position_compare(next->seen, job->seen) >= 0) {
+      continue;
+    }
     int code = vow_log_put_seen(log, job->record.coordinator, job->seen);
     if (!code) continue;
     note(batch, code);

@@ -136,8 +136,17 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       [VOW_LOG_PUT_MANY] =
           "REPLACE INTO vow_branch VALUES(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?)",
       [VOW_LOG_ERASE] = "DELETE FROM vow_branch WHERE row BETWEEN ? AND ?",
-      [VOW_LOG_PUT_COORDINATOR] = "REPLACE INTO vow_coordinator VALUES(?,?,?)",
-      [VOW_LOG_PUT_SEEN] = "REPLACE INTO vow_seen VALUES(?,?,?,?)",
+      /* A job of a callback is written before older ones that were queued meanwhile: neither of
+       * the two may go back. */
+      [VOW_LOG_PUT_COORDINATOR] =
+          "INSERT INTO vow_coordinator VALUES(?,?,?) ON CONFLICT(url) DO UPDATE SET"
+          " finished_below = excluded.finished_below, checksum = excluded.checksum"
+          " WHERE excluded.finished_below > finished_below",
+      [VOW_LOG_PUT_SEEN] =
+          "INSERT INTO vow_seen VALUES(?,?,?,?) ON CONFLICT(url) DO UPDATE SET"
+          " incarnation = excluded.incarnation, position = excluded.position,"
+          " checksum = excluded.checksum"
+          " WHERE (excluded.incarnation, excluded.position) > (incarnation, position)",
   };
   _Static_assert(VOW_LOG_MANY == 8, "as many as VOW_LOG_PUT_MANY has");
   int code = SQLITE_OK;

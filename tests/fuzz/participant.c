@@ -244,8 +244,13 @@ static void delete_row(uint64_t row) {
   }
 }
 
+static void raise_watermark(const struct job *job) {
+  struct vow_id *watermark = &p.watermarks[coordinator_of(job->purge_coordinator)];
+  if (vow_id_compare(*watermark, job->purge_below) < 0) *watermark = job->purge_below;
+}
+
 static void write_job(const struct job *job) {
-  if (job->purges) p.watermarks[coordinator_of(job->purge_coordinator)] = job->purge_below;
+  if (job->purges) raise_watermark(job);
   if (job->is_save) return;
   struct seat *seat = &p.seats[job->seat];
   if (seat->disk != VOW_PRECORD_NONE && seat->row != job->record.row)

@@ -133,12 +133,18 @@ static void delete_row(struct sim *s, struct sim_participant *p, uint64_t row) {
   }
 }
 
+/* One that was queued while a callback ran may be older than that of the callback's record. */
+static void raise_watermark(struct sim_participant *p, const struct sim_job *job) {
+  struct vow_id *watermark = &p->watermark[job->purge_of];
+  if (vow_id_compare(*watermark, job->purge_below) < 0) *watermark = job->purge_below;
+}
+
 static void write_all(struct sim *s, struct sim_participant *p) {
   for (uint32_t i = 0; i < p->writing.count; i++) {
     struct sim_job *job = &p->writing.items[i];
     job->written = job->type == SIM_JOB_RECORD || job->type == SIM_JOB_WATERMARK;
     if (job->type == SIM_JOB_WATERMARK && s->mistake != SIM_MISTAKE_MEMORY_ONLY) {
-      p->watermark[job->purge_of] = job->purge_below;
+      raise_watermark(p, job);
     }
     if (job->type != SIM_JOB_RECORD) continue;
     check_row(s, p, job);
@@ -149,7 +155,7 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     }
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
-    p->watermark[job->purge_of] = job->purge_below;
+    raise_watermark(p, job);
     for (uint32_t k = 0; k < job->purge_count; k++) delete_row(s, p, job->purge[k]);
   }
 }

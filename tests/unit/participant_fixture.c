@@ -230,7 +230,12 @@ struct answer send_message(struct fixture *f, const char *type, unsigned n, cons
 }
 
 struct answer send_below(struct fixture *f, const char *type, unsigned n, unsigned below) {
-  return send(f, type, n, id_of(below), "");
+  return send_all(f, type, n, below, "");
+}
+
+struct answer send_all(struct fixture *f, const char *type, unsigned n, unsigned below,
+                       const char *more) {
+  return send(f, type, n, id_of(below), more);
 }
 
 /* ---- crashes ---- */

@@ -79,6 +79,8 @@ struct answer send_message(struct fixture *f, const char *type, unsigned n, cons
 void fixture_message(const struct fixture *f, char *body, size_t bytes, const char *type,
                      unsigned n, const char *below, const char *more);
 struct answer send_below(struct fixture *f, const char *type, unsigned n, unsigned below);
+struct answer send_all(struct fixture *f, const char *type, unsigned n, unsigned below,
+                       const char *more);
 struct answer send_raw(struct fixture *f, const char *method, const char *path,
                        const char *content_type, const char *body);
 

@@ -18,6 +18,7 @@ struct world {
   struct fixture *f;
   struct vow_resource resource;
   const char *after_prepare; /* SQL that prepare runs as well, or NULL */
+  const char *hears;         /* `more` of a message that comes meanwhile, or NULL */
   sqlite3 *other;            /* another connection of the application */
 };
 
@@ -53,6 +54,7 @@ static enum vow_vote on_prepare(void *context, sqlite3 *db, const struct vow_wor
   app->prepares++;
   app_enter(app, work);
   if (execute(db, "INSERT INTO held VALUES(?)", work->transaction)) return VOW_VOTE_ABORT;
+  if (world.hears) (void)send_all(world.f, "prepare", 2, 8, world.hears);
   if (world.after_prepare && sqlite3_exec(db, world.after_prepare, NULL, NULL, NULL)) {
     vow_reason_set(reason, "%s", sqlite3_errmsg(db));
     return VOW_VOTE_ABORT;
@@ -468,19 +470,21 @@ static void a_database_that_is_missing_is_not_made(void **state) {
 struct sender {
   pthread_t thread;
   const char *type;
-  unsigned n;
+  unsigned n, below;
+  const char *more;
   struct answer answer;
 };
 
 static void *run_sender(void *context) {
   struct sender *sender = context;
-  sender->answer = send_message(world.f, sender->type, sender->n, "");
+  sender->answer = send_all(world.f, sender->type, sender->n, sender->below, sender->more);
   return NULL;
 }
 
-static void start(struct sender *sender, const char *type, unsigned n) {
-  *sender = (struct sender){.type = type, .n = n};
-  assert_int_equal(pthread_create(&sender->thread, NULL, run_sender, sender), 0);
+static void start(struct sender *s, const char *type, unsigned n, unsigned below,
+                  const char *more) {
+  *s = (struct sender){.type = type, .n = n, .below = below, .more = more};
+  assert_int_equal(pthread_create(&s->thread, NULL, run_sender, s), 0);
 }
 
 /* How many requests wait for an answer. */
@@ -498,9 +502,9 @@ static void what_cannot_be_recorded_is_undone(void **state) {
   struct sender prepare_, abort_;
   open_participant();
   app_hold(f->app, true);
-  start(&prepare_, "prepare", 1);
+  start(&prepare_, "prepare", 1, 0, "");
   app_await_waiting(f->app, 1);
-  start(&abort_, "abort", 1);
+  start(&abort_, "abort", 1, 0, "");
   eventually(pending() == 2);
   f->app->abort_error = VOW_E_DATABASE;
   app_hold(f->app, false);
@@ -522,7 +526,7 @@ static void branches_that_come_together_share_a_transaction(void **state) {
   uint64_t before = syncs();
   run_sql(world.other, "BEGIN IMMEDIATE");
   for (unsigned i = 0; i < COUNT; i++) {
-    start(&senders[i], "prepare", i + 1);
+    start(&senders[i], "prepare", i + 1, 0, "");
   }
   /* The first waits for the database, the others for the first. */
   eventually(pending() == COUNT);
@@ -533,6 +537,30 @@ static void branches_that_come_together_share_a_transaction(void **state) {
   }
   assert_in_range(syncs() - before, 1, 3);
   expect_rows(COUNT, 0);
+}
+
+/* The record of a callback is written before older ones that were queued behind it. */
+static void what_is_written_late_takes_nothing_back(void **state) {
+  struct fixture *f = *state;
+  struct sender senders[4];
+  world.resource.busy_timeout_ms = 10000;
+  f->options.tombstones_max = 2; /* then a record brings a purge */
+  open_participant();
+  expect_part(send_message(f, "prepare", 5, ONE_PHASE), 200, "\"outcome\":\"committed\"");
+  run_sql(world.other, "BEGIN IMMEDIATE");
+  world.hears = ",\"log\":{\"incarnation\":1,\"position\":10}";
+  start(&senders[0], "abort", 20, 0, "");
+  eventually(pending() == 1);
+  start(&senders[1], "prepare", 9, 0, "");
+  eventually(pending() == 2);
+  start(&senders[2], "abort", 1, 4, "");
+  start(&senders[3], "abort", 21, 4, ",\"log\":{\"incarnation\":1,\"position\":7}");
+  eventually(pending() == 4);
+  run_sql(world.other, "COMMIT");
+  for (unsigned i = 0; i < 4; i++) pthread_join(senders[i].thread, NULL);
+  reopen();
+  expect_part(send_message(f, "prepare", 5, ONE_PHASE), 200, "already ended");
+  assert_int_equal(vow_engine_seen(f->participant, COORDINATOR).position, 10);
 }
 
 #define test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -560,6 +588,7 @@ int main(void) {
       test(a_database_that_is_missing_is_not_made),
       test(what_cannot_be_recorded_is_undone),
       test(branches_that_come_together_share_a_transaction),
+      test(what_is_written_late_takes_nothing_back),
       test(a_batch_costs_one_sync),
       test_rollback(work_and_vote_are_one_transaction),
       test_rollback(a_busy_database_is_no_failure),

@@ -227,6 +227,23 @@ static void the_checksums_of_a_coordinator_are_what_they_always_were(void **stat
   assert_int_equal(ask(w, "SELECT checksum FROM vow_seen"), 9124625444237054644);
 }
 
+/* A callback's record is written before what was queued while it ran. */
+static void neither_watermark_nor_position_goes_back(void **state) {
+  static const struct {
+    unsigned below;
+    struct vow_log_position seen;
+  } writes[] = {{5, {2, 50}}, {9, {3, 20}}, {7, {3, 19}}, {9, {2, 99}}, {2, {1, 1}}};
+  struct world *w = *state;
+  for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+    struct vow_log_job job = {.purge_coordinator = COORDINATOR,
+                              .purge_below = id_of(writes[i].below)};
+    assert_int_equal(vow_log_purge(&w->log, &job), SQLITE_OK);
+    assert_int_equal(vow_log_put_seen(&w->log, COORDINATOR, writes[i].seen), SQLITE_OK);
+  }
+  assert_int_equal(ask(w, "SELECT checksum FROM vow_coordinator"), 1638515423404869138);
+  assert_int_equal(ask(w, "SELECT incarnation * 100 + position FROM vow_seen"), 320);
+}
+
 /* ---- purges ---- */
 
 static unsigned draw(struct world *w, unsigned below) {
@@ -293,6 +310,7 @@ int main(void) {
       test(a_row_of_an_impossible_number_is_noticed),
       test(a_second_record_of_a_branch_is_explained),
       test(the_checksums_of_a_coordinator_are_what_they_always_were),
+      test(neither_watermark_nor_position_goes_back),
       test(a_purge_takes_its_rows_and_leaves_what_lies_between),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
