@@ -341,7 +341,30 @@ static enum vow_error ask_setting(struct vow_sqlite *sq, const char *name, char 
   return error;
 }
 
-/* Lets the application set the connection up, and sees that it leaves vow's settings alone. */
+/* SQLite fires those whatever SQLITE_DBCONFIG_ENABLE_TRIGGER says (since 3.35), so what one did at
+ * prepare would be done again at commit. On a view they are harmless: commit writes to tables. */
+static enum vow_error check_temporary_triggers(struct vow_sqlite *sq) {
+  sqlite3_stmt *statement = NULL;
+  bool row = false;
+  int rc = sqlite3_prepare_v2(sq->db,
+                              "SELECT g.name, g.tbl_name FROM temp.sqlite_schema AS g WHERE"
+                              " g.type = 'trigger' AND EXISTS(SELECT 1 FROM main.sqlite_schema AS t"
+                              " WHERE t.type = 'table' AND t.name = g.tbl_name COLLATE NOCASE)",
+                              -1, &statement, NULL);
+  enum vow_error error = vow_sqlite_failed(sq, rc, "looking for temporary triggers");
+  if (!error) error = vow_sqlite_step(sq, statement, &row);
+  if (!error && row) {
+    error = vow_sqlite_fail(sq, VOW_E_INVALID_ARGUMENT,
+                            "the application's setup made the temporary trigger %s on %s, which"
+                            " would fire at prepare and again at commit: create it in the database",
+                            (const char *)sqlite3_column_text(statement, 0),
+                            (const char *)sqlite3_column_text(statement, 1));
+  }
+  sqlite3_finalize(statement);
+  return error;
+}
+
+/* Lets the application set the connection up, and sees that vow can work with it. */
 static enum vow_error run_setup(struct vow_sqlite *sq) {
   char before[SETTINGS][16];
   char after[16];
@@ -363,7 +386,7 @@ static enum vow_error run_setup(struct vow_sqlite *sq) {
         settings[i], before[i], after,
         strcmp(settings[i], "foreign_keys") == 0 ? ": say it with options.foreign_keys" : "");
   }
-  return VOW_OK;
+  return check_temporary_triggers(sq);
 }
 
 static enum vow_error setup(struct vow_sqlite *sq) {

@@ -372,6 +372,37 @@ static void the_setup_leaves_vow_s_settings_alone(void **state) {
   world_free(w);
 }
 
+/* What it does at prepare is in the branch, and SQLite has no way to keep it from doing it again.
+ */
+static void a_temporary_trigger_is_refused(void **state) {
+  (void)state;
+  static const char *const refused_ones[] = {
+      "CREATE TEMP TRIGGER audit AFTER UPDATE ON main.account BEGIN"
+      "  INSERT INTO account VALUES(NEW.id || '+', 0); END",
+      "CREATE TEMP TRIGGER audit AFTER UPDATE ON Account BEGIN SELECT 1; END",
+  };
+  char why[256] = "";
+  struct world *w = world_new(accounts);
+  detach(w);
+  w->options.setup = run_pragma;
+  for (size_t i = 0; i < sizeof refused_ones / sizeof *refused_ones; i++) {
+    pragma = refused_ones[i];
+    assert_int_equal(try_attach(w, why, sizeof why), VOW_E_INVALID_ARGUMENT);
+    assert_non_null(strstr(why, "the temporary trigger audit on "));
+    detach(w);
+  }
+  pragma =
+      "CREATE VIEW payment AS SELECT id, balance AS amount FROM account;"
+      "CREATE TEMP TRIGGER pay INSTEAD OF INSERT ON payment BEGIN"
+      "  UPDATE account SET balance = balance - NEW.amount WHERE id = NEW.id; END";
+  attach(w);
+  prepared(w, 1, "INSERT INTO payment VALUES('a', 30)");
+  committed(w, 1);
+  expect(w->other, "SELECT * FROM account", "a|70\nb|100");
+  at_rest(w);
+  world_free(w);
+}
+
 /* The guards are on the table of the database, whatever the connection has under its name. */
 static void a_temporary_table_of_the_name_is_not_guarded(void **state) {
   (void)state;
@@ -391,6 +422,7 @@ static void a_temporary_table_of_the_name_is_not_guarded(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_temporary_table_of_the_name_is_not_guarded),
+      cmocka_unit_test(a_temporary_trigger_is_refused),
       cmocka_unit_test(the_setup_leaves_vow_s_settings_alone),
       cmocka_unit_test(a_parent_stays_for_its_prepared_child),
       cmocka_unit_test(foreign_keys_are_enforced_at_prepare),
