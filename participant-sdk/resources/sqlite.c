@@ -293,8 +293,9 @@ static enum vow_error commit(struct vow_sqlite *sq, const struct vow_work *work)
                             " commits: %s",
                             vow_buf_text(&tables));
   }
-  if (!error) error = vow_sqlite_apply(sq, &changeset);
+  /* First, as the guards may be on. If the rest fails, the savepoint brings the locks back. */
   if (!error) error = vow_sqlite_run_branch(sq, VOW_SQLITE_LOCKS_DELETE, work);
+  if (!error) error = vow_sqlite_apply(sq, &changeset);
   if (!error) error = vow_sqlite_run_branch(sq, VOW_SQLITE_CHANGESET_DELETE, work);
   vow_buf_fini(&changeset);
   vow_buf_fini(&tables);

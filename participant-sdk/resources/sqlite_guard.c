@@ -140,6 +140,11 @@ static char *trigger_text(const struct vow_sqlite_table *table, enum kind kind) 
   return sqlite3_str_finish(sql);
 }
 
+/* NULL: out of memory. */
+static char *trigger_name(const struct vow_sqlite_table *table, enum kind kind) {
+  return sqlite3_mprintf("vow_guard_%s_%s", table->name, kind_names[kind]);
+}
+
 /* Whether a trigger of this name exists, and whether it is the one wanted. Its table may have been
  * renamed since so that only upper and lower case differ, which to SQLite is the same name. */
 static enum vow_error look(struct vow_sqlite *sq, const char *name, const char *text, bool *exists_,
@@ -167,7 +172,7 @@ static enum vow_error put(struct vow_sqlite *sq, const struct vow_sqlite_table *
                           enum kind kind, bool only_look, bool *made) {
   bool there = false;
   bool same = false;
-  char *name = sqlite3_mprintf("vow_guard_%s_%s", table->name, kind_names[kind]);
+  char *name = trigger_name(table, kind);
   char *text = trigger_text(table, kind);
   enum vow_error error = VOW_OK;
   if (!name || !text) {
@@ -187,6 +192,38 @@ static enum vow_error put(struct vow_sqlite *sq, const struct vow_sqlite_table *
 out:
   sqlite3_free(name);
   sqlite3_free(text);
+  return error;
+}
+
+/* *is_guard: a trigger of this name is a guard of the table. */
+static enum vow_error look_at_name(struct vow_sqlite *sq, const struct vow_sqlite_table *table,
+                                   const char *found, bool *is_guard) {
+  *is_guard = false;
+  for (int kind = INSERT; !*is_guard && kind <= (int)last_kind(table); kind++) {
+    char *name = trigger_name(table, (enum kind)kind);
+    if (!name) return vow_sqlite_failed(sq, SQLITE_NOMEM, "guarding a table");
+    *is_guard = sqlite3_stricmp(found, name) == 0;
+    sqlite3_free(name);
+  }
+  return VOW_OK;
+}
+
+enum vow_error vow_sqlite_guard_is_alone(struct vow_sqlite *sq,
+                                         const struct vow_sqlite_table *table, bool *out) {
+  sqlite3_stmt *statement = NULL;
+  bool row = false;
+  bool is_guard = true;
+  int rc = sqlite3_prepare_v2(sq->db,
+                              "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND"
+                              " tbl_name = ?1 COLLATE NOCASE",
+                              -1, &statement, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_text(statement, 1, table->name, -1, SQLITE_STATIC);
+  enum vow_error error = vow_sqlite_failed(sq, rc, "looking for triggers");
+  while (!error && is_guard && !(error = vow_sqlite_step(sq, statement, &row)) && row) {
+    error = look_at_name(sq, table, (const char *)sqlite3_column_text(statement, 0), &is_guard);
+  }
+  sqlite3_finalize(statement);
+  *out = is_guard;
   return error;
 }
 

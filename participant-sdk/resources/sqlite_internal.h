@@ -86,13 +86,15 @@ struct vow_sqlite_table {
       *rowid; /* the name of a rowid that is no column; NULL: there is none, or it has none */
   bool is_parent;
   bool has_partial_key;
-  bool guarded; /* the triggers were seen in place */
+  bool guarded;        /* the triggers were seen in place */
+  bool self_contained; /* no trigger is on it but the guards, and with foreign keys on no foreign
+                          key leads from it or to it */
   struct vow_sqlite_key *keys;
   int key_count;
   struct vow_sqlite_reference *references;
   int reference_count;
   bool references_loaded;
-  sqlite3_stmt *read, *insert, *delete_;
+  sqlite3_stmt *read, *insert, *delete_, *minus_one;
   struct {
     uint64_t columns;
     sqlite3_stmt *statement;
@@ -214,6 +216,10 @@ void vow_sqlite_table_describe(const struct vow_sqlite_table *table, int columns
 enum vow_error vow_sqlite_guard_refresh(struct vow_sqlite *sq) VOW_MUST_CHECK;
 enum vow_error vow_sqlite_guard_table(struct vow_sqlite *sq,
                                       struct vow_sqlite_table *table) VOW_MUST_CHECK;
+/* Whether the table has no other triggers. */
+enum vow_error vow_sqlite_guard_is_alone(struct vow_sqlite *sq,
+                                         const struct vow_sqlite_table *table,
+                                         bool *out) VOW_MUST_CHECK;
 /* CANNOT_CAPTURE if a row of the table has a NULL in its primary key. */
 enum vow_error vow_sqlite_guard_check_nulls(struct vow_sqlite *sq,
                                             struct vow_sqlite_table *table) VOW_MUST_CHECK;
@@ -256,11 +262,11 @@ enum vow_error vow_sqlite_lock_changeset(struct vow_sqlite *sq, const struct vow
 
 /* ---- sqlite_apply.c ---- */
 /* Triggers, and foreign keys if the options want them, on or off. To switch them makes SQLite
- * compile every statement of the connection anew: so a commit leaves them off, and the next prepare
- * switches them on. */
+ * compile every statement of the connection anew: so a commit leaves them as they are where they
+ * make no difference, else off, and the next prepare switches them on. */
 enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) VOW_MUST_CHECK;
-/* Carries the changeset out, without triggers and foreign keys: what they did at prepare is part of
- * it. */
+/* Carries the changeset out, without the application's triggers and foreign keys: what they did at
+ * prepare is part of it. The branch's own locks must be gone. */
 enum vow_error vow_sqlite_apply(struct vow_sqlite *sq,
                                 const struct vow_buf *changeset) VOW_MUST_CHECK;
 

@@ -233,6 +233,17 @@ static enum vow_error load_keys(struct vow_sqlite *sq, struct vow_sqlite_table *
 
 /* ---- foreign keys ---- */
 
+/* Whether the table refers to another, or to itself. */
+static enum vow_error is_child(struct vow_sqlite *sq, const struct vow_sqlite_table *table,
+                               bool *out) {
+  sqlite3_stmt *statement = NULL;
+  enum vow_error error =
+      query(sq, "SELECT 1 FROM pragma_foreign_key_list(?1, 'main')", table->name, &statement);
+  if (!error) error = vow_sqlite_step(sq, statement, out);
+  sqlite3_finalize(statement);
+  return error;
+}
+
 /* Marks the columns that others refer to: their rows may not be deleted, nor those columns change.
  */
 static enum vow_error load_referenced(struct vow_sqlite *sq, struct vow_sqlite_table *table) {
@@ -351,6 +362,7 @@ static void table_free(struct vow_sqlite_table *table) {
   sqlite3_finalize(table->read);
   sqlite3_finalize(table->insert);
   sqlite3_finalize(table->delete_);
+  sqlite3_finalize(table->minus_one);
   sqlite3_free(table->refusal);
   free(table->keys);
   free(table->columns);
@@ -362,6 +374,14 @@ static void table_free(struct vow_sqlite_table *table) {
   free(table);
 }
 
+static enum vow_error load_self_contained(struct vow_sqlite *sq, struct vow_sqlite_table *table) {
+  bool refers = false;
+  enum vow_error error = vow_sqlite_guard_is_alone(sq, table, &table->self_contained);
+  if (!error && sq->options.foreign_keys) error = is_child(sq, table, &refers);
+  if (refers || table->is_parent) table->self_contained = false;
+  return error;
+}
+
 static enum vow_error load(struct vow_sqlite *sq, struct vow_sqlite_table *table,
                            bool without_rowid) {
   struct vow_sqlite_key *primary = NULL;
@@ -369,6 +389,7 @@ static enum vow_error load(struct vow_sqlite *sq, struct vow_sqlite_table *table
   if (!error) error = load_columns(sq, table, primary);
   if (!error && !table->refusal) error = load_keys(sq, table, without_rowid);
   if (!error && !table->refusal && sq->options.foreign_keys) error = load_referenced(sq, table);
+  if (!error && !table->refusal) error = load_self_contained(sq, table);
   return error;
 }
 
