@@ -18,7 +18,7 @@ struct world {
   struct fixture *f;
   struct vow_resource resource;
   const char *after_prepare; /* SQL that prepare runs as well, or NULL */
-  const char *hears;         /* `more` of a message that comes meanwhile, or NULL */
+  const char *hears;         /* `more` of a message that comes meanwhile, and need not wait */
   sqlite3 *other;            /* another connection of the application */
 };
 
