@@ -183,8 +183,8 @@ static void complete(struct vow_pcore *core, struct vow_pcoordinator *coordinato
   if (forced != 0) purge(core, coordinator, forced);
 }
 
-static void reply_error(struct vow_pcore *core, uint64_t token, enum vow_message_type type,
-                        enum vow_error error, const char *detail) {
+void vow_pcore_reply_error(struct vow_pcore *core, uint64_t token, enum vow_message_type type,
+                           enum vow_error error, const char *detail) {
   struct vow_paction *action = &core->step.actions[core->step.count++];
   *action = (struct vow_paction){.type = VOW_PACTION_REPLY};
   action->u.reply.token = token;
@@ -245,7 +245,7 @@ static struct vow_pbranch *take_in(struct vow_pcore *core, const struct vow_mess
                                  .payload_bytes = message->payload_bytes};
     error = vow_ptable_add(core, coordinator, &record, &b);
   }
-  if (error) reply_error(core, token, message->type, error, detail);
+  if (error) vow_pcore_reply_error(core, token, message->type, error, detail);
   return b;
 }
 
@@ -289,7 +289,7 @@ static struct vow_pcoordinator *take_message(struct vow_pcore *core, const struc
     if (!b) return NULL;
   }
   if (vow_pbranch_needs_live(b, waiter.type) && vow_ptable_make_live(b, NULL, 0)) {
-    reply_error(core, waiter.token, waiter.type, VOW_E_NO_MEMORY, NULL);
+    vow_pcore_reply_error(core, waiter.token, waiter.type, VOW_E_NO_MEMORY, NULL);
     return NULL;
   }
   uint8_t before = b->state;
@@ -312,8 +312,9 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
   bool commit = message->type == VOW_MESSAGE_COMMIT &&
                 vow_ptable_find(core, message->transaction, message->branch) != NULL;
   if (c && !commit && is_behind(c, message)) {
-    reply_error(core, event->u.message.token, message->type, VOW_E_LOG_BEHIND,
-                "this participant has seen it further: nothing was done; see `vowctl status`");
+    vow_pcore_reply_error(
+        core, event->u.message.token, message->type, VOW_E_LOG_BEHIND,
+        "this participant has seen it further: nothing was done; see `vowctl status`");
   } else {
     see(c, message);
     of_branch = take_message(core, event, c, stale);
@@ -329,7 +330,7 @@ static void on_message(struct vow_pcore *core, const struct vow_pevent *event) {
 static void on_operate(struct vow_pcore *core, const struct vow_pevent *event) {
   struct vow_pbranch *b = vow_ptable_find(core, event->transaction, event->branch);
   if (!b) {
-    reply_error(core, event->u.operate.token, 0, VOW_E_UNKNOWN_BRANCH, NULL);
+    vow_pcore_reply_error(core, event->u.operate.token, 0, VOW_E_UNKNOWN_BRANCH, NULL);
     return;
   }
   uint8_t before = b->state;

@@ -72,6 +72,10 @@ enum vow_error vow_ptable_make_live(struct vow_pbranch *b, const char *payload,
                                     size_t payload_bytes) VOW_MUST_CHECK;
 void vow_ptable_free_live(struct vow_pbranch *b);
 
+/* Answers a request with an error. */
+void vow_pcore_reply_error(struct vow_pcore *core, uint64_t token, enum vow_message_type type,
+                           enum vow_error error, const char *detail);
+
 /* The watermark goes with the record at `position`. */
 void vow_psave_ride(struct vow_pcoordinator *c, uint64_t position);
 /* A request for a transaction below the watermark. False: it may be answered; true: it waits until

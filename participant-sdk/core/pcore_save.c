@@ -15,18 +15,9 @@ static bool ends_it(const struct vow_pwaiter *waiter) {
   return one_phase || waiter->type == VOW_MESSAGE_ABORT;
 }
 
-static struct vow_paction *act(struct vow_pcore *core, enum vow_paction_type type) {
-  struct vow_paction *action = &core->step.actions[core->step.count++];
-  *action = (struct vow_paction){.type = type};
-  return action;
-}
-
 static void ask_again(struct vow_pcore *core, const struct vow_pwaiter *waiter, const char *why) {
-  struct vow_paction *action = act(core, VOW_PACTION_REPLY);
-  action->u.reply.token = waiter->token;
-  action->u.reply.type = waiter->type;
-  action->u.reply.error = VOW_E_INTERNAL; /* nothing is concluded from it */
-  action->u.reply.detail = why;
+  /* Nothing is concluded from this error. */
+  vow_pcore_reply_error(core, waiter->token, waiter->type, VOW_E_INTERNAL, why);
 }
 
 void vow_psave_ride(struct vow_pcoordinator *c, uint64_t position) {
@@ -37,7 +28,8 @@ void vow_psave_ride(struct vow_pcoordinator *c, uint64_t position) {
 static void save(struct vow_pcore *core, struct vow_pcoordinator *c) {
   vow_psave_ride(c, ++core->position);
   c->save.alone = true;
-  struct vow_paction *action = act(core, VOW_PACTION_SAVE);
+  struct vow_paction *action = &core->step.actions[core->step.count++];
+  *action = (struct vow_paction){.type = VOW_PACTION_SAVE};
   action->u.save.coordinator = c->url;
   action->u.save.finished_below = c->save.below;
   action->u.save.position = c->save.position;
