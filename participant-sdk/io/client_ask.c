@@ -42,7 +42,7 @@ static enum vow_error borrow(struct vow_client *client, struct vow_http **out) {
   pthread_mutex_lock(&client->lock);
   if (client->idle_count) http = client->idle[--client->idle_count];
   pthread_mutex_unlock(&client->lock);
-  if (!http) return vow_http_open(out);
+  if (!http) return vow_http_open(out, NULL);
   *out = http;
   return VOW_OK;
 }

@@ -283,7 +283,10 @@ static void run(struct step *step, struct vow_pevent *event) {
   assert(error == VOW_OK);
   if (error) return; /* an event that does not fit changes nothing */
   act(step, &actions);
-  if (vow_pcore_next_deadline(p->core) < p->tick_due_ms) pthread_cond_signal(&p->ticked);
+  if (vow_pcore_next_deadline(p->core) < p->tick_due_ms) {
+    p->tick_due_ms = 0;
+    vow_inquiry_wake(p->inquiry);
+  }
 }
 
 /* One event, with the lock taken and released around it; perhaps what `returned` callbacks did. */

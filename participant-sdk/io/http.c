@@ -1,12 +1,11 @@
 /*
- * See http.h. Each handle is one curl easy handle on a multi handle of its own: that is what lets
- * another thread wake it up (curl_multi_wakeup), which curl_easy_perform does not.
+ * See http.h. A handle is one curl easy handle, a group one multi handle: that is what lets another
+ * thread wake it up (curl_multi_wakeup), which curl_easy_perform does not.
  */
 #include "http.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +15,19 @@
 
 #define POLL_MS 1000
 
-struct vow_http {
-  CURL *easy;
+struct vow_http_group {
   CURLM *multi;
-  atomic_bool cancelled;
+  int under_way; /* calls that have begun and not ended */
+};
+
+struct vow_http {
+  struct vow_http_group *group;
+  bool group_is_own;
+  CURL *easy;
+  const struct vow_http_call *call; /* under way, borrowed; NULL: none is */
+  struct curl_slist *headers;       /* its own */
+  bool ended;                       /* with `code` */
+  CURLcode code;
   struct vow_buf body;
   char content_type[128];
   char curl_error[CURL_ERROR_SIZE];
@@ -38,18 +46,76 @@ static size_t on_body(char *data, size_t size, size_t count, void *context) {
   return http->body.error ? 0 : size * count;
 }
 
-enum vow_error vow_http_open(struct vow_http **out) {
+/* ---- groups ---- */
+
+enum vow_error vow_http_group_open(struct vow_http_group **out) {
   pthread_once(&global_once, global_init);
   if (global_code != CURLE_OK) return VOW_E_INTERNAL;
+  struct vow_http_group *group = calloc(1, sizeof *group);
+  if (!group) return VOW_E_NO_MEMORY;
+  group->multi = curl_multi_init();
+  if (!group->multi) {
+    free(group);
+    return VOW_E_NO_MEMORY;
+  }
+  *out = group;
+  return VOW_OK;
+}
+
+void vow_http_group_close(struct vow_http_group *group) {
+  if (!group) return;
+  curl_multi_cleanup(group->multi);
+  free(group);
+}
+
+bool vow_http_group_wake(struct vow_http_group *group) {
+  return curl_multi_wakeup(group->multi) == CURLM_OK;
+}
+
+static void take_out(struct vow_http *http, CURLcode code) {
+  http->ended = true;
+  http->code = code;
+  http->group->under_way--;
+  curl_multi_remove_handle(http->group->multi, http->easy);
+}
+
+static bool go_on(struct vow_http_group *group, bool *ended) {
+  const CURLMsg *message;
+  int running = 0, left = 0;
+  if (curl_multi_perform(group->multi, &running) != CURLM_OK) return false;
+  while ((message = curl_multi_info_read(group->multi, &left)) != NULL) {
+    char *private = NULL;
+    if (message->msg != CURLMSG_DONE) continue;
+    CURLcode code = message->data.result; /* the message dies with the handle */
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+    take_out((struct vow_http *)(void *)private, code);
+    *ended = true;
+  }
+  return running >= group->under_way;
+}
+
+bool vow_http_group_wait(struct vow_http_group *group, int wait_ms) {
+  bool ended = false;
+  if (!go_on(group, &ended)) return false;
+  if (ended) return true;
+  return curl_multi_poll(group->multi, NULL, 0, wait_ms, NULL) == CURLM_OK && go_on(group, &ended);
+}
+
+/* ---- handles ---- */
+
+enum vow_error vow_http_open(struct vow_http **out, struct vow_http_group *group) {
+  enum vow_error error = VOW_OK;
   struct vow_http *http = calloc(1, sizeof *http);
   if (!http) return VOW_E_NO_MEMORY;
-  atomic_init(&http->cancelled, false);
+  http->group = group;
+  http->group_is_own = !group;
   vow_buf_init(&http->body, 0);
-  http->easy = curl_easy_init();
-  http->multi = curl_multi_init();
-  if (!http->easy || !http->multi) {
+  if (!group) error = vow_http_group_open(&http->group);
+  if (!error) http->easy = curl_easy_init();
+  if (!error && !http->easy) error = VOW_E_NO_MEMORY;
+  if (error) {
     vow_http_close(http);
-    return VOW_E_NO_MEMORY;
+    return error;
   }
   *out = http;
   return VOW_OK;
@@ -57,16 +123,15 @@ enum vow_error vow_http_open(struct vow_http **out) {
 
 void vow_http_close(struct vow_http *http) {
   if (!http) return;
+  if (http->call && !http->ended) take_out(http, CURLE_ABORTED_BY_CALLBACK);
   if (http->easy) curl_easy_cleanup(http->easy);
-  if (http->multi) curl_multi_cleanup(http->multi);
+  if (http->group_is_own) vow_http_group_close(http->group);
+  curl_slist_free_all(http->headers);
   vow_buf_fini(&http->body);
   free(http);
 }
 
-void vow_http_cancel(struct vow_http *http) {
-  atomic_store(&http->cancelled, true);
-  curl_multi_wakeup(http->multi);
-}
+/* ---- a call ---- */
 
 /* The request's headers as curl wants them; NULL when memory is out. */
 static struct curl_slist *make_headers(const struct vow_http_call *call) {
@@ -87,13 +152,13 @@ static struct curl_slist *make_headers(const struct vow_http_call *call) {
   return NULL;
 }
 
-static bool set_options(struct vow_http *http, const struct vow_http_call *call,
-                        struct curl_slist *headers) {
+static bool set_options(struct vow_http *http, const struct vow_http_call *call) {
   CURL *easy = http->easy;
   curl_easy_reset(easy); /* keeps the connections */
   CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, call->url);
   if (code) return false;
   bool post = strcmp(call->method, "POST") == 0;
+  code |= curl_easy_setopt(easy, CURLOPT_PRIVATE, http);
   code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   code |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
   code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -102,7 +167,7 @@ static bool set_options(struct vow_http *http, const struct vow_http_call *call,
   code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "libvow/" VOW_VERSION);
   code |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
   code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->timeout_ms);
-  code |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+  code |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
   code |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   code |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, http);
   code |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, http->curl_error);
@@ -114,27 +179,6 @@ static bool set_options(struct vow_http *http, const struct vow_http_call *call,
     code |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
   }
   return code == CURLE_OK;
-}
-
-/* Runs the transfer to its end. CURLE_ABORTED_BY_CALLBACK: cancelled. */
-static CURLcode perform(struct vow_http *http) {
-  CURLcode result = CURLE_FAILED_INIT;
-  if (curl_multi_add_handle(http->multi, http->easy) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
-  for (;;) {
-    int running = 0;
-    CURLMcode code = curl_multi_perform(http->multi, &running);
-    if (code != CURLM_OK || !running) break;
-    if (atomic_load(&http->cancelled)) {
-      result = CURLE_ABORTED_BY_CALLBACK;
-      break;
-    }
-    if (curl_multi_poll(http->multi, NULL, 0, POLL_MS, NULL) != CURLM_OK) break;
-  }
-  int left = 0;
-  const CURLMsg *message = curl_multi_info_read(http->multi, &left);
-  if (message && message->msg == CURLMSG_DONE) result = message->data.result;
-  curl_multi_remove_handle(http->multi, http->easy);
-  return result;
 }
 
 static enum vow_error error_of(CURLcode code) {
@@ -187,38 +231,68 @@ static void read_answer(struct vow_http *http, struct vow_http_answer *answer) {
   };
 }
 
-enum vow_error vow_http_call(struct vow_http *http, const struct vow_http_call *call,
-                             struct vow_http_answer *answer, bool *maybe_sent, char *why,
-                             size_t why_bytes) {
-  bool sent = false;
-  enum vow_error error = VOW_E_NO_MEMORY;
-  CURLcode code = CURLE_OUT_OF_MEMORY;
+static void explain(const struct vow_http *http, const struct vow_http_call *call, char *why,
+                    size_t why_bytes) {
+  if (!why || why_bytes == 0) return;
+  if (http->body.error == VOW_E_LIMIT_EXCEEDED) {
+    snprintf(why, why_bytes, "%s answered more than %zu bytes", call->url, call->answer_bytes_max);
+  } else {
+    const char *text = http->curl_error[0] ? http->curl_error : curl_easy_strerror(http->code);
+    snprintf(why, why_bytes, "%s: %s", call->url, text);
+  }
+}
+
+enum vow_error vow_http_begin(struct vow_http *http, const struct vow_http_call *call, char *why,
+                              size_t why_bytes) {
   vow_buf_fini(&http->body);
   vow_buf_init(&http->body, call->answer_bytes_max);
   http->curl_error[0] = '\0';
-  struct curl_slist *headers = make_headers(call);
-  if (!headers || !set_options(http, call, headers)) goto out;
-  if (atomic_load(&http->cancelled)) {
-    code = CURLE_ABORTED_BY_CALLBACK;
-    error = VOW_E_TIMEOUT;
-    goto out;
+  http->ended = false;
+  http->code = CURLE_OUT_OF_MEMORY;
+  http->headers = make_headers(call);
+  if (http->headers && set_options(http, call) &&
+      curl_multi_add_handle(http->group->multi, http->easy) == CURLM_OK) {
+    http->call = call;
+    http->group->under_way++;
+    return VOW_OK;
   }
-  code = perform(http);
-  error = error_of(code);
-  sent = code == CURLE_OK || anything_left(http);
+  explain(http, call, why, why_bytes);
+  curl_slist_free_all(http->headers);
+  http->headers = NULL;
+  return VOW_E_NO_MEMORY;
+}
+
+bool vow_http_has_ended(const struct vow_http *http) {
+  return http->ended;
+}
+
+enum vow_error vow_http_end(struct vow_http *http, struct vow_http_answer *answer, bool *maybe_sent,
+                            char *why, size_t why_bytes) {
+  if (!http->ended) take_out(http, CURLE_ABORTED_BY_CALLBACK);
+  enum vow_error error = error_of(http->code);
+  if (maybe_sent) *maybe_sent = http->code == CURLE_OK || anything_left(http);
   if (http->body.error == VOW_E_NO_MEMORY) error = VOW_E_NO_MEMORY;
-  if (error == VOW_OK) read_answer(http, answer);
-out:
-  if (error && why && why_bytes > 0) {
-    if (http->body.error == VOW_E_LIMIT_EXCEEDED) {
-      snprintf(why, why_bytes, "%s answered more than %zu bytes", call->url,
-               call->answer_bytes_max);
-    } else {
-      const char *text = http->curl_error[0] ? http->curl_error : curl_easy_strerror(code);
-      snprintf(why, why_bytes, "%s: %s", call->url, text);
+  if (error == VOW_OK) {
+    read_answer(http, answer);
+  } else {
+    explain(http, http->call, why, why_bytes);
+  }
+  curl_slist_free_all(http->headers);
+  http->headers = NULL;
+  http->call = NULL;
+  return error;
+}
+
+enum vow_error vow_http_call(struct vow_http *http, const struct vow_http_call *call,
+                             struct vow_http_answer *answer, bool *maybe_sent, char *why,
+                             size_t why_bytes) {
+  if (maybe_sent) *maybe_sent = false;
+  enum vow_error error = vow_http_begin(http, call, why, why_bytes);
+  if (error) return error;
+  while (!http->ended) {
+    if (!vow_http_group_wait(http->group, POLL_MS) && !http->ended) {
+      take_out(http, CURLE_OUT_OF_MEMORY);
     }
   }
-  if (maybe_sent) *maybe_sent = sent;
-  curl_slist_free_all(headers);
-  return error;
+  return vow_http_end(http, answer, maybe_sent, why, why_bytes);
 }

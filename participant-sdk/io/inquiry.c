@@ -2,6 +2,10 @@
  * The thread that ticks the core and asks coordinators for the outcome of branches in doubt, all
  * that are due at once in one request a coordinator. What it cannot learn it asks again later; when
  * that is, the core says.
+ *
+ * It waits for the answers before the next tick, for one more tick would only bring questions for
+ * whom it is asking. But not for long: a coordinator that hangs is left to it, and asked nothing
+ * more until that request has ended, while the others are.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +19,36 @@
 
 #define IDS_PER_REQUEST_MAX 1000 /* the coordinator takes no more */
 #define ANSWER_BYTES_MAX    ((size_t)1 << 20)
+#define REQUESTS_MAX        16 /* under way at a time */
+#define PATIENCE_MS         500
+#define WAIT_MAX_MS         60000
+#define NO_MEMORY_PAUSE_MS  10
+
+_Static_assert(VOW_PCORE_TICK_MAX <= IDS_PER_REQUEST_MAX, "all of a tick fit in one request");
+
+/* What one coordinator is being asked. */
+struct inquiry_request {
+  struct vow_http *http;
+  struct vow_http_call call;
+  const char *coordinator;        /* NULL: nobody */
+  struct vow_question *questions; /* owned, as is the text of the call */
+  size_t count;
+  struct vow_buf body;
+  char url[VOW_URL_BYTES_MAX + sizeof "/v1/outcomes"];
+  struct vow_log_position told; /* with the questions: what was seen of the log */
+  uint64_t since_ms;
+};
 
 struct vow_inquiry {
   struct vow_participant *p;
-  struct vow_http *http;
+  struct vow_http_group *group;
   pthread_t thread;
   bool started;
   bool stopping;                  /* guarded by the participant's lock */
-  struct vow_question *questions; /* room for VOW_PCORE_TICK_MAX */
+  struct vow_question *questions; /* of the last tick; room for VOW_PCORE_TICK_MAX */
   struct vow_id *ids;
   struct vow_inquiry_result *results;
-  struct vow_log_position told; /* with the question: what was seen of the log */
-  struct vow_log_position log;  /* with the answer: how far it has come; or nothing */
+  struct inquiry_request requests[REQUESTS_MAX];
 };
 
 /* ---- one request ---- */
@@ -42,51 +64,86 @@ static const struct vow_inquiry_result *find_result(const struct vow_inquiry *in
   return NULL;
 }
 
-/* The answers of a coordinator, or VOW_E_* if there are none. */
-static enum vow_error call(struct vow_inquiry *inquiry, const char *coordinator, size_t id_count,
-                           size_t *result_count) {
-  char url[VOW_URL_BYTES_MAX + sizeof "/v1/outcomes"];
+/* Their count, or VOW_E_* if there are none. *log: how far the coordinator's log has come. */
+static enum vow_error read_answer(struct vow_inquiry *inquiry, struct inquiry_request *r,
+                                  size_t *count, struct vow_log_position *log) {
   char why[VOW_JSON_WHY_BYTES];
   struct vow_http_answer answer;
-  struct vow_buf body;
-  vow_buf_init(&body, ANSWER_BYTES_MAX);
-  inquiry->told = vow_engine_seen(inquiry->p, coordinator);
-  inquiry->log = (struct vow_log_position){0};
-  vow_inquiry_request_encode(inquiry->ids, id_count, inquiry->told, &body);
-  strcpy(stpcpy(url, coordinator), "/v1/outcomes");
-  struct vow_http_call request = {.method = "POST",
-                                  .url = url,
-                                  .body = vow_buf_text(&body),
-                                  .body_bytes = body.bytes,
-                                  .timeout_ms = inquiry->p->options.request_timeout_ms,
-                                  .answer_bytes_max = ANSWER_BYTES_MAX};
-  enum vow_error error = body.error;
-  if (!error) error = vow_http_call(inquiry->http, &request, &answer, NULL, NULL, 0);
-  if (!error && answer.status != 200) error = VOW_E_PROTOCOL;
-  if (!error) {
-    error = vow_inquiry_reply_decode(answer.body, answer.body_bytes, inquiry->results,
-                                     IDS_PER_REQUEST_MAX, result_count, &inquiry->log, why);
-  }
-  vow_buf_fini(&body);
-  return error;
+  enum vow_error error = vow_http_end(r->http, &answer, NULL, NULL, 0);
+  if (error) return error;
+  if (answer.status != 200) return VOW_E_PROTOCOL;
+  return vow_inquiry_reply_decode(answer.body, answer.body_bytes, inquiry->results,
+                                  IDS_PER_REQUEST_MAX, count, log, why);
 }
 
-static void ask(struct vow_inquiry *inquiry, struct vow_question *questions, size_t count) {
+static void forget(struct inquiry_request *r) {
+  free(r->questions);
+  r->questions = NULL;
+  r->coordinator = NULL;
+  vow_buf_fini(&r->body);
+}
+
+static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
+  struct vow_log_position log = {0};
   size_t result_count = 0;
-  for (size_t i = 0; i < count; i++) inquiry->ids[i] = questions[i].key.transaction;
-  if (call(inquiry, questions[0].coordinator, count, &result_count) != VOW_OK ||
+  if (read_answer(inquiry, r, &result_count, &log) != VOW_OK ||
       VOW_FAILPOINT_FAILS("inquiry.answered")) {
-    vow_engine_ask_failed(inquiry->p, questions[0].coordinator);
+    vow_engine_ask_failed(inquiry->p, r->coordinator);
+    forget(r);
     return;
   }
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < r->count; i++) {
+    struct vow_question *question = &r->questions[i];
     const struct vow_inquiry_result *result =
-        find_result(inquiry, result_count, i, questions[i].key.transaction);
+        find_result(inquiry, result_count, i, question->key.transaction);
     if (!result) continue;
-    questions[i].answered = true;
-    questions[i].answer = result->answer;
+    question->answered = true;
+    question->answer = result->answer;
   }
-  vow_engine_answered(inquiry->p, questions, count, inquiry->log, inquiry->told);
+  vow_engine_answered(inquiry->p, r->questions, r->count, log, r->told);
+  forget(r);
+}
+
+static enum vow_error begin(struct vow_inquiry *inquiry, struct inquiry_request *r,
+                            const struct vow_question *questions, size_t count) {
+  enum vow_error error = VOW_OK;
+  if (!r->http) error = vow_http_open(&r->http, inquiry->group);
+  if (error) return error;
+  r->questions = calloc(count, sizeof *r->questions);
+  if (!r->questions) return VOW_E_NO_MEMORY;
+  memcpy(r->questions, questions, count * sizeof *questions);
+  r->count = count;
+  for (size_t i = 0; i < count; i++) inquiry->ids[i] = questions[i].key.transaction;
+  r->told = vow_engine_seen(inquiry->p, questions[0].coordinator);
+  vow_buf_init(&r->body, ANSWER_BYTES_MAX);
+  vow_inquiry_request_encode(inquiry->ids, count, r->told, &r->body);
+  if (r->body.error) return r->body.error;
+  strcpy(stpcpy(r->url, questions[0].coordinator), "/v1/outcomes");
+  r->call = (struct vow_http_call){.method = "POST",
+                                   .url = r->url,
+                                   .body = vow_buf_text(&r->body),
+                                   .body_bytes = r->body.bytes,
+                                   .timeout_ms = inquiry->p->options.request_timeout_ms,
+                                   .answer_bytes_max = ANSWER_BYTES_MAX};
+  return vow_http_begin(r->http, &r->call, NULL, 0);
+}
+
+/* Nobody is asked twice at a time: what is left out here is due again, as the core has it. */
+static void ask(struct vow_inquiry *inquiry, const struct vow_question *questions, size_t count) {
+  const char *coordinator = questions[0].coordinator;
+  struct inquiry_request *vacant = NULL;
+  for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+    struct inquiry_request *r = &inquiry->requests[i];
+    if (r->coordinator == coordinator) return;
+    if (!r->coordinator && !vacant) vacant = r;
+  }
+  if (vacant && begin(inquiry, vacant, questions, count) == VOW_OK) {
+    vacant->coordinator = coordinator;
+    vacant->since_ms = vow_engine_now_ms();
+    return;
+  }
+  if (vacant) forget(vacant);
+  vow_engine_ask_failed(inquiry->p, coordinator);
 }
 
 /* ---- the thread ---- */
@@ -103,83 +160,109 @@ static void ask_all(struct vow_inquiry *inquiry, size_t count) {
   size_t from = 0;
   while (from < count) {
     size_t to = from;
-    while (to < count && to - from < IDS_PER_REQUEST_MAX &&
-           questions[to].coordinator == questions[from].coordinator) {
-      to++;
-    }
+    while (to < count && questions[to].coordinator == questions[from].coordinator) to++;
     ask(inquiry, questions + from, to - from);
     from = to;
   }
 }
 
-static void wait_until(struct vow_participant *p, uint64_t due_ms) {
-  p->tick_due_ms = due_ms;
-  if (due_ms == UINT64_MAX) {
-    pthread_cond_wait(&p->ticked, &p->lock);
-    return;
+static void finish_ended(struct vow_inquiry *inquiry, bool all) {
+  for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+    struct inquiry_request *r = &inquiry->requests[i];
+    if (r->coordinator && (all || vow_http_has_ended(r->http))) finish(inquiry, r);
   }
-  struct timespec at = {.tv_sec = (time_t)(due_ms / 1000),
-                        .tv_nsec = (long)(due_ms % 1000) * 1000000};
-  (void)pthread_cond_timedwait(&p->ticked, &p->lock, &at);
 }
 
-/* False: stop. */
-static bool wait_for_tick(struct vow_inquiry *inquiry) {
-  struct vow_participant *p = inquiry->p;
-  pthread_mutex_lock(&p->lock);
-  for (;;) {
-    uint64_t due_ms = p->failed ? UINT64_MAX : vow_pcore_next_deadline(p->core);
-    if (inquiry->stopping || due_ms <= vow_engine_now_ms()) break;
-    wait_until(p, due_ms);
+/* Until when the next tick waits for answers; 0: it does not. */
+static uint64_t patient_until_ms(const struct vow_inquiry *inquiry) {
+  uint64_t until_ms = 0;
+  for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+    const struct inquiry_request *r = &inquiry->requests[i];
+    if (r->coordinator && r->since_ms + PATIENCE_MS > until_ms)
+      until_ms = r->since_ms + PATIENCE_MS;
   }
-  p->tick_due_ms = 0; /* awake: nobody needs to wake it */
-  bool go_on = !inquiry->stopping;
+  return until_ms;
+}
+
+/* When the next tick is due, as far as the thread has to know: it is woken if that is earlier. */
+static uint64_t next_tick_ms(struct vow_inquiry *inquiry, bool *stopping) {
+  struct vow_participant *p = inquiry->p;
+  uint64_t patient_ms = patient_until_ms(inquiry);
+  pthread_mutex_lock(&p->lock);
+  uint64_t due_ms = p->failed ? UINT64_MAX : vow_pcore_next_deadline(p->core);
+  if (due_ms < patient_ms) due_ms = patient_ms;
+  p->tick_due_ms = due_ms;
+  *stopping = inquiry->stopping;
   pthread_mutex_unlock(&p->lock);
-  return go_on;
+  return due_ms;
+}
+
+static void pause_for_memory(void) {
+  struct timespec pause = {.tv_nsec = NO_MEMORY_PAUSE_MS * 1000000L};
+  (void)nanosleep(&pause, NULL);
 }
 
 static void *run_thread(void *context) {
   struct vow_inquiry *inquiry = context;
-  while (wait_for_tick(inquiry)) {
-    uint32_t count = vow_engine_tick(inquiry->p, inquiry->questions);
-    ask_all(inquiry, count);
+  bool stopping = false;
+  for (;;) {
+    uint64_t due_ms = next_tick_ms(inquiry, &stopping);
+    if (stopping) return NULL;
+    uint64_t now_ms = vow_engine_now_ms();
+    if (due_ms <= now_ms) {
+      ask_all(inquiry, vow_engine_tick(inquiry->p, inquiry->questions));
+      continue;
+    }
+    uint64_t wait_ms = due_ms - now_ms < WAIT_MAX_MS ? due_ms - now_ms : WAIT_MAX_MS;
+    bool able = vow_http_group_wait(inquiry->group, (int)wait_ms);
+    finish_ended(inquiry, !able);
+    if (!able) pause_for_memory();
   }
-  return NULL;
 }
 
-enum vow_error vow_inquiry_start(struct vow_inquiry **out, struct vow_participant *p) {
-  struct vow_inquiry *inquiry = calloc(1, sizeof *inquiry);
-  if (!inquiry) return VOW_E_NO_MEMORY;
-  inquiry->p = p;
+static enum vow_error make_room(struct vow_inquiry *inquiry) {
   inquiry->questions = calloc(VOW_PCORE_TICK_MAX, sizeof *inquiry->questions);
   inquiry->ids = calloc(IDS_PER_REQUEST_MAX, sizeof *inquiry->ids);
   inquiry->results = calloc(IDS_PER_REQUEST_MAX, sizeof *inquiry->results);
-  enum vow_error error = VOW_E_NO_MEMORY;
-  if (!inquiry->questions || !inquiry->ids || !inquiry->results) goto out;
-  error = vow_http_open(&inquiry->http);
-  if (error) goto out;
-  if (pthread_create(&inquiry->thread, NULL, run_thread, inquiry) != 0) {
-    error = VOW_E_NO_MEMORY;
-    goto out;
-  }
+  if (!inquiry->questions || !inquiry->ids || !inquiry->results) return VOW_E_NO_MEMORY;
+  enum vow_error error = vow_http_group_open(&inquiry->group);
+  if (error) return error;
+  return vow_http_group_wake(inquiry->group) ? VOW_OK : VOW_E_NO_MEMORY;
+}
+
+enum vow_error vow_inquiry_start(struct vow_participant *p) {
+  struct vow_inquiry *inquiry = calloc(1, sizeof *inquiry);
+  if (!inquiry) return VOW_E_NO_MEMORY;
+  inquiry->p = p;
+  p->inquiry = inquiry; /* before its first tick, which may lead to a wake-up */
+  enum vow_error error = make_room(inquiry);
+  if (error) return error;
+  if (pthread_create(&inquiry->thread, NULL, run_thread, inquiry) != 0) return VOW_E_NO_MEMORY;
   inquiry->started = true;
-  *out = inquiry;
-out:
-  if (error) vow_inquiry_stop(inquiry);
-  return error;
+  return VOW_OK;
+}
+
+void vow_inquiry_wake(struct vow_inquiry *inquiry) {
+  (void)vow_http_group_wake(inquiry->group);
 }
 
 void vow_inquiry_stop(struct vow_inquiry *inquiry) {
+  if (!inquiry || !inquiry->started) return;
+  pthread_mutex_lock(&inquiry->p->lock);
+  inquiry->stopping = true;
+  pthread_mutex_unlock(&inquiry->p->lock);
+  vow_inquiry_wake(inquiry);
+  pthread_join(inquiry->thread, NULL);
+  inquiry->started = false;
+}
+
+void vow_inquiry_free(struct vow_inquiry *inquiry) {
   if (!inquiry) return;
-  if (inquiry->started) {
-    pthread_mutex_lock(&inquiry->p->lock);
-    inquiry->stopping = true;
-    pthread_cond_signal(&inquiry->p->ticked);
-    pthread_mutex_unlock(&inquiry->p->lock);
-    vow_http_cancel(inquiry->http);
-    pthread_join(inquiry->thread, NULL);
+  for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+    vow_http_close(inquiry->requests[i].http);
+    forget(&inquiry->requests[i]);
   }
-  vow_http_close(inquiry->http);
+  vow_http_group_close(inquiry->group);
   free(inquiry->questions);
   free(inquiry->ids);
   free(inquiry->results);

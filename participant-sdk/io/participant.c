@@ -153,7 +153,7 @@ static enum vow_error start_threads(struct vow_participant *p) {
   if (!p->resource && threads > 0) error = vow_pool_start(&p->pool, threads);
   vow_engine_log_hooks(p, &hooks);
   if (!error) error = vow_log_start(p->log, &hooks, threads == 0);
-  if (!error) error = vow_inquiry_start(&p->inquiry, p);
+  if (!error) error = vow_inquiry_start(p);
   return error;
 }
 
@@ -162,7 +162,6 @@ static void init_locks(struct vow_participant *p) {
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_mutex_init(&p->lock, NULL);
-  pthread_cond_init(&p->ticked, &monotonic);
   pthread_cond_init(&p->idle, &monotonic);
   pthread_condattr_destroy(&monotonic);
 }
@@ -364,12 +363,12 @@ void vow_participant_close(struct vow_participant *p) {
   vow_server_close(p->server, vow_engine_now_ms() + LAST_ANSWERS_MS);
   vow_log_close(p->log);
   vow_pool_free(p->pool);
+  vow_inquiry_free(p->inquiry);
   vow_pcore_free(p->core);
   free(p->questions);
   for (char **allowed = p->allowed; allowed && *allowed; allowed++) free(*allowed);
   free(p->allowed);
   pthread_cond_destroy(&p->idle);
-  pthread_cond_destroy(&p->ticked);
   pthread_mutex_destroy(&p->lock);
   free(p);
 }

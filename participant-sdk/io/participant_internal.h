@@ -68,14 +68,13 @@ struct vow_participant {
   struct vow_server *server; /* NULL until listen */
 
   pthread_mutex_t lock;
-  pthread_cond_t ticked;  /* an earlier TICK is due, or stop; the inquiry thread waits */
   pthread_cond_t idle;    /* `pending` has become empty */
   struct vow_pcore *core; /* guarded by lock, as is all that follows */
   struct vow_exchange *pending;
   struct vow_question *questions; /* of the last TICK; room for VOW_PCORE_TICK_MAX */
   uint32_t question_count;
   uint64_t random_state;
-  uint64_t tick_due_ms;      /* what the inquiry thread knows */
+  uint64_t tick_due_ms;      /* what the inquiry thread knows; 0: it has been woken */
   uint64_t durable_position; /* highest that the log has reported */
   uint64_t inquiries;
   bool draining;         /* nothing new is taken in */
@@ -135,9 +134,11 @@ enum vow_error vow_known_answer(struct vow_participant *p, const char *text, siz
 
 /* ---- inquiry.c ---- */
 
-enum vow_error vow_inquiry_start(struct vow_inquiry **out,
-                                 struct vow_participant *p) VOW_MUST_CHECK;
+/* Sets p->inquiry, also when it fails: to be freed. */
+enum vow_error vow_inquiry_start(struct vow_participant *p) VOW_MUST_CHECK;
+void vow_inquiry_wake(struct vow_inquiry *inquiry); /* a tick is due earlier. Any thread. */
 void vow_inquiry_stop(struct vow_inquiry *inquiry); /* NULL is fine */
+void vow_inquiry_free(struct vow_inquiry *inquiry); /* when nobody wakes it any more; the same */
 
 /* ---- server.c ---- */
 

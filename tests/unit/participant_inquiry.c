@@ -143,6 +143,31 @@ static void killed_with_the_answer_in_hand_it_asks_again(void **state) {
   assert_int_equal(f->app->aborts, 0);
 }
 
+/* Neither questions to others nor the callbacks that are called again. */
+static void a_coordinator_that_never_answers_holds_up_nobody(void **state) {
+  struct fixture *f = *state;
+  struct client_server other;
+  struct script_line hangs = {-1, NULL, 0}, tells = {200, outcome(2, "committed"), 0};
+  client_server_start(&other);
+  client_server_script(&world.coordinator, &hangs, 1);
+  client_server_script(&other, &tells, 1);
+  f->options.request_timeout_ms = 60000;
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(client_server_asked(&world.coordinator) == 1);
+  f->coordinator = other.url;
+  f->app->commit_error = VOW_E_DATABASE;
+  expect(send_message(f, "prepare", 2, ""), 200, VOTE_COMMIT);
+  eventually(f->app->commits >= 3);
+  f->app->commit_error = VOW_OK;
+  eventually(in_doubt() == 1);
+  expect(send_message(f, "prepare", 3, ""), 200, VOTE_COMMIT);
+  eventually(client_server_asked(&other) >= 2);
+  assert_int_equal(client_server_asked(&world.coordinator), 1); /* it has its question */
+  fixture_close(f);
+  client_server_stop(&other);
+}
+
 static void a_coordinator_that_never_answers_does_not_hold_up_closing(void **state) {
   struct fixture *f = *state;
   struct script_line line = {-1, NULL, 0};
@@ -188,6 +213,7 @@ int main(void) {
       test(nothing_but_an_outcome_ends_the_doubt),
       test(after_a_restart_the_first_question_comes_at_once_and_is_one),
       test(killed_with_the_answer_in_hand_it_asks_again),
+      test(a_coordinator_that_never_answers_holds_up_nobody),
       test(a_coordinator_that_never_answers_does_not_hold_up_closing),
       test(a_name_that_is_looked_up_does_not_hold_up_closing),
       test(a_callback_that_fails_after_the_answer_is_called_again),
