@@ -298,8 +298,8 @@ static enum vow_error read_branch_before_7(const struct vow_json_node *node,
   return end(&r, why);
 }
 
-/* A text, or the number of a word. */
-static bool read_detail(const struct vow_json_node *node, struct vow_history *entry,
+/* A text, or the number of a word, which is at most `words`. */
+static bool read_detail(const struct vow_json_node *node, unsigned words, struct vow_history *entry,
                         bool *no_memory) {
   uint64_t number = 0;
   const char *text = vow_json_string_value(node);
@@ -308,13 +308,13 @@ static bool read_detail(const struct vow_json_node *node, struct vow_history *en
     if (entry->detail == NULL) *no_memory = true;
     return true;
   }
-  if (!vow_json_uint_value(node, &number) || number < 1 || number > WORDS) return false;
+  if (!vow_json_uint_value(node, &number) || number < 1 || number > words) return false;
   entry->detail = word((unsigned)number);
   entry->detail_static = true;
   return true;
 }
 
-static bool read_entry(const struct vow_json_node *node, uint64_t created_ms,
+static bool read_entry(const struct vow_json_node *node, unsigned words, uint64_t created_ms,
                        struct vow_history *entry, bool *no_memory) {
   uint64_t since_ms, kind, branch, count;
   size_t items = vow_json_array_length(node);
@@ -328,13 +328,13 @@ static bool read_entry(const struct vow_json_node *node, uint64_t created_ms,
   entry->kind = (uint8_t)kind;
   entry->branch = (uint32_t)branch;
   entry->count = (uint16_t)count;
-  return items < 5 || read_detail(vow_json_array_at(node, 4), entry, no_memory);
+  return items < 5 || read_detail(vow_json_array_at(node, 4), words, entry, no_memory);
 }
 
-static enum vow_error read_history(const struct vow_json_node *node, uint64_t created_ms,
-                                   struct vow_history *entry, bool *no_memory,
+static enum vow_error read_history(const struct vow_json_node *node, unsigned words,
+                                   uint64_t created_ms, struct vow_history *entry, bool *no_memory,
                                    char why[VOW_JSON_WHY_BYTES]) {
-  if (read_entry(node, created_ms, entry, no_memory)) return VOW_OK;
+  if (read_entry(node, words, created_ms, entry, no_memory)) return VOW_OK;
   snprintf(why, VOW_JSON_WHY_BYTES,
            "an entry of its history is not [time, kind, branch, count, detail] as this version "
            "writes it");
@@ -425,8 +425,8 @@ static enum vow_error read_arrays(const struct arrays *arrays, struct vow_txn *t
   }
   for (size_t i = 0; error == VOW_OK && i < history_count; i++) {
     struct vow_history *entry = &txn->history[txn->history_count++];
-    error =
-        read_history(vow_json_array_at(arrays->history, i), txn->created_ms, entry, no_memory, why);
+    error = read_history(vow_json_array_at(arrays->history, i), arrays->before_7 ? 0 : WORDS,
+                         txn->created_ms, entry, no_memory, why);
   }
   return error;
 }

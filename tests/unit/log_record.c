@@ -389,6 +389,8 @@ static void damaged_records_of_before_are_refused_with_a_sentence(void **state) 
        ",\"state\":\"prepared\",\"vote\":\"maybe\"}],\"history\":[]}",
        "maybe"},
       {"{" ID "\"state\":\"active\"," CREATED "\"branches\":[],\"history\":[[7]]}", "history"},
+      {"{" ID "\"state\":\"active\"," CREATED "\"branches\":[],\"history\":[[0,1,0,1,1]]}",
+       "history"},
   };
   struct vow_txn txn = read_record(nth_id(7), good);
   vow_txn_fini(&txn);
