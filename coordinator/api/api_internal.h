@@ -19,6 +19,7 @@
 
 #define API_LIMIT_MAX      1000 /* of a page, and of a bulk question */
 #define API_LIMIT_DEFAULT  100
+#define API_LIST_SCAN_MAX  5000 /* open transactions a page looks at; the loop waits for it */
 #define API_NAME_BYTES_MAX 128
 #define API_KEY_BYTES_MAX  255
 #define API_PAGE_BYTES_MAX (4u * 1024 * 1024) /* a page ends early when it is larger */

@@ -29,7 +29,8 @@ struct list {
   struct vow_buf open_text;
   struct open_entry *open; /* owned; newest first */
   uint32_t open_count;
-  bool open_more; /* there are older ones that were not taken down */
+  struct vow_id open_floor; /* the last one that was looked at */
+  bool open_more;           /* there are older ones, which were not */
 };
 
 static void list_free(void *more) {
@@ -107,20 +108,23 @@ static bool fits(const struct list *list, const struct vow_txn *txn) {
 
 /* ---- the open ones ---- */
 
-/* Walks from the newest below `before`; what fits is written down as it is now. */
+/* Walks from the newest below `before`; what fits is written down as it is now. A page that has
+ * found little after a while is short, or empty. */
 static enum vow_error take_open(struct vow_api_call *call, struct list *list) {
   const struct vow_core *core = vow_driver_core(call->api->driver);
   struct vow_jsonw w;
+  uint32_t looked = 0;
   list->open = calloc(list->limit, sizeof *list->open);
   if (list->open == NULL) return VOW_E_NO_MEMORY;
   const struct vow_txn *txn =
       vow_core_prev(core, vow_id_is_nil(list->before) ? NULL : &list->before);
   for (; txn != NULL; txn = vow_core_prev(core, &txn->id)) {
-    if (!fits(list, txn)) continue;
-    if (list->open_count == list->limit || list->open_text.bytes > API_PAGE_BYTES_MAX) {
-      list->open_more = true;
-      break;
-    }
+    bool full = list->open_count == list->limit || list->open_text.bytes > API_PAGE_BYTES_MAX;
+    bool wanted = fits(list, txn);
+    list->open_more = looked++ == API_LIST_SCAN_MAX || (wanted && full);
+    if (list->open_more) break;
+    list->open_floor = txn->id;
+    if (!wanted) continue;
     struct open_entry *entry = &list->open[list->open_count++];
     entry->id = txn->id;
     entry->at = list->open_text.bytes;
@@ -133,9 +137,8 @@ static enum vow_error take_open(struct vow_api_call *call, struct list *list) {
 
 /* ---- the page ---- */
 
-/* Two lists that are in order become one. Below `floor` the log was not looked at, and below the
- * last open one that was taken down there may be more of them; what is there belongs to the next
- * page. */
+/* Two lists that are in order become one. Below `floor` the log was not looked at, or the open ones
+ * were not; what is there belongs to the next page. */
 struct merge {
   const struct list *list;
   const struct vow_log_result *ended;
@@ -175,8 +178,7 @@ static void answer_page(struct vow_api_call *call, const struct vow_log_result *
   const struct list *list = call->more;
   struct merge m = {.list = list, .ended = ended, .floor = ended->next, .more = ended->more};
   if (list->open_more) {
-    struct vow_id oldest = list->open[list->open_count - 1].id;
-    if (!m.more || vow_id_compare(oldest, m.floor) > 0) m.floor = oldest;
+    if (!m.more || vow_id_compare(list->open_floor, m.floor) > 0) m.floor = list->open_floor;
     m.more = true;
   }
   struct vow_jsonw *w = vow_api_write(call);

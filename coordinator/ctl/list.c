@@ -15,7 +15,6 @@
 #include "text.h"
 
 #define PAGE_MAX      1000
-#define CURSOR_BYTES  256
 #define PATH_BYTES    96
 #define NOTHING_FOUND "no transactions\n"
 
@@ -116,7 +115,7 @@ enum vow_error ctl_page_read(const struct vow_json_node *root, const struct vow_
   struct vow_json_object o;
   vow_json_object_begin(&o, root, "");
   vow_json_get_array(&o, "transactions", VOW_JSON_REQUIRED, PAGE_MAX, items);
-  vow_json_get_string(&o, "next_cursor", VOW_JSON_OPTIONAL, CURSOR_BYTES - 1, next_cursor);
+  vow_json_get_string(&o, "next_cursor", VOW_JSON_OPTIONAL, CTL_CURSOR_BYTES - 1, next_cursor);
   return ctl_read_end(&o, why);
 }
 
@@ -132,7 +131,7 @@ static uint64_t page_damaged(const struct vow_json_node *root) {
 
 /* Fetches one page and adds it; `cursor` moves on to the next, "" when there is none. */
 static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_args *args,
-                                 struct ctl_lister *lister, char cursor[CURSOR_BYTES],
+                                 struct ctl_lister *lister, char cursor[CTL_CURSOR_BYTES],
                                  uint64_t *damaged) {
   char why[VOW_JSON_WHY_BYTES];
   const struct vow_json_node *items = NULL;
@@ -166,7 +165,7 @@ static enum ctl_exit online_page(struct ctl_client *client, const struct ctl_arg
       *cursor != '\0') {
     code = ctl_client_strange(client, "its list does not move on");
   }
-  snprintf(cursor, CURSOR_BYTES, "%s", next_cursor == NULL ? "" : next_cursor);
+  snprintf(cursor, CTL_CURSOR_BYTES, "%s", next_cursor == NULL ? "" : next_cursor);
 out:
   ctl_reply_fini(&reply);
   vow_buf_fini(&path);
@@ -174,7 +173,7 @@ out:
 }
 
 static enum ctl_exit list_online(const struct ctl_args *args) {
-  char cursor[CURSOR_BYTES] = "";
+  char cursor[CTL_CURSOR_BYTES] = "";
   struct ctl_client client;
   struct ctl_lister lister;
   bool more = true;

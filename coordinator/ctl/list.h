@@ -8,6 +8,8 @@
 #include "args.h"
 #include "view.h"
 
+#define CTL_CURSOR_BYTES 256
+
 struct ctl_lister {
   bool json;     /* one document */
   bool lines;    /* one document a line */

@@ -17,6 +17,7 @@
 #include "view.h"
 
 #define SHOWN_MAX   1000 /* transactions of one state in a look */
+#define PAGES_MAX   100  /* of one state */
 #define PATH_BYTES  96
 #define STATE_BYTES 48
 
@@ -36,9 +37,15 @@ struct item {
   char state[STATE_BYTES]; /* with the heuristic, and how many branches have ended */
 };
 
+struct page {
+  struct ctl_reply reply;
+  struct page *next;
+};
+
 /* One look. The replies own what the views borrow. */
 struct look {
-  struct ctl_reply status_reply, replies[QUERY_COUNT];
+  struct ctl_reply status_reply;
+  struct page *pages; /* owned */
   struct ctl_status status;
   struct ctl_txn_view *txns; /* owned; as shown */
   struct item *items;        /* owned; the same, sorted by id, for comparing */
@@ -62,7 +69,12 @@ struct watch {
 
 static void look_fini(struct look *look) {
   ctl_reply_fini(&look->status_reply);
-  for (size_t i = 0; i < QUERY_COUNT; i++) ctl_reply_fini(&look->replies[i]);
+  while (look->pages != NULL) {
+    struct page *page = look->pages;
+    look->pages = page->next;
+    ctl_reply_fini(&page->reply);
+    free(page);
+  }
   free(look->txns);
   free(look->items);
 }
@@ -91,27 +103,55 @@ static void add_item(struct look *look, const struct ctl_txn_view *txn) {
   look->txns[look->count++] = *txn;
 }
 
-/* Asks for one kind of open transaction. */
-static enum vow_error look_query(struct watch *watch, struct look *look, size_t query,
-                                 char why[VOW_JSON_WHY_BYTES]) {
-  char path[PATH_BYTES];
-  const struct vow_json_node *page = NULL;
+/* The next page of one kind of open transaction; `cursor` moves on, "" when there is none. */
+static enum vow_error look_page(struct watch *watch, struct look *look, size_t query, size_t room,
+                                char cursor[CTL_CURSOR_BYTES], char why[VOW_JSON_WHY_BYTES]) {
+  const struct vow_json_node *items = NULL;
   const char *next_cursor = NULL;
-  struct ctl_reply *reply = &look->replies[query];
-  snprintf(path, sizeof path, "/v1/transactions?limit=%d&%s", SHOWN_MAX, queries[query].filter);
-  ctl_client_call(&watch->client, "GET", path, NULL, reply);
-  if (reply->error != VOW_OK) {
-    look->failed = reply;
-    return reply->error;
+  struct vow_buf path;
+  struct page *page = calloc(1, sizeof *page);
+  vow_buf_init(&path, CTL_LINE_BYTES_MAX);
+  vow_buf_printf(&path, "/v1/transactions?limit=%zu&%s", room, queries[query].filter);
+  if (*cursor != '\0') vow_buf_puts(&path, "&cursor=");
+  ctl_query_append(&path, cursor);
+  if (page == NULL || path.error != VOW_OK) {
+    snprintf(why, VOW_JSON_WHY_BYTES, "out of memory");
+    vow_buf_fini(&path);
+    free(page);
+    return VOW_E_NO_MEMORY;
   }
-  enum vow_error error = ctl_page_read(vow_json_root(reply->json), &page, &next_cursor, why);
-  for (size_t i = 0; error == VOW_OK && i < vow_json_array_length(page); i++) {
+  page->next = look->pages;
+  look->pages = page;
+  ctl_client_call(&watch->client, "GET", vow_buf_text(&path), NULL, &page->reply);
+  vow_buf_fini(&path);
+  if (page->reply.error != VOW_OK) {
+    look->failed = &page->reply;
+    return page->reply.error;
+  }
+  enum vow_error error = ctl_page_read(vow_json_root(page->reply.json), &items, &next_cursor, why);
+  for (size_t i = 0; error == VOW_OK && i < vow_json_array_length(items); i++) {
     struct ctl_txn_view txn;
-    error = ctl_txn_view_read(vow_json_array_at(page, i), &txn, why);
+    error = ctl_txn_view_read(vow_json_array_at(items, i), &txn, why);
     if (error != VOW_OK || txn.forgotten) continue;
     /* One that moves on between two queries answers to both. */
     bool wanted = ctl_txn_open(&txn) || txn.heuristic != NULL;
     if (wanted && !already_there(look, txn.id)) add_item(look, &txn);
+  }
+  snprintf(cursor, CTL_CURSOR_BYTES, "%s", next_cursor == NULL ? "" : next_cursor);
+  return error;
+}
+
+/* Asks for one kind of open transaction, of which there are `expected`: a page may be empty, and
+ * those behind it not. */
+static enum vow_error look_query(struct watch *watch, struct look *look, size_t query,
+                                 uint64_t expected, char why[VOW_JSON_WHY_BYTES]) {
+  char cursor[CTL_CURSOR_BYTES] = "";
+  size_t before = look->count, wanted = expected < SHOWN_MAX ? (size_t)expected : SHOWN_MAX;
+  enum vow_error error = VOW_OK;
+  for (unsigned pages = 0; error == VOW_OK && pages < PAGES_MAX; pages++) {
+    size_t found = look->count - before;
+    if (found >= wanted || (pages > 0 && *cursor == '\0')) break;
+    error = look_page(watch, look, query, SHOWN_MAX - found, cursor, why);
   }
   return error;
 }
@@ -136,7 +176,7 @@ static enum vow_error look_at(struct watch *watch, struct look *look,
       ctl_status_read(vow_json_root(look->status_reply.json), &look->status, why);
   if (error == VOW_OK && look->status.loading) return VOW_OK;
   for (size_t i = 0; error == VOW_OK && i < QUERY_COUNT; i++) {
-    if (look->status.open[queries[i].count] > 0) error = look_query(watch, look, i, why);
+    error = look_query(watch, look, i, look->status.open[queries[i].count], why);
   }
   qsort(look->items, look->count, sizeof *look->items, by_id);
   return error;

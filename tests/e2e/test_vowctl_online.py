@@ -1,5 +1,6 @@
 """vowctl and a live daemon: every command, its text, its JSON and its exit code."""
 
+import collections
 import json
 import re
 import signal
@@ -7,7 +8,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from vowtest import assert_committed, ctl, toy, transaction_of, wait_until
+from vowtest import assert_committed, ctl, parallel, toy, transaction_of, wait_until
 from vowtest.process import LAUNCHER, program
 
 UNKNOWN = "0190f2c4-7a1b-7c3d-8e4f-5a6b7c8d9e0f"
@@ -347,6 +348,16 @@ def test_watch_ends_after_its_count(vowd, at):
     assert len(looks) == 3
     for look in looks:
         assert look["status"]["ready"] and look["transactions"] == [] and "time" in look
+
+
+def test_watch_finds_what_hangs_behind_many_others(world, vowd, at):
+    """A page of the daemon's list looks at 5000."""
+    id, _, _ = hanging(world, vowd)
+    parallel(lambda _: [vowd.client.begin() for _ in range(650)], range(8))
+    look = json.loads(at("watch", "--count", "1", "--json").fine().lines[0])
+    states = collections.Counter(one["state"] for one in look["transactions"])
+    assert states == {"committing": 1, "active": 1000}
+    assert look["transactions"][0]["id"] == id
 
 
 def test_watch_redraws_a_terminal_and_ends_with_ctrl_c(world, vowd, at):

@@ -250,6 +250,29 @@ static void pages_while_they_end(void **state) {
   }
 }
 
+static void a_page_looks_at_so_many(void **state) {
+  /* One that fits behind many that do not: an empty page first, and the search goes on. */
+  struct api_world *w = *state;
+  enum { MANY = 5200 };
+  static const char filter[] = "/v1/transactions?state=active&limit=5&participant=rare";
+  char id[VOW_ID_TEXT_BYTES], rare[VOW_ID_TEXT_BYTES], path[256], cursor[128];
+  struct api_answer answer;
+  api_begin(w, rare);
+  snprintf(path, sizeof path, "/v1/transactions/%s/branches", rare);
+  expect(w, "POST", path, "{\"url\":\"http://127.0.0.1:1\",\"name\":\"rare\"}", 201, "rare");
+  for (unsigned i = 0; i < MANY; i++) api_begin(w, id);
+  api_ask(w, &answer, "GET", filter, NULL);
+  assert_int_equal(answer.status, 200);
+  assert_non_null(strstr(answer.body, "\"transactions\":[]"));
+  api_member(&answer, "next_cursor", cursor);
+  api_answer_free(&answer);
+  snprintf(path, sizeof path, "%s&cursor=%s", filter, cursor);
+  api_ask(w, &answer, "GET", path, NULL);
+  assert_non_null(strstr(answer.body, rare));
+  assert_null(strstr(answer.body, "next_cursor"));
+  api_answer_free(&answer);
+}
+
 /* ---- limits of waiting ---- */
 
 static void waiting_has_limits(void **state) {
@@ -440,6 +463,7 @@ int main(void) {
       T(key_of_what_ended_since),
       T(client_leaves),
       T(pages_while_they_end),
+      T(a_page_looks_at_so_many),
       T(closing_with_questions_under_way),
       T(draining),
       T(urls_become_normal_each_time),
