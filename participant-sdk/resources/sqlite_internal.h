@@ -94,7 +94,7 @@ struct vow_sqlite_table {
   struct vow_sqlite_reference *references;
   int reference_count;
   bool references_loaded;
-  sqlite3_stmt *read, *insert, *delete_, *minus_one;
+  sqlite3_stmt *read, *insert, *delete_;
   struct {
     uint64_t columns;
     sqlite3_stmt *statement;

@@ -362,7 +362,6 @@ static void table_free(struct vow_sqlite_table *table) {
   sqlite3_finalize(table->read);
   sqlite3_finalize(table->insert);
   sqlite3_finalize(table->delete_);
-  sqlite3_finalize(table->minus_one);
   sqlite3_free(table->refusal);
   free(table->keys);
   free(table->columns);
