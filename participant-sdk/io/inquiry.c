@@ -4,8 +4,9 @@
  * that is, the core says.
  *
  * It waits for the answers before the next tick, for one more tick would only bring questions for
- * whom it is asking. But not for long: a coordinator that hangs is left to it, and asked nothing
- * more until that request has ended, while the others are.
+ * whom it is asking. But not for long: a coordinator that hangs is left to it, while the others are
+ * asked. What comes due for it meanwhile is kept, and asked as soon as it has answered: else a slow
+ * one would be asked only about the few branches that are due just then.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,8 @@ struct inquiry_request {
   const char *coordinator;        /* NULL: nobody */
   struct vow_question *questions; /* owned, as is the text of the call */
   size_t count;
+  struct vow_question *waiting; /* came due since; owned, room for IDS_PER_REQUEST_MAX; or NULL */
+  size_t waiting_count;
   struct vow_buf body;
   char url[VOW_URL_BYTES_MAX + sizeof "/v1/outcomes"];
   struct vow_log_position told; /* with the questions: what was seen of the log */
@@ -78,19 +81,21 @@ static enum vow_error read_answer(struct vow_inquiry *inquiry, struct inquiry_re
 
 static void forget(struct inquiry_request *r) {
   free(r->questions);
-  r->questions = NULL;
+  free(r->waiting);
+  r->questions = r->waiting = NULL;
+  r->waiting_count = 0;
   r->coordinator = NULL;
   vow_buf_fini(&r->body);
 }
 
-static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
+/* True: there was an answer. */
+static bool pass_answer_on(struct vow_inquiry *inquiry, struct inquiry_request *r) {
   struct vow_log_position log = {0};
   size_t result_count = 0;
   if (read_answer(inquiry, r, &result_count, &log) != VOW_OK ||
       VOW_FAILPOINT_FAILS("inquiry.answered")) {
     vow_engine_ask_failed(inquiry->p, r->coordinator);
-    forget(r);
-    return;
+    return false;
   }
   for (size_t i = 0; i < r->count; i++) {
     struct vow_question *question = &r->questions[i];
@@ -101,7 +106,7 @@ static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
     question->answer = result->answer;
   }
   vow_engine_answered(inquiry->p, r->questions, r->count, log, r->told);
-  forget(r);
+  return true;
 }
 
 static enum vow_error begin(struct vow_inquiry *inquiry, struct inquiry_request *r,
@@ -128,13 +133,40 @@ static enum vow_error begin(struct vow_inquiry *inquiry, struct inquiry_request 
   return vow_http_begin(r->http, &r->call, NULL, 0);
 }
 
-/* Nobody is asked twice at a time: what is left out here is due again, as the core has it. */
+static bool is_among(const struct vow_question *questions, size_t count,
+                     const struct vow_precord_key *key) {
+  for (size_t i = 0; i < count; i++) {
+    if (questions[i].key.branch == key->branch &&
+        vow_id_compare(questions[i].key.transaction, key->transaction) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* What is left out here is due again, as the core has it. */
+static void postpone(struct inquiry_request *r, const struct vow_question *questions,
+                     size_t count) {
+  if (!r->waiting) r->waiting = calloc(IDS_PER_REQUEST_MAX, sizeof *r->waiting);
+  if (!r->waiting) return;
+  for (size_t i = 0; i < count && r->waiting_count < IDS_PER_REQUEST_MAX; i++) {
+    const struct vow_precord_key *key = &questions[i].key;
+    if (is_among(r->questions, r->count, key)) continue;
+    if (is_among(r->waiting, r->waiting_count, key)) continue;
+    r->waiting[r->waiting_count++] = questions[i];
+  }
+}
+
+/* Nobody is asked twice at a time. */
 static void ask(struct vow_inquiry *inquiry, const struct vow_question *questions, size_t count) {
   const char *coordinator = questions[0].coordinator;
   struct inquiry_request *vacant = NULL;
   for (unsigned i = 0; i < REQUESTS_MAX; i++) {
     struct inquiry_request *r = &inquiry->requests[i];
-    if (r->coordinator == coordinator) return;
+    if (r->coordinator == coordinator) {
+      postpone(r, questions, count);
+      return;
+    }
     if (!r->coordinator && !vacant) vacant = r;
   }
   if (vacant && begin(inquiry, vacant, questions, count) == VOW_OK) {
@@ -144,6 +176,16 @@ static void ask(struct vow_inquiry *inquiry, const struct vow_question *question
   }
   if (vacant) forget(vacant);
   vow_engine_ask_failed(inquiry->p, coordinator);
+}
+
+static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
+  bool answered = pass_answer_on(inquiry, r);
+  struct vow_question *waiting = r->waiting;
+  size_t count = r->waiting_count;
+  r->waiting = NULL;
+  forget(r);
+  if (answered && count) ask(inquiry, waiting, count);
+  free(waiting);
 }
 
 /* ---- the thread ---- */
@@ -209,11 +251,9 @@ static void *run_thread(void *context) {
     uint64_t due_ms = next_tick_ms(inquiry, &stopping);
     if (stopping) return NULL;
     uint64_t now_ms = vow_engine_now_ms();
-    if (due_ms <= now_ms) {
-      ask_all(inquiry, vow_engine_tick(inquiry->p, inquiry->questions));
-      continue;
-    }
-    uint64_t wait_ms = due_ms - now_ms < WAIT_MAX_MS ? due_ms - now_ms : WAIT_MAX_MS;
+    uint64_t wait_ms = due_ms <= now_ms ? 0 : due_ms - now_ms;
+    if (!wait_ms) ask_all(inquiry, vow_engine_tick(inquiry->p, inquiry->questions));
+    if (wait_ms > WAIT_MAX_MS) wait_ms = WAIT_MAX_MS;
     bool able = vow_http_group_wait(inquiry->group, (int)wait_ms);
     finish_ended(inquiry, !able);
     if (!able) pause_for_memory();

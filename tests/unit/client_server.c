@@ -65,6 +65,7 @@ static void *serve(void *context) {
     struct script_line line = server->script[n < last ? n : last];
     bool nul = server->nul;
     if (n < SCRIPT_MAX) memcpy(server->requests[n], text, sizeof text);
+    while (server->held) pthread_cond_wait(&server->released, &server->lock);
     pthread_mutex_unlock(&server->lock);
     if (line.status > 0) more = answer(connection->socket, &line, nul);
     if (line.status == -2) shutdown(server->listener, SHUT_RDWR);
@@ -104,10 +105,12 @@ void client_server_start(struct client_server *server) {
   server->port = ntohs(address.sin_port);
   snprintf(server->url, sizeof server->url, "http://127.0.0.1:%u", server->port);
   assert_int_equal(pthread_mutex_init(&server->lock, NULL), 0);
+  assert_int_equal(pthread_cond_init(&server->released, NULL), 0);
   assert_int_equal(pthread_create(&server->thread, NULL, listen_on, server), 0);
 }
 
 void client_server_stop(struct client_server *server) {
+  client_server_hold(server, false);
   shutdown(server->listener, SHUT_RDWR);
   pthread_join(server->thread, NULL);
   close(server->listener);
@@ -116,6 +119,7 @@ void client_server_stop(struct client_server *server) {
     pthread_join(server->connections[i], NULL);
     close(server->sockets[i]);
   }
+  pthread_cond_destroy(&server->released);
   pthread_mutex_destroy(&server->lock);
 }
 
@@ -127,6 +131,13 @@ void client_server_script(struct client_server *server, const struct script_line
   server->script_length = count;
   server->asked = 0;
   memset(server->requests, 0, sizeof server->requests);
+  pthread_mutex_unlock(&server->lock);
+}
+
+void client_server_hold(struct client_server *server, bool held) {
+  pthread_mutex_lock(&server->lock);
+  server->held = held;
+  pthread_cond_broadcast(&server->released);
   pthread_mutex_unlock(&server->lock);
 }
 

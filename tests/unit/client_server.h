@@ -26,6 +26,8 @@ struct client_server {
   char url[64];
   pthread_t thread;
   pthread_mutex_t lock; /* of all below */
+  pthread_cond_t released;
+  bool held; /* requests are read, and answered once it is false */
   pthread_t connections[64];
   int sockets[64];
   unsigned connection_count;
@@ -41,6 +43,7 @@ void client_server_stop(struct client_server *server);
 /* What to say from here on; forgets the requests. */
 void client_server_script(struct client_server *server, const struct script_line *lines,
                           unsigned count);
+void client_server_hold(struct client_server *server, bool held);
 unsigned client_server_asked(struct client_server *server);
 
 #endif

@@ -168,6 +168,32 @@ static void a_coordinator_that_never_answers_holds_up_nobody(void **state) {
   client_server_stop(&other);
 }
 
+/* All of them, and nothing that it is being asked already. */
+static void what_comes_due_while_a_coordinator_is_slow_is_asked_next(void **state) {
+  struct fixture *f = *state;
+  enum { COUNT = 20 };
+  struct vow_participant_stats stats = {0};
+  struct script_line lines[] = {{200, outcome(1, "committed"), 0}, {200, "{\"outcomes\":[]}", 0}};
+  client_server_script(&world.coordinator, lines, 2);
+  client_server_hold(&world.coordinator, true);
+  f->options.inquiry_max_ms = 60000;
+  f->options.request_timeout_ms = 60000;
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  eventually(client_server_asked(&world.coordinator) == 1);
+  for (unsigned n = 2; n <= COUNT; n++) {
+    expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+  }
+  eventually((vow_participant_stats(f->participant, &stats), stats.inquiries >= 5 * COUNT));
+  client_server_hold(&world.coordinator, false);
+  eventually(client_server_asked(&world.coordinator) >= 2);
+  for (unsigned n = 2; n <= COUNT; n++) {
+    assert_non_null(strstr(world.coordinator.requests[1], id_of(n)));
+  }
+  assert_null(strstr(world.coordinator.requests[1], id_of(1)));
+  assert_int_equal(f->app->commits, 1);
+}
+
 static void a_coordinator_that_never_answers_does_not_hold_up_closing(void **state) {
   struct fixture *f = *state;
   struct script_line line = {-1, NULL, 0};
@@ -214,6 +240,7 @@ int main(void) {
       test(after_a_restart_the_first_question_comes_at_once_and_is_one),
       test(killed_with_the_answer_in_hand_it_asks_again),
       test(a_coordinator_that_never_answers_holds_up_nobody),
+      test(what_comes_due_while_a_coordinator_is_slow_is_asked_next),
       test(a_coordinator_that_never_answers_does_not_hold_up_closing),
       test(a_name_that_is_looked_up_does_not_hold_up_closing),
       test(a_callback_that_fails_after_the_answer_is_called_again),
