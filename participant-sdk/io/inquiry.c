@@ -20,7 +20,7 @@
 
 #define IDS_PER_REQUEST_MAX 1000 /* the coordinator takes no more */
 #define ANSWER_BYTES_MAX    ((size_t)1 << 20)
-#define REQUESTS_MAX        16 /* under way at a time */
+#define REQUESTS_MAX        64 /* under way at a time */
 #define PATIENCE_MS         500
 #define WAIT_MAX_MS         60000
 #define NO_MEMORY_PAUSE_MS  10
