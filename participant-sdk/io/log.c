@@ -19,6 +19,7 @@
 #define MANY_BYTES_MAX       4096 /* of the payload of a record that is written with others */
 #define TURNS_MAX            2    /* of a caller that writes itself: an intent, and the vote */
 #define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
+#define SLOW_SYNC_US         1000 /* of a disk on which more of them wait as well */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
 #define CHECKPOINT_PAGES     1000
@@ -422,13 +423,15 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
  * longer: that costs at most twice of what knowing the future would. Callbacks that return
  * meanwhile share the sync. And an acknowledgement that nobody waits for is not worth a sync of its
  * own while the next vote may be on its way; with one client it nearly always is. Several share a
- * sync already, and their coordinator may hold back votes until it has their answer. */
+ * sync already, and their coordinator may hold back votes until it has their answer; but where a
+ * sync takes long, votes that come while they have theirs would wait for two. */
 static uint64_t due_us(const struct vow_log *log) {
   if (log->writing) return NEVER; /* who writes looks again */
   if (log->stopping) return NOW;
   if (!log->queue) return NEVER;
   if (log->forced_count == 0) return log->since_us + LAZY_MS * 1000;
-  bool all_patient = log->forced_count == log->patient_count && log->patient_count < COMPANY_MIN;
+  bool few = log->patient_count < COMPANY_MIN || log->sync_us >= SLOW_SYNC_US;
+  bool all_patient = few && log->forced_count == log->patient_count;
   return all_patient || log->callbacks > 0 ? log->since_us + log->sync_us : NOW;
 }
 
