@@ -139,14 +139,14 @@ enum vow_error vow_log_prepare_statements(struct vow_log *log) {
       /* A job of a callback is written before older ones that were queued meanwhile: neither of
        * the two may go back. */
       [VOW_LOG_PUT_COORDINATOR] =
-          "INSERT INTO vow_coordinator VALUES(?,?,?) ON CONFLICT(url) DO UPDATE SET"
-          " finished_below = excluded.finished_below, checksum = excluded.checksum"
-          " WHERE excluded.finished_below > finished_below",
+          ("INSERT INTO vow_coordinator VALUES(?,?,?) ON CONFLICT(url) DO UPDATE SET"
+           " finished_below = excluded.finished_below, checksum = excluded.checksum"
+           " WHERE excluded.finished_below > finished_below"),
       [VOW_LOG_PUT_SEEN] =
-          "INSERT INTO vow_seen VALUES(?,?,?,?) ON CONFLICT(url) DO UPDATE SET"
-          " incarnation = excluded.incarnation, position = excluded.position,"
-          " checksum = excluded.checksum"
-          " WHERE (excluded.incarnation, excluded.position) > (incarnation, position)",
+          ("INSERT INTO vow_seen VALUES(?,?,?,?) ON CONFLICT(url) DO UPDATE SET"
+           " incarnation = excluded.incarnation, position = excluded.position,"
+           " checksum = excluded.checksum"
+           " WHERE (excluded.incarnation, excluded.position) > (incarnation, position)"),
   };
   _Static_assert(VOW_LOG_MANY == 8, "as many as VOW_LOG_PUT_MANY has");
   int code = SQLITE_OK;

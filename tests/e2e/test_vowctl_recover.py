@@ -210,13 +210,13 @@ def test_a_recovery_that_is_killed_goes_on_where_it_was(world):
 
 
 def test_a_recovery_asks_first_and_draws_a_bar(world):
-    vowd, ids, _, b = killed(world)
+    vowd, _, _, b = killed(world)
     with ctl.Terminal("recover", "--log", vowd.log) as terminal:
         terminal.expect("4 transactions are in doubt")
         terminal.expect("4: push its commit")
         terminal.type("no\n")
         assert terminal.end() == ctl.USAGE
-    assert not any(b.outcome(id) for id in ids)
+    assert pushed_to(b) == 0
     ctl.run("recover", "--log", vowd.log).refused(ctl.USAGE, "--yes")
     with ctl.Terminal("recover", "--log", vowd.log) as terminal:
         terminal.expect('Type "yes" to go on: ')
