@@ -178,7 +178,7 @@ static enum vow_error store(struct vow_sqlite *sq, const struct vow_work *work,
   struct vow_buf tables;
   vow_buf_init(&tables, DESCRIPTION_BYTES_MAX);
   sqlite3_stmt *statement = NULL;
-  enum vow_error error = vow_sqlite_describe(sq, changeset, &tables);
+  enum vow_error error = vow_sqlite_describe(sq, changeset, &tables, NULL);
   if (!error) error = vow_sqlite_lock_changeset(sq, work, changeset);
   if (!error) {
     error = vow_sqlite_branch_statement(sq, VOW_SQLITE_CHANGESET_WRITE, work, &statement);
@@ -281,12 +281,13 @@ static enum vow_error commit(struct vow_sqlite *sq, const struct vow_work *work)
   struct vow_buf changeset;
   struct vow_buf tables;
   struct vow_buf now;
+  bool self_contained = false;
   vow_buf_init(&changeset, INT32_MAX);
   vow_buf_init(&tables, INT32_MAX);
   vow_buf_init(&now, DESCRIPTION_BYTES_MAX);
   enum vow_error error = vow_sqlite_guard_refresh(sq);
   if (!error) error = load_changeset(sq, work, &changeset, &tables);
-  if (!error) error = vow_sqlite_describe(sq, &changeset, &now);
+  if (!error) error = vow_sqlite_describe(sq, &changeset, &now, &self_contained);
   if (!error && strcmp(vow_buf_text(&tables), vow_buf_text(&now)) != 0) {
     error = vow_sqlite_fail(sq, VOW_E_DATABASE,
                             "the schema changed since prepare: restore these tables, and the branch"
@@ -295,7 +296,7 @@ static enum vow_error commit(struct vow_sqlite *sq, const struct vow_work *work)
   }
   /* First, as the guards may be on. If the rest fails, the savepoint brings the locks back. */
   if (!error) error = vow_sqlite_run_branch(sq, VOW_SQLITE_LOCKS_DELETE, work);
-  if (!error) error = vow_sqlite_apply(sq, &changeset);
+  if (!error) error = vow_sqlite_apply(sq, &changeset, self_contained);
   if (!error) error = vow_sqlite_run_branch(sq, VOW_SQLITE_CHANGESET_DELETE, work);
   vow_buf_fini(&changeset);
   vow_buf_fini(&tables);

@@ -294,25 +294,6 @@ static enum vow_error apply_step(struct application *application, enum step step
 
 /* ---- triggers and foreign keys ---- */
 
-/* Whether the changeset has no other effect with triggers and foreign keys on. */
-static enum vow_error is_self_contained(struct vow_sqlite *sq, const struct vow_buf *changeset,
-                                        bool *out) {
-  sqlite3_changeset_iter *iterator = NULL;
-  enum vow_error error = VOW_OK;
-  bool all = true;
-  int rc = sqlite3changeset_start(&iterator, (int)changeset->bytes, changeset->data);
-  if (rc != SQLITE_OK) return vow_sqlite_failed(sq, rc, "reading changes");
-  while (!error && all && (rc = sqlite3changeset_next(iterator)) == SQLITE_ROW) {
-    struct vow_sqlite_change change = {0};
-    error = vow_sqlite_change_load(sq, iterator, &change);
-    all = !error && change.table->self_contained;
-  }
-  if (!error && all && rc != SQLITE_DONE) error = vow_sqlite_failed(sq, rc, "reading changes");
-  sqlite3changeset_finalize(iterator);
-  *out = all;
-  return error;
-}
-
 enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) {
   if (sq->enforced == on) return VOW_OK;
   int rc = sqlite3_db_config(sq->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, (int)on, NULL);
@@ -324,11 +305,10 @@ enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) {
   return vow_sqlite_failed(sq, rc, "switching triggers");
 }
 
-enum vow_error vow_sqlite_apply(struct vow_sqlite *sq, const struct vow_buf *changeset) {
+enum vow_error vow_sqlite_apply(struct vow_sqlite *sq, const struct vow_buf *changeset,
+                                bool self_contained) {
   struct application application = {.sq = sq};
-  bool self_contained = false;
-  enum vow_error error = sq->enforced ? is_self_contained(sq, changeset, &self_contained) : VOW_OK;
-  if (!error && !self_contained) error = vow_sqlite_enforce(sq, false);
+  enum vow_error error = self_contained ? VOW_OK : vow_sqlite_enforce(sq, false);
   for (int step = GOING; !error && step <= COMING; step++) {
     error = apply_step(&application, (enum step)step, changeset);
   }

@@ -118,21 +118,24 @@ void vow_sqlite_where_primary_key(sqlite3_str *sql, const struct vow_sqlite_tabl
 }
 
 enum vow_error vow_sqlite_describe(struct vow_sqlite *sq, const struct vow_buf *changeset,
-                                   struct vow_buf *out) {
+                                   struct vow_buf *out, bool *self_contained) {
   sqlite3_changeset_iter *iterator = NULL;
   int rc = sqlite3changeset_start(&iterator, (int)changeset->bytes, changeset->data);
   if (rc != SQLITE_OK) return vow_sqlite_failed(sq, rc, "reading changes");
   const struct vow_sqlite_table *last = NULL;
   enum vow_error error = VOW_OK;
+  bool all = true;
   while (!error && (rc = sqlite3changeset_next(iterator)) == SQLITE_ROW) {
     struct vow_sqlite_change change = {0};
     error = vow_sqlite_change_load(sq, iterator, &change);
     if (error || change.table == last) continue;
     vow_sqlite_table_describe(change.table, change.column_count, out);
+    all &= change.table->self_contained;
     last = change.table;
   }
   if (!error && rc != SQLITE_DONE) error = vow_sqlite_failed(sq, rc, "reading changes");
   if (!error && out->error) error = vow_sqlite_fail(sq, out->error, "describing the changes");
+  if (self_contained) *self_contained = all;
   sqlite3changeset_finalize(iterator);
   return error;
 }

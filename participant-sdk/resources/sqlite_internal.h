@@ -242,9 +242,10 @@ void vow_sqlite_where_primary_key(sqlite3_str *sql, const struct vow_sqlite_tabl
                                   int parameter);
 /* True if the update may take a key away from the row or give it another. */
 bool vow_sqlite_key_moves(const struct vow_sqlite_table *table, const struct vow_sqlite_key *key);
-/* Appends what the changeset relies on: a line for each of its tables. */
+/* Appends what the changeset relies on: a line for each of its tables.
+ * *self_contained (or NULL): all of them are. */
 enum vow_error vow_sqlite_describe(struct vow_sqlite *sq, const struct vow_buf *changeset,
-                                   struct vow_buf *out) VOW_MUST_CHECK;
+                                   struct vow_buf *out, bool *self_contained) VOW_MUST_CHECK;
 
 /* ---- sqlite_complete.c ---- */
 /* Corrects what the session took down of rows that lack a column; runs on the state without the
@@ -266,8 +267,9 @@ enum vow_error vow_sqlite_lock_changeset(struct vow_sqlite *sq, const struct vow
  * make no difference, else off, and the next prepare switches them on. */
 enum vow_error vow_sqlite_enforce(struct vow_sqlite *sq, bool on) VOW_MUST_CHECK;
 /* Carries the changeset out, without the application's triggers and foreign keys: what they did at
- * prepare is part of it. The branch's own locks must be gone. */
-enum vow_error vow_sqlite_apply(struct vow_sqlite *sq,
-                                const struct vow_buf *changeset) VOW_MUST_CHECK;
+ * prepare is part of it. They stay on where its tables are self-contained. The branch's own locks
+ * must be gone. */
+enum vow_error vow_sqlite_apply(struct vow_sqlite *sq, const struct vow_buf *changeset,
+                                bool self_contained) VOW_MUST_CHECK;
 
 #endif
