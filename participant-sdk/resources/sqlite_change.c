@@ -128,7 +128,7 @@ enum vow_error vow_sqlite_describe(struct vow_sqlite *sq, const struct vow_buf *
   while (!error && (rc = sqlite3changeset_next(iterator)) == SQLITE_ROW) {
     struct vow_sqlite_change change = {0};
     error = vow_sqlite_change_load(sq, iterator, &change);
-    if (error || change.table == last) continue;
+    if (!change.table || change.table == last) continue;
     vow_sqlite_table_describe(change.table, change.column_count, out);
     all &= change.table->self_contained;
     last = change.table;
