@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "api/api.h"
+#include "io/deputy.h"
 #include "io/driver.h"
 #include "io/logger.h"
 #include "io/server.h"
@@ -50,6 +51,7 @@ struct vow_daemon {
   struct vow_config config;
   struct vow_logger logger;
   struct vow_server *server;
+  struct vow_deputy *deputy;
   struct vow_driver *driver;
   struct vow_api *api;
   uv_signal_t term, interrupt, hangup;
@@ -267,6 +269,7 @@ static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *o
                                     .context = daemon};
   core_config(config, &out->core);
   out->log = (struct vow_log_config){.path = config->log,
+                                     .lends = true,
                                      .create = true,
                                      .lazy_flush_ms = LAZY_FLUSH_MS,
                                      .wal_bytes_max = WAL_BYTES_MAX,
@@ -455,6 +458,13 @@ static int open_server(struct vow_daemon *daemon) {
   return VOW_EXIT_FAILURE;
 }
 
+static int open_deputy(struct vow_daemon *daemon) {
+  if (vow_deputy_open(&daemon->deputy, &daemon->loop) == VOW_OK) return VOW_EXIT_OK;
+  vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-start",
+                 "no thread for the loop's deputy; " GIVE_MORE);
+  return VOW_EXIT_FAILURE;
+}
+
 static int open_driver(struct vow_daemon *daemon) {
   struct vow_driver_config config;
   char why[VOW_LOG_WHY_BYTES] = NO_MEMORY;
@@ -513,16 +523,29 @@ static void say_started(struct vow_daemon *daemon) {
   logger->level = level;
 }
 
+static void write_log(void *context) {
+  vow_driver_write(context);
+}
+
+/* Until every handle is closed. */
+static void run(struct vow_daemon *daemon) {
+  while (uv_run(&daemon->loop, UV_RUN_DEFAULT) != 0) {
+    if (!daemon->stopped) vow_deputy_cover(daemon->deputy, write_log, daemon->driver);
+  }
+}
+
 static int serve(struct vow_daemon *daemon) {
   int code = open_server(daemon);
+  if (code == VOW_EXIT_OK) code = open_deputy(daemon);
   if (code == VOW_EXIT_OK) code = open_driver(daemon);
   if (code != VOW_EXIT_OK) {
+    daemon->stopped = true;
     vow_server_close(daemon->server);
     return code;
   }
   init_handles(daemon);
   say_started(daemon);
-  uv_run(&daemon->loop, UV_RUN_DEFAULT);
+  run(daemon);
   vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "stopped", "stopped");
   return VOW_EXIT_OK;
 }
@@ -560,7 +583,8 @@ int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
   say_lines(daemon, VOW_LEVEL_WARN, "configuration", "", &daemon->config.warnings);
   raise_descriptors(daemon);
   int code = serve(daemon);
-  uv_run(&daemon->loop, UV_RUN_DEFAULT); /* until every handle is closed */
+  vow_deputy_close(daemon->deputy);
+  run(daemon);
   uv_loop_close(&daemon->loop);
   vow_api_free(daemon->api);
   vow_logger_fini(&daemon->logger);

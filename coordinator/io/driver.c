@@ -209,7 +209,7 @@ static enum vow_error step(struct vow_driver *driver, struct vow_event *event) {
   driver->in_step = true;
   enum vow_error error = vow_core_step(driver->core, event, &actions);
   if (error == VOW_OK) carry_out(driver, &actions);
-  vow_log_flush(driver->log, vow_core_awaits_votes(driver->core));
+  if (vow_log_flush(driver->log, vow_core_awaits_votes(driver->core))) uv_stop(driver->loop);
   driver->in_step = false;
   arm_tick(driver, event->now_ms);
   return error;
@@ -318,6 +318,10 @@ static void on_wake(uv_async_t *async) {
 static void wake(void *context) {
   struct vow_driver *driver = context;
   uv_async_send(&driver->wake);
+}
+
+void vow_driver_write(struct vow_driver *driver) {
+  vow_log_write(driver->log);
 }
 
 /* ---- recovery ---- */

@@ -88,6 +88,11 @@ void vow_driver_write_ends(struct vow_driver *driver);
 /* New timeouts, limits and retention; paths and callbacks are not looked at. */
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config);
 
+/* Where the log lends (config.log.lends) the driver stops the loop when there is something to
+ * write; then this is to be called, with nothing on the loop's thread that may not wait. The driver
+ * may be closed, by another thread that turns the loop, before this returns. Blocks: on disk. */
+void vow_driver_write(struct vow_driver *driver);
+
 const struct vow_core *vow_driver_core(const struct vow_driver *driver);
 struct vow_log *vow_driver_log(const struct vow_driver *driver); /* for queries */
 

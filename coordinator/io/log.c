@@ -103,6 +103,7 @@ static enum vow_error new_log(struct vow_log **out, const struct vow_log_config 
   if (log == NULL) return VOW_E_NO_MEMORY;
   log->wake = config->wake;
   log->wake_context = config->wake_context;
+  log->lends = config->lends;
   log->ahead_min = config->ahead_min == 0 ? LOG_AHEAD_MIN : config->ahead_min;
   log->read_only = config->read_only;
   log->lock_fd = -1;
@@ -343,8 +344,8 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   return VOW_OK;
 }
 
-void vow_log_flush(struct vow_log *log, bool company) {
-  if (log->flushed == log->appended) return;
+bool vow_log_flush(struct vow_log *log, bool company) {
+  if (log->flushed == log->appended) return false;
   log->flushed = log->appended;
   pthread_mutex_lock(&log->mutex);
   log->filling = false;
@@ -353,9 +354,12 @@ void vow_log_flush(struct vow_log *log, bool company) {
   log->company.fresh = false;
   bool wake = log->asleep_until_us != 0 &&
               (log_write_due_us(log) < log->asleep_until_us || log->queries.first != NULL);
+  bool owners = log_owner_writes(log);
+  wake = wake && !owners;
   if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   if (wake) pthread_cond_signal(&log->wanted);
+  return owners;
 }
 
 /* ---- asking ---- */

@@ -13,7 +13,8 @@
  * descriptor of <path> inside the process would drop its lock: nobody else in the daemon may open
  * it.
  *
- * Threads: one owner (the loop) calls everything; `wake` is called on the log thread.
+ * Threads: one owner (the loop) calls everything, from one thread at a time; `wake` is called on
+ * the log thread.
  */
 #ifndef VOW_COORDINATOR_LOG_H
 #define VOW_COORDINATOR_LOG_H
@@ -47,7 +48,9 @@ struct vow_log_config {
   const char *restored_from;   /* it is a copy of this backup, not in its place yet: it goes into
                                   quarantine, and no witness is kept */
   const char *advertise_url;   /* kept in the log for whoever recovers it; NULL: as it was */
-  void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread */
+  bool lends;                  /* the owner writes itself what vow_log_flush leaves to it */
+  void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread, or
+                                  from vow_log_write */
   void *wake_context;
 };
 
@@ -103,8 +106,13 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
 /* To be called after the last append of a step: until then nothing of it is committed, so that its
  * records share a sync. Wakes the thread if it would sleep past the time at which they are due.
  * `company`: more that is forced is likely before long, so what is may wait for that, for as long
- * as a write takes at most. */
-void vow_log_flush(struct vow_log *log, bool company);
+ * as a write takes at most. True, only where the log lends: it is forced, alone and short, and
+ * nobody has been woken: vow_log_write is to be called soon, from where the caller may block. */
+bool vow_log_flush(struct vow_log *log, bool company);
+/* Writes what is queued on the caller's thread, if it is short and the log thread sleeps; else that
+ * thread has it. Nothing of the log is touched any more once another thread can see that it is
+ * written, so that one may close it. Blocks: on disk. */
+void vow_log_write(struct vow_log *log);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */
 void vow_log_reconfigure(struct vow_log *log, const struct vow_log_config *config);

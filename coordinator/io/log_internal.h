@@ -7,7 +7,8 @@
  * one stands). Nobody else includes this file.
  *
  * Fields are grouped by who may touch them. The connection belongs to the caller's thread until
- * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again.
+ * vow_log_start, to the log thread until vow_log_close has joined it, and to the caller again;
+ * while it is `lent`, to the thread that is in vow_log_write.
  */
 #ifndef VOW_COORDINATOR_LOG_INTERNAL_H
 #define VOW_COORDINATOR_LOG_INTERNAL_H
@@ -194,6 +195,7 @@ struct vow_log {
   void (*wake)(void *context);
   void *wake_context;
   uint32_t ahead_min;
+  bool lends;
   bool read_only;
   int lock_fd;        /* read-only file: holds off daemons; else -1 */
   bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
@@ -261,6 +263,7 @@ struct vow_log {
   uint32_t queries_under_way;
   bool limits_changed;
   uint64_t asleep_until_us; /* the log thread sleeps on `wanted`; 0: it is awake */
+  bool lent;                /* the connection, to the owner: the log thread leaves it alone */
   bool stopping;
   struct vow_log_progress progress;
   struct vow_log_counts counts;
@@ -353,6 +356,8 @@ uint64_t log_write_due_us(const struct vow_log *log);
 /* Whether the log thread has something better to do than to wait for that. With the mutex held, on
  * that thread or while it sleeps. */
 bool log_ahead_pays(const struct vow_log *log);
+/* Whether what is queued is the owner's to write. With the mutex held. */
+bool log_owner_writes(const struct vow_log *log);
 /* From here on nothing becomes durable (rule 2). Any thread that holds the connection. */
 void log_fail(struct vow_log *log, enum vow_error error, const char *why);
 

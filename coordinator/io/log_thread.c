@@ -27,6 +27,9 @@
 #define LONELY_MAX     4
 #define LONELY_TRIES   32
 
+#define LENT_RECORDS_MAX  32
+#define LENT_WRITE_MAX_US 1000 /* the last write: this disk is fast */
+
 enum job { JOB_WAIT, JOB_WRITE, JOB_AHEAD, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
@@ -148,7 +151,7 @@ static void write_queue(struct vow_log *log, bool stopping) {
   log->slice_end_ms = now + LOG_QUERY_SLICE_MS;
   log->backup_turn = true;
   publish(log);
-  if (log->wal_bytes > log->limits.wal_bytes_max && !log->stuck) checkpoint(log, now);
+  if (log->wal_bytes > log->limits.wal_bytes_max && !log->stuck && !log->lent) checkpoint(log, now);
 }
 
 static void write_ahead(struct vow_log *log) {
@@ -268,6 +271,7 @@ static enum job choose(const struct vow_log *log, uint64_t now_us, uint64_t *unt
   const struct log_query *query = log->queries.first;
   uint64_t now = now_us / 1000;
   *until_us = UINT64_MAX;
+  if (log->lent) return JOB_WAIT;
   if (log->failed) return query != NULL ? JOB_QUERY : log->stopping ? JOB_STOP : JOB_WAIT;
   bool write = write_is_due(log, now_us, until_us);
   /* While the disk is full a query sees what is written: an older image, never another outcome. */
@@ -325,7 +329,7 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
   pthread_mutex_lock(&log->mutex);
   log->counts.ahead = log->done.ahead;
   while (true) {
-    if (log->limits_changed) take_limits(log);
+    if (log->limits_changed && !log->lent) take_limits(log);
     job = choose(log, log_now_us(), &until_us);
     if (job != JOB_WAIT) break;
     wait_until(log, until_us);
@@ -338,6 +342,47 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
   pthread_mutex_unlock(&log->mutex);
   return job;
 }
+
+/* ---- lending ----
+ *
+ * To wake this thread for a write, and the owner when it is done, takes as long as a third of what
+ * the write itself does on a fast disk, and with one transaction under way nothing else goes on
+ * meanwhile. So that write is the owner's, while this thread sleeps. Not where it could take
+ * longer: of many records, on a slow disk, or when other work of this thread comes with it. */
+
+bool log_owner_writes(const struct vow_log *log) {
+  if (!log->lends || log->lent || log->asleep_until_us == 0) return false;
+  if (log->failed || log->stuck || log->stopping || log->limits_changed) return false;
+  if (log->queries.first != NULL || log->backup != NULL || log->taken_count > 0) return false;
+  return log->queue.forced && log->queue.count <= LENT_RECORDS_MAX && !log->company.likely &&
+         log->company.write_us <= LENT_WRITE_MAX_US && log->wal_bytes <= log->limits.wal_bytes_max;
+}
+
+/* With the mutex held. */
+static void wake_if_due(struct vow_log *log) {
+  uint64_t until_us;
+  if (log->asleep_until_us == 0) return;
+  if (choose(log, log_now_us(), &until_us) == JOB_WAIT && until_us >= log->asleep_until_us) return;
+  log->asleep_until_us = 0;
+  pthread_cond_signal(&log->wanted);
+}
+
+void vow_log_write(struct vow_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  log->lent = log_owner_writes(log);
+  if (log->lent) {
+    take_queue(log);
+    end_company(&log->company);
+    pthread_mutex_unlock(&log->mutex);
+    write_queue(log, false);
+    pthread_mutex_lock(&log->mutex);
+    log->lent = false;
+  }
+  wake_if_due(log);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* ---- the thread ---- */
 
 void *log_thread_main(void *argument) {
   struct vow_log *log = argument;

@@ -1,0 +1,214 @@
+/*
+ * A log that lends: what is forced, alone and short is left to the owner's thread, all else is the
+ * log thread's, and whoever has it, nothing stays behind.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "log_fixture.h"
+
+static struct fixture *in_wake;
+static pthread_t woken_on;       /* the thread that called `wake` last */
+static void (*as_written)(void); /* what it does */
+
+static void wake(void *context) {
+  void (*now)(void) = as_written;
+  (void)context;
+  woken_on = pthread_self();
+  as_written = NULL;
+  if (now != NULL) now();
+}
+
+static void open_lending(struct fixture *f) {
+  f->config.lends = true;
+  f->config.wake = wake;
+  as_written = NULL;
+  in_wake = f;
+  fixture_open(f);
+}
+
+static uint64_t append_some(struct fixture *f, uint32_t from, uint32_t count, bool forced) {
+  for (uint32_t n = from; n < from + count; n++) append_more(f, n, VOW_TXN_COMMITTING, 0, forced);
+  return f->position;
+}
+
+/* The log thread is on its way to sleep: until it is there nothing is left to the owner. What has
+ * been tried meanwhile is written by it. */
+static uint64_t append_left_to_owner(struct fixture *f) {
+  uint64_t deadline = fixture_now_ms() + DEADLINE_MS;
+  while (fixture_now_ms() < deadline) {
+    append_some(f, 1, 1, true);
+    if (vow_log_flush(f->log, false)) return f->position;
+    wait_durable(f, f->position);
+  }
+  fail_msg("nothing is left to the owner");
+  return 0;
+}
+
+static void what_is_alone_is_written_by_its_owner_before_it_returns(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  for (uint32_t i = 0; i < 30; i++) {
+    uint64_t position = append_left_to_owner(f);
+    vow_log_poll(f->log, &f->progress);
+    assert_true(f->progress.durable < position);
+    uint64_t syncs = counts(f).syncs;
+    vow_log_write(f->log);
+    vow_log_poll(f->log, &f->progress);
+    assert_int_equal(f->progress.durable, position);
+    assert_true(pthread_equal(woken_on, pthread_self()));
+    assert_int_equal(counts(f).syncs, syncs + 1);
+  }
+  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
+}
+
+static void a_log_that_does_not_lend_writes_itself(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  for (uint32_t i = 0; i < 30; i++) {
+    append_some(f, 1, 1, true);
+    assert_false(vow_log_flush(f->log, false));
+    wait_durable(f, f->position);
+  }
+}
+
+static void what_expects_company_is_not_left_to_the_owner(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  append_left_to_owner(f);
+  vow_log_write(f->log);
+  append_some(f, 1, 1, true);
+  assert_false(vow_log_flush(f->log, true));
+  wait_durable(f, f->position);
+}
+
+static void many_records_are_not_left_to_the_owner(void **state) {
+  struct fixture *f = *state;
+  f->config.ahead_min = 1000;
+  open_lending(f);
+  append_left_to_owner(f);
+  vow_log_write(f->log);
+  append_some(f, 1, 33, true);
+  assert_false(vow_log_flush(f->log, false));
+  wait_durable(f, f->position);
+}
+
+static void what_is_not_forced_is_not_left_to_the_owner(void **state) {
+  struct fixture *f = *state;
+  f->config.lazy_flush_ms = 1;
+  open_lending(f);
+  append_some(f, 1, 1, false);
+  assert_false(vow_log_flush(f->log, false));
+  wait_durable(f, f->position);
+}
+
+static void more_after_it_goes_to_the_thread_with_it(void **state) {
+  struct fixture *f = *state;
+  f->config.ahead_min = 1000;
+  open_lending(f);
+  append_left_to_owner(f);
+  append_some(f, 2, 40, true);
+  assert_false(vow_log_flush(f->log, false));
+  wait_durable(f, f->position);
+  vow_log_write(f->log); /* finds nothing to do */
+  vow_log_poll(f->log, &f->progress);
+  assert_int_equal(f->progress.durable, f->position);
+}
+
+static void an_owner_that_never_writes_loses_nothing(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  append_left_to_owner(f);
+  fixture_close(f);
+  fixture_open(f);
+  assert_int_equal(find_state(f, 1), VOW_TXN_COMMITTING);
+}
+
+/* ---- while it is lent ---- */
+
+static void append_forced(void) {
+  append_some(in_wake, 7, 1, true);
+  assert_false(vow_log_flush(in_wake->log, false));
+}
+
+static void what_comes_while_it_is_lent_is_the_threads(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  for (uint32_t i = 0; i < 30; i++) {
+    append_left_to_owner(f);
+    as_written = append_forced;
+    vow_log_write(f->log);
+    wait_durable(f, f->position);
+  }
+  assert_int_equal(find_state(f, 7), VOW_TXN_COMMITTING);
+}
+
+static void on_row(void *context, const struct vow_log_result *result) {
+  enum vow_txn_state *found = context;
+  assert_int_equal(result->error, VOW_OK);
+  *found = result->count == 1 ? result->rows[0].state : 0;
+}
+
+static enum vow_txn_state found;
+
+static bool is_found(struct fixture *f) {
+  (void)f;
+  return found != 0;
+}
+
+static void ask_for_one(void) {
+  struct vow_log_query query = {
+      .type = VOW_LOG_QUERY_FIND, .id = nth_id(1), .done = on_row, .context = &found};
+  assert_int_equal(vow_log_query(in_wake->log, &query), VOW_OK);
+}
+
+static void a_query_waits_until_it_is_given_back(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  for (uint32_t i = 0; i < 30; i++) {
+    append_left_to_owner(f);
+    as_written = ask_for_one;
+    found = 0;
+    vow_log_write(f->log);
+    wait_until(f, is_found);
+    assert_int_equal(found, VOW_TXN_COMMITTING);
+  }
+}
+
+static void shrink_the_wal(void) {
+  struct vow_log_config config = in_wake->config;
+  config.wal_bytes_max = 1;
+  vow_log_reconfigure(in_wake->log, &config);
+}
+
+static void limits_that_change_meanwhile_apply_once_it_is_given_back(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  append_left_to_owner(f);
+  as_written = shrink_the_wal;
+  uint64_t before = counts(f).checkpoints;
+  vow_log_write(f->log);
+  append_some(f, 1, 1, true);
+  assert_false(vow_log_flush(f->log, false)); /* the WAL is too large, and that takes long */
+  wait_durable(f, f->position);
+  append_left_to_owner(f); /* it is not any more */
+  vow_log_write(f->log);   /* tells what was counted, too */
+  assert_true(counts(f).checkpoints > before);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_new, fixture_drop)
+  const struct CMUnitTest tests[] = {
+      TEST(what_is_alone_is_written_by_its_owner_before_it_returns),
+      TEST(a_log_that_does_not_lend_writes_itself),
+      TEST(what_expects_company_is_not_left_to_the_owner),
+      TEST(many_records_are_not_left_to_the_owner),
+      TEST(what_is_not_forced_is_not_left_to_the_owner),
+      TEST(more_after_it_goes_to_the_thread_with_it),
+      TEST(an_owner_that_never_writes_loses_nothing),
+      TEST(what_comes_while_it_is_lent_is_the_threads),
+      TEST(a_query_waits_until_it_is_given_back),
+      TEST(limits_that_change_meanwhile_apply_once_it_is_given_back),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
