@@ -354,6 +354,7 @@ static void on_drain(uv_timer_t *timer) {
   uint64_t open = count_open(daemon) - counts.parked; /* those end with no waiting */
   bool over = uv_now(&daemon->loop) >= daemon->drain_end_ms;
   if (!over && (open > 0 || server.requests_waiting > 0)) return;
+  if (vow_deputy_covers(daemon->deputy)) return; /* somebody is writing the log */
   say_stopping(daemon, open, counts.parked);
   stop(daemon);
 }
@@ -363,7 +364,7 @@ static void on_stop_signal(uv_signal_t *handle, int number) {
   if (daemon->draining) {
     vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
                    "a second signal: stopping at once");
-    stop(daemon);
+    daemon->drain_end_ms = 0;
     return;
   }
   daemon->draining = true;
@@ -527,10 +528,13 @@ static void write_log(void *context) {
   vow_driver_write(context);
 }
 
-/* Until every handle is closed. */
+/* Until every handle is closed. While the deputy has the loop, the driver may stop it for the next
+ * write; so after it there is another look. */
 static void run(struct vow_daemon *daemon) {
   while (uv_run(&daemon->loop, UV_RUN_DEFAULT) != 0) {
-    if (!daemon->stopped) vow_deputy_cover(daemon->deputy, write_log, daemon->driver);
+    if (daemon->stopped) continue;
+    while (vow_deputy_cover(daemon->deputy, write_log, daemon->driver)) {
+    }
   }
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
@@ -71,7 +70,7 @@ static void *deputise(void *context) {
 
 /* ---- the loop's thread ---- */
 
-void vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), void *context) {
+bool vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), void *context) {
   pthread_mutex_lock(&deputy->mutex);
   deputy->whereabouts = AWAY;
   pthread_mutex_unlock(&deputy->mutex);
@@ -79,12 +78,21 @@ void vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), vo
   work(context);
   set_timer(deputy, 0);
   pthread_mutex_lock(&deputy->mutex);
+  bool covered = deputy->whereabouts != AWAY;
   if (deputy->whereabouts == COVERED) uv_async_send(&deputy->back);
   while (deputy->whereabouts == COVERED) {
     pthread_cond_wait(&deputy->given_back, &deputy->mutex);
   }
   deputy->whereabouts = HOME;
   pthread_mutex_unlock(&deputy->mutex);
+  return covered;
+}
+
+bool vow_deputy_covers(struct vow_deputy *deputy) {
+  pthread_mutex_lock(&deputy->mutex);
+  bool covers = deputy->whereabouts == COVERED;
+  pthread_mutex_unlock(&deputy->mutex);
+  return covers;
 }
 
 static void deputy_free(struct vow_deputy *deputy) {

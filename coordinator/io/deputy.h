@@ -10,6 +10,8 @@
 #ifndef VOW_COORDINATOR_DEPUTY_H
 #define VOW_COORDINATOR_DEPUTY_H
 
+#include <stdbool.h>
+
 #include "vow/error.h"
 
 struct uv_loop_s;
@@ -23,7 +25,11 @@ enum vow_error vow_deputy_open(struct vow_deputy **out, struct uv_loop_s *loop) 
 void vow_deputy_close(struct vow_deputy *deputy);
 
 /* Does work(context), which may block, outside of the loop: between two calls of uv_run. Returns
- * when it is done and the loop is the caller's again; perhaps nothing is left on it to turn. */
-void vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), void *context);
+ * when it is done and the loop is the caller's again. True: the deputy has turned it meanwhile;
+ * what there was to see may have changed, uv_stop may have been called and taken, and perhaps
+ * nothing is left to turn. */
+bool vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), void *context);
+/* On the loop: whether it is the deputy that turns it, so that the other thread is at work. */
+bool vow_deputy_covers(struct vow_deputy *deputy);
 
 #endif

@@ -89,8 +89,8 @@ void vow_driver_write_ends(struct vow_driver *driver);
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config);
 
 /* Where the log lends (config.log.lends) the driver stops the loop when there is something to
- * write; then this is to be called, with nothing on the loop's thread that may not wait. The driver
- * may be closed, by another thread that turns the loop, before this returns. Blocks: on disk. */
+ * write; then this is to be called, outside of the loop; another thread may turn it meanwhile, but
+ * not close the driver. Blocks: on disk. */
 void vow_driver_write(struct vow_driver *driver);
 
 const struct vow_core *vow_driver_core(const struct vow_driver *driver);

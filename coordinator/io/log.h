@@ -110,8 +110,8 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
  * nobody has been woken: vow_log_write is to be called soon, from where the caller may block. */
 bool vow_log_flush(struct vow_log *log, bool company);
 /* Writes what is queued on the caller's thread, if it is short and the log thread sleeps; else that
- * thread has it. Nothing of the log is touched any more once another thread can see that it is
- * written, so that one may close it. Blocks: on disk. */
+ * thread has it. Meanwhile another thread may be the owner, but not close the log. Blocks: on disk.
+ */
 void vow_log_write(struct vow_log *log);
 
 /* New retention and limits (SIGHUP); path, create, read_only and wake are not looked at. */

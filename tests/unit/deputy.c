@@ -29,7 +29,9 @@ static void on_tick(uv_timer_t *tick) {
   (void)tick;
   assert_int_equal(turning++, 0);
   ticks++;
-  if (!pthread_equal(pthread_self(), home)) elsewhere++;
+  bool here = pthread_equal(pthread_self(), home);
+  assert_int_equal(vow_deputy_covers(deputy), !here);
+  if (!here) elsewhere++;
   sem_post(&ticked);
   turning--;
 }
@@ -71,7 +73,7 @@ static void wait_for_three(void *context) {
 static void the_loop_turns_while_work_takes_long(void **state) {
   (void)state;
   uv_timer_start(&timer, on_tick, 1, 1);
-  vow_deputy_cover(deputy, wait_for_three, NULL);
+  assert_true(vow_deputy_cover(deputy, wait_for_three, NULL));
   assert_true(elsewhere >= 3);
   int before = elsewhere;
   for (int i = 0; i < 3; i++) uv_run(&loop, UV_RUN_ONCE);
@@ -89,7 +91,7 @@ static void only_one_thread_turns_at_a_time(void **state) {
   uv_timer_start(&timer, on_tick, 0, 1);
   for (long i = 0; i < 400; i++) {
     long us = i * 37 % 2000;
-    vow_deputy_cover(deputy, work_of_all_lengths, &us);
+    (void)vow_deputy_cover(deputy, work_of_all_lengths, &us);
     int before = ticks;
     uv_run(&loop, UV_RUN_ONCE);
     assert_true(ticks >= before);
@@ -111,10 +113,21 @@ static void wait_once(void *context) {
 static void a_loop_that_ends_meanwhile_is_given_back(void **state) {
   (void)state;
   uv_timer_start(&timer, close_timer, 0, 0);
-  vow_deputy_cover(deputy, wait_once, NULL);
+  (void)vow_deputy_cover(deputy, wait_once, NULL);
   while (uv_run(&loop, UV_RUN_DEFAULT) != 0) {
   }
   assert_int_equal(uv_loop_alive(&loop), 0);
+}
+
+static void stop_the_loop(uv_timer_t *tick) {
+  uv_stop(tick->loop);
+  sem_post(&ticked);
+}
+
+static void a_stop_that_the_deputy_took_is_told(void **state) {
+  (void)state;
+  uv_timer_start(&timer, stop_the_loop, 0, 0);
+  assert_true(vow_deputy_cover(deputy, wait_once, NULL));
 }
 
 static void nothing(void *context) {
@@ -123,7 +136,9 @@ static void nothing(void *context) {
 
 static void work_that_takes_no_time_is_done_and_the_loop_stays(void **state) {
   (void)state;
-  for (int i = 0; i < 10000; i++) vow_deputy_cover(deputy, nothing, NULL);
+  int alone = 0;
+  for (int i = 0; i < 10000; i++) alone += !vow_deputy_cover(deputy, nothing, NULL);
+  assert_true(alone > 0);
   uv_timer_start(&timer, on_tick, 0, 0);
   uv_run(&loop, UV_RUN_ONCE);
   assert_int_equal(ticks, 1);
@@ -136,6 +151,7 @@ int main(void) {
       TEST(the_loop_turns_while_work_takes_long),
       TEST(only_one_thread_turns_at_a_time),
       TEST(a_loop_that_ends_meanwhile_is_given_back),
+      TEST(a_stop_that_the_deputy_took_is_told),
       TEST(work_that_takes_no_time_is_done_and_the_loop_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
