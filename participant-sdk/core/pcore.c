@@ -40,9 +40,12 @@ void vow_pcore_free(struct vow_pcore *core) {
 
 /* ---- books ---- */
 
+/* One phase in one database transaction is among them until it has committed: where its commit
+ * callback fails it votes after all. */
 static bool is_preparing(const struct vow_pbranch *b) {
   return b->state == VOW_PBRANCH_INTENT_WRITING || b->state == VOW_PBRANCH_PREPARING ||
-         b->state == VOW_PBRANCH_VOTE_WRITING;
+         b->state == VOW_PBRANCH_VOTE_WRITING ||
+         (b->state == VOW_PBRANCH_COMMITTING && b->durable == VOW_PRECORD_NONE);
 }
 
 /* Takes a branch out of the gauges before a step (sign -1), and puts it back after it (+1). */

@@ -379,6 +379,52 @@ static void an_event_that_does_not_exist_is_refused(void **state) {
 }
 
 /* Names of states are for people; whatever the number, there is one. To free nothing is fine. */
+/* ---- who prepares ---- */
+
+static uint64_t preparing(void) {
+  struct vow_pcounts counts;
+  vow_pcore_counts(core, &counts);
+  return counts.preparing;
+}
+
+static void finish(uint8_t n, enum vow_error error) {
+  struct vow_pevent event = event_of(VOW_PEVENT_FINISHED, n);
+  event.u.finished.error = error;
+  must_step(event);
+}
+
+/* In one phase and one database transaction: a commit callback that fails leaves a vote to write.
+ * So it keeps its place, or the vote came on top of the limit. */
+static void what_may_have_to_vote_yet_counts_until_it_has_committed(void **state) {
+  struct vow_pconfig config = {.atomic = true,
+                               .branches_max = 9,
+                               .preparing_max = 1,
+                               .tombstones_max = 9,
+                               .coordinators_max = 1};
+  struct vow_message message = {.type = VOW_MESSAGE_PREPARE,
+                                .transaction = id_of(1),
+                                .branch = 1,
+                                .coordinator = "http://c",
+                                .one_phase = true};
+  struct vow_pevent event = event_of(VOW_PEVENT_MESSAGE, 1);
+  (void)state;
+  vow_pcore_free(core);
+  assert_int_equal(vow_pcore_new(&core, &config), VOW_OK);
+  event.u.message.message = &message;
+  must_step(event);
+  vote(1, VOW_VOTE_COMMIT, NULL);
+  assert_int_equal(action_of(VOW_PACTION_CALL)->u.call, VOW_MESSAGE_COMMIT);
+  send(VOW_MESSAGE_PREPARE, 2, "http://c", NOWHERE);
+  assert_int_equal(action_of(VOW_PACTION_REPLY)->u.reply.error, VOW_E_OVERLOADED);
+  finish(1, VOW_E_DATABASE);
+  assert_int_equal(preparing(), 1);
+  log_it(1);
+  send(VOW_MESSAGE_COMMIT, 1, "http://c", NOWHERE);
+  assert_int_equal(preparing(), 0); /* it has voted */
+  finish(1, VOW_OK);
+  assert_int_equal(preparing(), 0);
+}
+
 static void what_is_not_there(void **state) {
   (void)state;
   assert_string_equal(vow_pbranch_state_name(VOW_PBRANCH_STATE_COUNT), "?");
@@ -400,6 +446,7 @@ int main(void) {
       TEST(empty_reasons_are_none),
       TEST(no_error_of_a_callback_is_a_vote),
       TEST(an_event_that_does_not_exist_is_refused),
+      TEST(what_may_have_to_vote_yet_counts_until_it_has_committed),
       TEST(what_is_not_there),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
