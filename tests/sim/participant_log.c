@@ -77,22 +77,45 @@ static void move_jobs(struct sim_jobs *to, struct sim_jobs *from) {
   from->count = 0;
 }
 
-void sim_p_sync(struct sim *s, struct sim_participant *p) {
+static void begin_commit(struct sim *s, struct sim_participant *p) {
+  uint64_t sync_ms = 1 + sim_draw(s, 6);
+  if (sim_fault(s, SIM_FAULT_SLOW, 60)) sync_ms += sim_draw(s, 3000);
+  p->committing = true;
+  sim_at(s, sync_ms, SIM_P_SYNCED, node_of(p))->life = p->life;
+}
+
+/* Those that are left of the transaction. What comes while one takes its time is queued behind it,
+ * and written after its record. */
+static void run_calls(struct sim *s, struct sim_participant *p) {
   uint32_t life = p->life;
+  while (p->reached < p->writing.count) {
+    if (p->writing.items[p->reached].type != SIM_JOB_CALL) {
+      p->reached++;
+    } else if (sim_fault(s, SIM_FAULT_LONG, 900)) {
+      sim_at(s, sim_draw(s, 4000), SIM_P_CALLED, node_of(p))->life = life;
+      return;
+    } else {
+      run_call(s, p, &p->writing.items[p->reached]);
+      if (p->life != life) return;
+    }
+  }
+  begin_commit(s, p);
+}
+
+void sim_p_sync(struct sim *s, struct sim_participant *p) {
   p->sync_due_ms = UINT64_MAX;
   if (p->syncing || p->broken || p->queue.count == 0) return;
   if (p->queue.count >= 4) sim_probe(s, SIM_PROBE_GROUP);
   move_jobs(&p->writing, &p->queue);
   p->syncing = true;
-  for (uint32_t i = 0; i < p->writing.count; i++) {
-    while (p->life == life && p->writing.items[i].type == SIM_JOB_CALL) {
-      run_call(s, p, &p->writing.items[i]);
-    }
-    if (p->life != life) return;
-  }
-  uint64_t sync_ms = 1 + sim_draw(s, 6);
-  if (sim_fault(s, SIM_FAULT_SLOW, 60)) sync_ms += sim_draw(s, 3000);
-  sim_at(s, sync_ms, SIM_P_SYNCED, node_of(p))->life = life;
+  p->reached = 0;
+  run_calls(s, p);
+}
+
+void sim_p_called(struct sim *s, struct sim_participant *p) {
+  uint32_t life = p->life;
+  run_call(s, p, &p->writing.items[p->reached]);
+  if (p->life == life) run_calls(s, p);
 }
 
 /* ---- the end of a transaction ---- */
@@ -128,15 +151,29 @@ static void check_row(struct sim *s, struct sim_participant *p, const struct sim
 static void delete_row(struct sim *s, struct sim_participant *p, uint64_t row) {
   for (uint32_t t = 0; t < s->txn_count; t++) {
     for (uint32_t b = 0; b < s->txns[t].branch_count; b++) {
-      if (p->log[t][b].row == row) p->log[t][b] = (struct sim_record){.kind = VOW_PRECORD_NONE};
+      if (p->log[t][b].row != row) continue;
+      struct vow_id *purged = &p->purged[s->txns[t].coordinator];
+      if (vow_id_compare(*purged, s->txns[t].id) < 0) *purged = s->txns[t].id;
+      p->log[t][b] = (struct sim_record){.kind = VOW_PRECORD_NONE};
     }
   }
 }
 
+/* P4: for each tombstone that went a watermark stands on the disk. */
+static void check_purged(struct sim *s, const struct sim_participant *p) {
+  for (uint32_t i = 0; i < s->coordinator_count; i++) {
+    bool none = vow_id_is_nil(p->purged[i]);
+    sim_check(s, none || vow_id_compare(p->purged[i], p->watermark[i]) < 0, SIM_P4,
+              "p%u has purged a tombstone of c%u, and no watermark stands in for it", p->number, i);
+  }
+}
+
 /* One that was queued while a callback ran may be older than that of the callback's record. */
-static void raise_watermark(struct sim_participant *p, const struct sim_job *job) {
+static void raise_watermark(const struct sim *s, struct sim_participant *p,
+                            const struct sim_job *job) {
   struct vow_id *watermark = &p->watermark[job->purge_of];
-  if (vow_id_compare(*watermark, job->purge_below) < 0) *watermark = job->purge_below;
+  bool back = vow_id_compare(job->purge_below, *watermark) < 0;
+  if (!back || s->mistake == SIM_MISTAKE_WATERMARK_BACK) *watermark = job->purge_below;
 }
 
 static void write_all(struct sim *s, struct sim_participant *p) {
@@ -144,7 +181,7 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     struct sim_job *job = &p->writing.items[i];
     job->written = job->type == SIM_JOB_RECORD || job->type == SIM_JOB_WATERMARK;
     if (job->type == SIM_JOB_WATERMARK && s->mistake != SIM_MISTAKE_MEMORY_ONLY) {
-      raise_watermark(p, job);
+      raise_watermark(s, p, job);
     }
     if (job->type != SIM_JOB_RECORD) continue;
     check_row(s, p, job);
@@ -155,15 +192,16 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     }
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
-    raise_watermark(p, job);
+    raise_watermark(s, p, job);
     for (uint32_t k = 0; k < job->purge_count; k++) delete_row(s, p, job->purge[k]);
   }
+  check_purged(s, p);
 }
 
 static void report(struct sim *s, struct sim_participant *p) {
   uint32_t life = p->life, count = p->writing.count;
   p->writing.count = 0;
-  p->syncing = false;
+  p->syncing = p->committing = false;
   /* Nothing is written before this is done: what these steps queue waits. */
   for (uint32_t i = 0; i < count && p->life == life; i++) {
     const struct sim_job *job = &p->writing.items[i];
@@ -208,8 +246,8 @@ void sim_p_synced(struct sim *s, struct sim_participant *p) {
 }
 
 void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep) {
-  if (p->syncing && keep) write_all(s, p);
-  p->syncing = false;
+  if (p->committing && keep) write_all(s, p);
+  p->syncing = p->committing = false;
   p->writing.count = 0;
   p->queue.count = 0;
 }

@@ -141,6 +141,9 @@ static void participant_event(struct sim *s, const struct sim_event *event) {
     case SIM_P_SYNC:
       sim_p_sync(s, p);
       break;
+    case SIM_P_CALLED:
+      sim_p_called(s, p);
+      break;
     case SIM_P_SYNCED:
       sim_p_synced(s, p);
       break;

@@ -131,6 +131,7 @@ void sim_p_operate(struct sim *s, struct sim_participant *p, uint32_t txn, uint3
 
 void sim_p_submit(struct sim *s, struct sim_participant *p, const struct sim_job *job);
 void sim_p_sync(struct sim *s, struct sim_participant *p);
+void sim_p_called(struct sim *s, struct sim_participant *p);
 void sim_p_synced(struct sim *s, struct sim_participant *p);
 void sim_p_lose_log(struct sim *s, struct sim_participant *p, bool keep);
 

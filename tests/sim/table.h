@@ -48,7 +48,8 @@ enum {
   X(RESTORE,     "restore",     "a coordinator's log is replaced by an older backup") \
   X(OPERATOR,    "operator",    "operators settle branches by hand and forget them") \
   X(CRASH_O,     "crash-o",     "vowctl reconcile is killed between any two steps") \
-  X(AWAY,        "away",        "it goes on without participants that did not answer")
+  X(AWAY,        "away",        "it goes on without participants that did not answer") \
+  X(LONG,        "long",        "all callbacks run in their log's transaction and take seconds, and messages come meanwhile")
 
 /* X(NAME, name, goes_on, what). `goes_on`: a run can be continued after it was seen to fail, which
  * shows who else catches a mistake. */
@@ -159,6 +160,7 @@ enum {
   X(WORK_LOST,        "commit-not-kept",     AC1, true,  3, CRASH_P, "a database loses in a crash what it had committed") \
   X(NO_TOMBSTONE,     "no-tombstone",        P4,  false, 0, CRASH_P, "a participant forgets what it has ended") \
   X(MEMORY_ONLY,      "watermark-in-memory", P4, false, 0, ANY, "a participant takes a watermark for stored that a crash takes") \
+  X(WATERMARK_BACK,   "watermark-goes-back", P4, false, 0, LONG, "a stored watermark is replaced by an older one that was queued before") \
   X(UNKNOWN_IS_OK,    "unknown-is-success",  AC1, false, 0, CRASH_P, "commit to a branch that was lost counts as done") \
   X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
   X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \

@@ -54,7 +54,7 @@ static void configure_participant(struct sim *s, uint32_t number) {
   p->number = number;
   p->life = 1;
   p->batch_max = sim_chance(s, 600) ? 2 + (uint32_t)sim_draw(s, SIM_BATCH_MAX - 1) : 0;
-  p->config.atomic = sim_chance(s, 400);
+  p->config.atomic = sim_chance(s, 400) || is_on(s, SIM_FAULT_LONG);
   p->config.intent = !p->config.atomic && sim_chance(s, 500);
   p->config.branches_max = tight ? 1 + (uint32_t)sim_draw(s, 5) : 1000;
   p->config.preparing_max = tight ? 1 + (uint32_t)sim_draw(s, 3) : 1000;

@@ -50,6 +50,7 @@ enum sim_event_kind {
   SIM_P_START,
   SIM_P_TICK,
   SIM_P_SYNC,
+  SIM_P_CALLED, /* back from a callback in the log's transaction */
   SIM_P_SYNCED,
   SIM_P_CALLBACK,
   SIM_CLIENT_ACTS,
@@ -340,6 +341,7 @@ struct sim_participant {
   /* the disk */
   struct sim_record log[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   struct vow_id watermark[SIM_COORDINATORS_MAX];
+  struct vow_id purged[SIM_COORDINATORS_MAX]; /* the ledger's: of the newest tombstone that went */
   struct vow_log_position seen[SIM_COORDINATORS_MAX];
   uint32_t fence[SIM_COORDINATORS_MAX]; /* what earlier lives have sent arrives no more */
   enum sim_work work[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
@@ -347,7 +349,9 @@ struct sim_participant {
   bool work_is_hollow[SIM_TXNS_MAX][SIM_BRANCHES_MAX]; /* of a mistake: a crash takes it */
   /* in memory and on its way */
   struct sim_jobs queue, writing;
-  bool syncing;
+  bool syncing;     /* the transaction has begun */
+  uint32_t reached; /* its callbacks have been run up to this job */
+  bool committing;  /* all of them: before that a crash leaves nothing */
   uint64_t sync_due_ms;
 };
 
