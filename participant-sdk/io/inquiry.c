@@ -7,6 +7,9 @@
  * whom it is asking. But not for long: a coordinator that hangs is left to it, while the others are
  * asked. What comes due for it meanwhile is kept, and asked as soon as it has answered: else a slow
  * one would be asked only about the few branches that are due just then.
+ *
+ * While as many are asked as there are places, the others stand in line. Whoever hangs leaves its
+ * place after request_timeout_ms, so everybody's turn comes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +45,13 @@ struct inquiry_request {
   uint64_t since_ms;
 };
 
+/* Who found no place. */
+struct in_line {
+  struct in_line *next;
+  size_t count;
+  struct vow_question questions[];
+};
+
 struct vow_inquiry {
   struct vow_participant *p;
   struct vow_http_group *group;
@@ -52,6 +62,7 @@ struct vow_inquiry {
   struct vow_id *ids;
   struct vow_inquiry_result *results;
   struct inquiry_request requests[REQUESTS_MAX];
+  struct in_line *line; /* empty while there is a place; one of each coordinator */
 };
 
 /* ---- one request ---- */
@@ -157,6 +168,20 @@ static void postpone(struct inquiry_request *r, const struct vow_question *quest
   }
 }
 
+/* What is left out here is due again, too. */
+static void stand_in_line(struct vow_inquiry *inquiry, const struct vow_question *questions,
+                          size_t count) {
+  struct in_line **end = &inquiry->line;
+  for (; *end; end = &(*end)->next) {
+    if ((*end)->questions[0].coordinator == questions[0].coordinator) return;
+  }
+  struct in_line *last = calloc(1, sizeof *last + count * sizeof *questions);
+  if (!last) return;
+  last->count = count;
+  memcpy(last->questions, questions, count * sizeof *questions);
+  *end = last;
+}
+
 /* Nobody is asked twice at a time. */
 static void ask(struct vow_inquiry *inquiry, const struct vow_question *questions, size_t count) {
   const char *coordinator = questions[0].coordinator;
@@ -169,13 +194,31 @@ static void ask(struct vow_inquiry *inquiry, const struct vow_question *question
     }
     if (!r->coordinator && !vacant) vacant = r;
   }
-  if (vacant && begin(inquiry, vacant, questions, count) == VOW_OK) {
+  if (!vacant) {
+    stand_in_line(inquiry, questions, count);
+  } else if (begin(inquiry, vacant, questions, count) == VOW_OK) {
     vacant->coordinator = coordinator;
     vacant->since_ms = vow_engine_now_ms();
-    return;
+  } else {
+    forget(vacant);
+    vow_engine_ask_failed(inquiry->p, coordinator);
   }
-  if (vacant) forget(vacant);
-  vow_engine_ask_failed(inquiry->p, coordinator);
+}
+
+static bool has_place(const struct vow_inquiry *inquiry) {
+  for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+    if (!inquiry->requests[i].coordinator) return true;
+  }
+  return false;
+}
+
+static void serve_line(struct vow_inquiry *inquiry) {
+  while (inquiry->line && has_place(inquiry)) {
+    struct in_line *first = inquiry->line;
+    inquiry->line = first->next;
+    ask(inquiry, first->questions, first->count);
+    free(first);
+  }
 }
 
 static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
@@ -184,6 +227,7 @@ static void finish(struct vow_inquiry *inquiry, struct inquiry_request *r) {
   size_t count = r->waiting_count;
   r->waiting = NULL;
   forget(r);
+  serve_line(inquiry);
   if (answered && count) ask(inquiry, waiting, count);
   free(waiting);
 }
@@ -301,6 +345,11 @@ void vow_inquiry_free(struct vow_inquiry *inquiry) {
   for (unsigned i = 0; i < REQUESTS_MAX; i++) {
     vow_http_close(inquiry->requests[i].http);
     forget(&inquiry->requests[i]);
+  }
+  while (inquiry->line) {
+    struct in_line *first = inquiry->line;
+    inquiry->line = first->next;
+    free(first);
   }
   vow_http_group_close(inquiry->group);
   free(inquiry->questions);

@@ -28,8 +28,8 @@ struct client_server {
   pthread_mutex_t lock; /* of all below */
   pthread_cond_t released;
   bool held; /* requests are read, and answered once it is false */
-  pthread_t connections[64];
-  int sockets[64];
+  pthread_t connections[96];
+  int sockets[96];
   unsigned connection_count;
   struct script_line script[SCRIPT_MAX];
   unsigned script_length;

@@ -194,6 +194,40 @@ static void what_comes_due_while_a_coordinator_is_slow_is_asked_next(void **stat
   eventually(f->app->commits == 1);
 }
 
+/* More of them than are asked at a time. Nor does it count as a failure that there was no place. */
+static void who_finds_no_place_is_asked_when_there_is_one(void **state) {
+  enum { HANGING = 64 };
+  static char urls[HANGING + 1][80], allow[sizeof urls];
+  struct fixture *f = *state;
+  struct client_server other;
+  struct script_line hangs = {-1, NULL, 0}, tells = {200, outcome(HANGING + 1, "committed"), 0};
+  char *end = allow;
+  client_server_start(&other);
+  client_server_script(&world.coordinator, &hangs, 1);
+  client_server_script(&other, &tells, 1);
+  for (unsigned n = 0; n <= HANGING; n++) {
+    if (n < HANGING) {
+      (void)snprintf(urls[n], sizeof urls[n], "%s/%u", world.coordinator.url, n);
+    } else { /* the last in their order */
+      (void)snprintf(urls[n], sizeof urls[n], "http://localhost:%u", other.port);
+    }
+    end += sprintf(end, "%s%s", n ? "," : "", urls[n]);
+  }
+  f->options.coordinator_allow = allow;
+  f->options.inquiry_min_ms = f->options.inquiry_max_ms = 60000;
+  f->options.request_timeout_ms = 1000;
+  fixture_open(f);
+  for (unsigned n = 0; n <= HANGING; n++) {
+    f->coordinator = urls[n];
+    expect(send_message(f, "prepare", n + 1, ""), 200, VOTE_COMMIT);
+  }
+  fixture_reopen(f); /* then all of them are asked at once */
+  eventually(f->app->commits == 1);
+  eventually(in_doubt() == HANGING);
+  fixture_close(f);
+  client_server_stop(&other);
+}
+
 static void a_coordinator_that_never_answers_does_not_hold_up_closing(void **state) {
   struct fixture *f = *state;
   struct script_line line = {-1, NULL, 0};
@@ -241,6 +275,7 @@ int main(void) {
       test(killed_with_the_answer_in_hand_it_asks_again),
       test(a_coordinator_that_never_answers_holds_up_nobody),
       test(what_comes_due_while_a_coordinator_is_slow_is_asked_next),
+      test(who_finds_no_place_is_asked_when_there_is_one),
       test(a_coordinator_that_never_answers_does_not_hold_up_closing),
       test(a_name_that_is_looked_up_does_not_hold_up_closing),
       test(a_callback_that_fails_after_the_answer_is_called_again),
