@@ -1,4 +1,6 @@
 /* A branch in doubt asks its coordinator until it is told, and believes nothing but an outcome. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,35 @@ struct world {
 };
 
 static struct world world;
+
+/* ---- allocations; the linker sends ours here ---- */
+
+static pthread_t main_thread;
+static atomic_long until_failure; /* of all threads but this one; 0 and below: none fails */
+
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+char *__real_strdup(const char *text);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+char *__wrap_strdup(const char *text);
+
+static bool fails(void) {
+  if (atomic_load(&until_failure) <= 0 || pthread_equal(pthread_self(), main_thread)) return false;
+  return atomic_fetch_sub(&until_failure, 1) == 1;
+}
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+  return fails() ? NULL : __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *old, size_t bytes) {
+  return fails() ? NULL : __real_realloc(old, bytes);
+}
+
+char *__wrap_strdup(const char *text) {
+  return fails() ? NULL : __real_strdup(text);
+}
 
 static int setup(void **state) {
   (void)fixture_setup(state);
@@ -264,6 +295,24 @@ static void a_callback_that_fails_after_the_answer_is_called_again(void **state)
   eventually(in_doubt() == 0);
 }
 
+/* Whichever allocation of a question fails. Those of a few questions are counted. */
+static void without_memory_it_asks_again(void **state) {
+  struct fixture *f = *state;
+  main_thread = pthread_self();
+  fixture_open(f);
+  for (unsigned n = 1; n <= 20; n++) {
+    struct script_line waits = {200, outcome(n, "undecided"), 0};
+    struct script_line ends = {200, outcome(n, "committed"), 0};
+    client_server_script(&world.coordinator, &waits, 1);
+    expect(send_message(f, "prepare", n, ""), 200, VOTE_COMMIT);
+    atomic_store(&until_failure, (long)n);
+    eventually(atomic_load(&until_failure) <= 0);
+    client_server_script(&world.coordinator, &ends, 1);
+    eventually(in_doubt() == 0);
+    assert_int_equal(f->app->aborts, 0);
+  }
+}
+
 #define test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
@@ -279,6 +328,7 @@ int main(void) {
       test(a_coordinator_that_never_answers_does_not_hold_up_closing),
       test(a_name_that_is_looked_up_does_not_hold_up_closing),
       test(a_callback_that_fails_after_the_answer_is_called_again),
+      test(without_memory_it_asks_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
