@@ -334,7 +334,7 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   pthread_mutex_lock(&log->mutex);
   error = enqueue(log, action);
   if (error == VOW_OK) log->filling = true;
-  bool wake = error == VOW_OK && log->asleep_until_us != 0 && log_ahead_pays(log);
+  bool wake = error == VOW_OK && log_rests(log) && log_ahead_pays(log);
   if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   /* Not under the mutex: the thread would wake up only to wait for it. */
@@ -352,7 +352,7 @@ bool vow_log_flush(struct vow_log *log, bool company) {
   log->company.likely = company;
   if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
   log->company.fresh = false;
-  bool wake = log->asleep_until_us != 0 &&
+  bool wake = log_rests(log) &&
               (log_write_due_us(log) < log->asleep_until_us || log->queries.first != NULL);
   bool owners = log_owner_writes(log);
   wake = wake && !owners;

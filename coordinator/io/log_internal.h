@@ -350,11 +350,13 @@ enum vow_error log_sync_folder(const char *folder, char why[VOW_LOG_WHY_BYTES]) 
 
 /* log_thread.c */
 void *log_thread_main(void *argument); /* the log */
-/* When what waits has to be written; 0: at once. With the mutex held, on the log thread or while it
- * sleeps. */
+/* Whether nobody has the connection, so that what is its thread's can be looked at. With the mutex
+ * held. */
+bool log_rests(const struct vow_log *log);
+/* When what waits has to be written; 0: at once. With the mutex held, on the log thread or while
+ * the log rests. */
 uint64_t log_write_due_us(const struct vow_log *log);
-/* Whether the log thread has something better to do than to wait for that. With the mutex held, on
- * that thread or while it sleeps. */
+/* Whether the log thread has something better to do than to wait for that. Likewise. */
 bool log_ahead_pays(const struct vow_log *log);
 /* Whether what is queued is the owner's to write. With the mutex held. */
 bool log_owner_writes(const struct vow_log *log);

@@ -236,6 +236,10 @@ static void end_company(struct log_company *company) {
 
 /* ---- choosing ---- */
 
+bool log_rests(const struct vow_log *log) {
+  return log->asleep_until_us != 0 && !log->lent;
+}
+
 uint64_t log_write_due_us(const struct vow_log *log) {
   bool forced = log->queue.forced;
   for (uint32_t i = 0; i < log->taken_count; i++) forced |= log->taken[i].forced;
@@ -351,7 +355,7 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
  * longer: of many records, on a slow disk, or when other work of this thread comes with it. */
 
 bool log_owner_writes(const struct vow_log *log) {
-  if (!log->lends || log->lent || log->asleep_until_us == 0) return false;
+  if (!log->lends || !log_rests(log)) return false;
   if (log->failed || log->stuck || log->stopping || log->limits_changed) return false;
   if (log->queries.first != NULL || log->backup != NULL || log->taken_count > 0) return false;
   return log->queue.forced && log->queue.count <= LENT_RECORDS_MAX && !log->company.likely &&

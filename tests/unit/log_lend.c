@@ -3,6 +3,7 @@
  * log thread's, and whoever has it, nothing stays behind.
  */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 #include "log_fixture.h"
@@ -143,6 +144,36 @@ static void what_comes_while_it_is_lent_is_the_threads(void **state) {
   assert_int_equal(find_state(f, 7), VOW_TXN_COMMITTING);
 }
 
+static sem_t writing;
+
+/* The deputy's thread has the loop then, and is the log's owner. */
+static void *append_from_another_thread(void *context) {
+  struct fixture *f = context;
+  sem_wait(&writing);
+  for (uint32_t i = 0; i < 20; i++) {
+    append_some(f, 7 + i, 1, true);
+    (void)vow_log_flush(f->log, false);
+  }
+  return NULL;
+}
+
+static void another_thread_may_append_meanwhile(void **state) {
+  struct fixture *f = *state;
+  open_lending(f);
+  sem_init(&writing, 0, 0);
+  for (uint32_t i = 0; i < 30; i++) {
+    pthread_t thread;
+    append_left_to_owner(f);
+    assert_int_equal(pthread_create(&thread, NULL, append_from_another_thread, f), 0);
+    sem_post(&writing);
+    vow_log_write(f->log);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    vow_log_write(f->log);
+    wait_durable(f, f->position);
+  }
+  sem_destroy(&writing);
+}
+
 static void on_row(void *context, const struct vow_log_result *result) {
   enum vow_txn_state *found = context;
   assert_int_equal(result->error, VOW_OK);
@@ -207,6 +238,7 @@ int main(void) {
       TEST(more_after_it_goes_to_the_thread_with_it),
       TEST(an_owner_that_never_writes_loses_nothing),
       TEST(what_comes_while_it_is_lent_is_the_threads),
+      TEST(another_thread_may_append_meanwhile),
       TEST(a_query_waits_until_it_is_given_back),
       TEST(limits_that_change_meanwhile_apply_once_it_is_given_back),
   };
