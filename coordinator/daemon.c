@@ -33,7 +33,8 @@
 #define NO_MEMORY                 "out of memory; " GIVE_MORE
 #define LAZY_FLUSH_MS             50
 #define ENDS_TOGETHER             16
-#define LINGER_US                 100 /* about what a request costs both sides */
+#define LINGER_US                 100  /* about what a request costs both sides */
+#define LEND_MAX_US               1000 /* a slower disk hides two changes of threads */
 #define WAL_BYTES_MAX             (16u * 1024 * 1024)
 #define PURGE_STEP                500
 #define PREPARING_RECORD_AFTER_MS 1000
@@ -269,7 +270,7 @@ static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *o
                                     .context = daemon};
   core_config(config, &out->core);
   out->log = (struct vow_log_config){.path = config->log,
-                                     .lends = true,
+                                     .lend_max_us = LEND_MAX_US,
                                      .create = true,
                                      .lazy_flush_ms = LAZY_FLUSH_MS,
                                      .wal_bytes_max = WAL_BYTES_MAX,
@@ -365,6 +366,7 @@ static void on_stop_signal(uv_signal_t *handle, int number) {
     vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
                    "a second signal: stopping at once");
     daemon->drain_end_ms = 0;
+    uv_timer_start(&daemon->drain, on_drain, 0, DRAIN_POLL_MS);
     return;
   }
   daemon->draining = true;
@@ -528,8 +530,7 @@ static void write_log(void *context) {
   vow_driver_write(context);
 }
 
-/* Until every handle is closed. While the deputy has the loop, the driver may stop it for the next
- * write; so after it there is another look. */
+/* Until every handle is closed. The deputy may have been stopped for a write, too. */
 static void run(struct vow_daemon *daemon) {
   while (uv_run(&daemon->loop, UV_RUN_DEFAULT) != 0) {
     if (daemon->stopped) continue;
@@ -581,6 +582,7 @@ int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
   daemon->argv = argv;
   daemon->environment = environment;
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* the write fails, and the log says why */
   vow_logger_init(&daemon->logger, STDERR_FILENO);
   daemon->logger.level = (enum vow_logger_level)daemon->config.log_level;
   daemon->logger.format = (enum vow_logger_format)daemon->config.log_format;

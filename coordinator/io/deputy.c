@@ -26,6 +26,7 @@ struct vow_deputy {
   pthread_mutex_t mutex;
   pthread_cond_t given_back;
   enum whereabouts whereabouts;
+  bool wanted; /* the deputy is to give the loop back */
   bool ending;
 };
 
@@ -51,6 +52,19 @@ static bool wait_for_timer(struct vow_deputy *deputy) {
   return !ending;
 }
 
+/* The loop may have been stopped for something else: then it goes on. */
+static bool give_back(struct vow_deputy *deputy, bool alive) {
+  pthread_mutex_lock(&deputy->mutex);
+  bool back = deputy->wanted || !alive;
+  if (back) {
+    deputy->whereabouts = HOME;
+    deputy->wanted = false;
+    pthread_cond_signal(&deputy->given_back);
+  }
+  pthread_mutex_unlock(&deputy->mutex);
+  return back;
+}
+
 static void *deputise(void *context) {
   struct vow_deputy *deputy = context;
   while (wait_for_timer(deputy)) {
@@ -58,12 +72,10 @@ static void *deputise(void *context) {
     bool away = deputy->whereabouts == AWAY; /* else: back just in time */
     if (away) deputy->whereabouts = COVERED;
     pthread_mutex_unlock(&deputy->mutex);
-    if (!away) continue;
-    (void)uv_run(deputy->loop, UV_RUN_DEFAULT);
-    pthread_mutex_lock(&deputy->mutex);
-    deputy->whereabouts = HOME;
-    pthread_cond_signal(&deputy->given_back);
-    pthread_mutex_unlock(&deputy->mutex);
+    while (away) {
+      bool alive = uv_run(deputy->loop, UV_RUN_DEFAULT) != 0;
+      away = !give_back(deputy, alive);
+    }
   }
   return NULL;
 }
@@ -79,7 +91,10 @@ bool vow_deputy_cover(struct vow_deputy *deputy, void (*work)(void *context), vo
   set_timer(deputy, 0);
   pthread_mutex_lock(&deputy->mutex);
   bool covered = deputy->whereabouts != AWAY;
-  if (deputy->whereabouts == COVERED) uv_async_send(&deputy->back);
+  if (deputy->whereabouts == COVERED) {
+    deputy->wanted = true;
+    uv_async_send(&deputy->back);
+  }
   while (deputy->whereabouts == COVERED) {
     pthread_cond_wait(&deputy->given_back, &deputy->mutex);
   }

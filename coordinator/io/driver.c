@@ -314,7 +314,7 @@ static void on_wake(uv_async_t *async) {
   note_checkpoints(driver);
 }
 
-/* On the log's thread. */
+/* On the log's thread, or in vow_driver_write. */
 static void wake(void *context) {
   struct vow_driver *driver = context;
   uv_async_send(&driver->wake);

@@ -88,7 +88,7 @@ void vow_driver_write_ends(struct vow_driver *driver);
 /* New timeouts, limits and retention; paths and callbacks are not looked at. */
 void vow_driver_reconfigure(struct vow_driver *driver, const struct vow_driver_config *config);
 
-/* Where the log lends (config.log.lends) the driver stops the loop when there is something to
+/* Where the log lends (config.log.lend_max_us) the driver stops the loop when there is something to
  * write; then this is to be called, outside of the loop; another thread may turn it meanwhile, but
  * not close the driver. Blocks: on disk. */
 void vow_driver_write(struct vow_driver *driver);

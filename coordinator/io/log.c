@@ -103,7 +103,7 @@ static enum vow_error new_log(struct vow_log **out, const struct vow_log_config 
   if (log == NULL) return VOW_E_NO_MEMORY;
   log->wake = config->wake;
   log->wake_context = config->wake_context;
-  log->lends = config->lends;
+  log->lend_max_us = config->lend_max_us;
   log->ahead_min = config->ahead_min == 0 ? LOG_AHEAD_MIN : config->ahead_min;
   log->read_only = config->read_only;
   log->lock_fd = -1;
@@ -352,10 +352,9 @@ bool vow_log_flush(struct vow_log *log, bool company) {
   log->company.likely = company;
   if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
   log->company.fresh = false;
-  bool wake = log_rests(log) &&
-              (log_write_due_us(log) < log->asleep_until_us || log->queries.first != NULL);
   bool owners = log_owner_writes(log);
-  wake = wake && !owners;
+  bool wake = !owners && log_rests(log) &&
+              (log_write_due_us(log) < log->asleep_until_us || log->queries.first != NULL);
   if (wake) log->asleep_until_us = 0;
   pthread_mutex_unlock(&log->mutex);
   if (wake) pthread_cond_signal(&log->wanted);

@@ -42,13 +42,14 @@ struct vow_log_config {
   uint64_t wal_bytes_max; /* checkpoint when the WAL is larger */
   uint64_t reserve_bytes; /* kept in a file of its own for decisions and ends on a full disk; when
                              less than as much again is free, `space_low` is reported. 0: none */
-  uint64_t retention_age_ms;   /* ended transactions older than this are purged; 0: at once */
-  uint64_t retention_count;    /* and those beyond this many */
-  uint32_t purge_step;         /* rows a step */
-  const char *restored_from;   /* it is a copy of this backup, not in its place yet: it goes into
-                                  quarantine, and no witness is kept */
-  const char *advertise_url;   /* kept in the log for whoever recovers it; NULL: as it was */
-  bool lends;                  /* the owner writes itself what vow_log_flush leaves to it */
+  uint64_t retention_age_ms; /* ended transactions older than this are purged; 0: at once */
+  uint64_t retention_count;  /* and those beyond this many */
+  uint32_t purge_step;       /* rows a step */
+  const char *restored_from; /* it is a copy of this backup, not in its place yet: it goes into
+                                quarantine, and no witness is kept */
+  const char *advertise_url; /* kept in the log for whoever recovers it; NULL: as it was */
+  uint32_t lend_max_us; /* the owner writes itself what vow_log_flush leaves to it, as long as the
+                           last write took no longer than this; 0: not */
   void (*wake)(void *context); /* something is there for vow_log_poll; called on the log thread, or
                                   from vow_log_write */
   void *wake_context;

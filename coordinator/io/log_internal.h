@@ -195,7 +195,7 @@ struct vow_log {
   void (*wake)(void *context);
   void *wake_context;
   uint32_t ahead_min;
-  bool lends;
+  uint32_t lend_max_us;
   bool read_only;
   int lock_fd;        /* read-only file: holds off daemons; else -1 */
   bool tidy_on_close; /* read-only: there was no WAL, so none is left behind */
@@ -254,8 +254,8 @@ struct vow_log {
   struct log_batch queue;
   bool filling; /* the loop is about to append more, and says when it has */
   struct log_company company;
-  /* Taken from the queue by the log thread, in this order, and not durable yet. Only that thread
-   * changes how many they are; nobody changes what is in them. */
+  /* Taken from the queue by the connection's thread, in this order, and not durable yet. Only that
+   * one changes how many they are; nobody changes what is in them. */
   struct log_batch taken[LOG_TAKEN_MAX];
   uint32_t taken_count;
   struct log_query_list queries, finished;

@@ -27,8 +27,7 @@
 #define LONELY_MAX     4
 #define LONELY_TRIES   32
 
-#define LENT_RECORDS_MAX  32
-#define LENT_WRITE_MAX_US 1000 /* the last write: this disk is fast */
+#define LENT_RECORDS_MAX 32
 
 enum job { JOB_WAIT, JOB_WRITE, JOB_AHEAD, JOB_QUERY, JOB_BACKUP, JOB_TIDY, JOB_STOP };
 
@@ -132,7 +131,7 @@ static void drop_taken(struct vow_log *log) {
 static void write_queue(struct vow_log *log, bool stopping) {
   char why[VOW_LOG_WHY_BYTES];
   uint64_t now = log_now_ms();
-  bool purge = !log->stuck && take_turn_to_purge(log, now);
+  bool purge = !log->stuck && !log->lent && take_turn_to_purge(log, now);
   uint64_t begun_us = log_now_us();
   enum vow_error error = write_somehow(log, purge, why);
   if (error == VOW_E_LOG_FULL) {
@@ -146,7 +145,7 @@ static void write_queue(struct vow_log *log, bool stopping) {
     drop_taken(log);
   }
   now = log_now_ms();
-  if (now >= log->space_check_ms) log_space_check(log, now);
+  if (now >= log->space_check_ms && !log->lent) log_space_check(log, now);
   log->wrote_ms = now;
   log->slice_end_ms = now + LOG_QUERY_SLICE_MS;
   log->backup_turn = true;
@@ -355,11 +354,11 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
  * longer: of many records, on a slow disk, or when other work of this thread comes with it. */
 
 bool log_owner_writes(const struct vow_log *log) {
-  if (!log->lends || !log_rests(log)) return false;
+  if (log->lend_max_us == 0 || !log_rests(log)) return false;
   if (log->failed || log->stuck || log->stopping || log->limits_changed) return false;
   if (log->queries.first != NULL || log->backup != NULL || log->taken_count > 0) return false;
   return log->queue.forced && log->queue.count <= LENT_RECORDS_MAX && !log->company.likely &&
-         log->company.write_us <= LENT_WRITE_MAX_US && log->wal_bytes <= log->limits.wal_bytes_max;
+         log->company.write_us <= log->lend_max_us && log->wal_bytes <= log->limits.wal_bytes_max;
 }
 
 /* With the mutex held. */
@@ -373,8 +372,8 @@ static void wake_if_due(struct vow_log *log) {
 
 void vow_log_write(struct vow_log *log) {
   pthread_mutex_lock(&log->mutex);
-  log->lent = log_owner_writes(log);
-  if (log->lent) {
+  if (log_owner_writes(log)) {
+    log->lent = true;
     take_queue(log);
     end_company(&log->company);
     pthread_mutex_unlock(&log->mutex);
