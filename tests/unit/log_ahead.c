@@ -4,6 +4,7 @@
 #include "io/log_internal.h"
 #include "log_fixture.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -162,9 +163,17 @@ static void an_end_writes_what_was_not_flushed(void **state) {
 
 /* ---- company ---- */
 
-/* As if the last write had taken so long; and nothing else is to wake the log's thread for long. */
+/* As if the last write had taken so long; and nothing else is to wake the log's thread for long.
+ * These are that thread's, which may be at its first look at the disk. */
 static void took_us(struct fixture *f, uint64_t write_us) {
+  uint64_t deadline = fixture_now_ms() + DEADLINE_MS;
   pthread_mutex_lock(&f->log->mutex);
+  while (!log_rests(f->log)) {
+    pthread_mutex_unlock(&f->log->mutex);
+    assert_true(fixture_now_ms() < deadline);
+    sched_yield();
+    pthread_mutex_lock(&f->log->mutex);
+  }
   f->log->company.write_us = write_us;
   f->log->tidy_ms = f->log->space_check_ms = log_now_ms() + 3600 * 1000;
   pthread_mutex_unlock(&f->log->mutex);
