@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api_world.h"
+#include "failing_memory.h"
 
 /* How a try ends; a sanitizer's own exit codes are others. */
 #define EXIT_WENT_ON     0
@@ -19,42 +20,11 @@
 static long countdown; /* 0: none fails; the log's thread allocates, too, hence the atomics */
 static bool failed;
 
-static bool fails(void) {
+bool allocation_fails(void) {
   if (__atomic_load_n(&countdown, __ATOMIC_RELAXED) == 0) return false;
   if (__atomic_sub_fetch(&countdown, 1, __ATOMIC_RELAXED) != 0) return false;
   __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
   return true;
-}
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t bytes);
-
-void *__wrap_malloc(size_t bytes) {
-  return fails() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return fails() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes) {
-  return fails() ? NULL : __real_realloc(old, bytes);
-}
-
-char *__wrap_strdup(const char *text) {
-  return fails() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t bytes) {
-  return fails() ? NULL : __real_strndup(text, bytes);
 }
 
 /* ---- what is done meanwhile ---- */

@@ -1,5 +1,6 @@
 /* When an allocation fails, of the log's own or of SQLite's, the caller is told, nothing is called
  * durable that is not, nothing leaks, and the log opens again. */
+#include "failing_memory.h"
 #include "log_fixture.h"
 
 #include <sqlite3.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- allocations that fail: the linker sends ours here, SQLite is configured to ---- */
+/* ---- allocations that fail ---- */
 
 static atomic_int fail_ours, fail_sqlite; /* at this allocation from now, once; 0: never */
 
@@ -17,35 +18,8 @@ static bool fails(atomic_int *countdown) {
   return atomic_load(countdown) > 0 && atomic_fetch_sub(countdown, 1) == 1;
 }
 
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_reallocarray(void *old, size_t count, size_t bytes);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_reallocarray(void *old, size_t count, size_t bytes);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_realloc(old, bytes);
-}
-
-void *__wrap_reallocarray(void *old, size_t count, size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_reallocarray(old, count, bytes);
-}
-
-char *__wrap_strdup(const char *text) {
-  return fails(&fail_ours) ? NULL : __real_strdup(text);
+bool allocation_fails(void) {
+  return fails(&fail_ours);
 }
 
 static sqlite3_mem_methods real_memory;

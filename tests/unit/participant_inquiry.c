@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client_server.h"
+#include "failing_memory.h"
 #include "participant_fixture.h"
 #include "slow_lookup.h"
 
@@ -16,33 +17,14 @@ struct world {
 
 static struct world world;
 
-/* ---- allocations; the linker sends ours here ---- */
+/* ---- allocations ---- */
 
 static pthread_t main_thread;
 static atomic_long until_failure; /* of all threads but this one; 0 and below: none fails */
 
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-char *__real_strdup(const char *text);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void) {
+bool allocation_fails(void) {
   if (atomic_load(&until_failure) <= 0 || pthread_equal(pthread_self(), main_thread)) return false;
   return atomic_fetch_sub(&until_failure, 1) == 1;
-}
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return fails() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes) {
-  return fails() ? NULL : __real_realloc(old, bytes);
-}
-
-char *__wrap_strdup(const char *text) {
-  return fails() ? NULL : __real_strdup(text);
 }
 
 static int setup(void **state) {

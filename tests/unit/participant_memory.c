@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failing_memory.h"
 #include "io/log.h"
 #include "participant_fixture.h"
 #include "tests/lib/old_log.h"
@@ -28,24 +29,8 @@ static void *failing_realloc(void *memory, int bytes) {
   return fails(&fail_sqlite) ? NULL : real.xRealloc(memory, bytes);
 }
 
-/* The linker sends ours here. */
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-char *__real_strdup(const char *text);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes) {
-  return fails(&fail_ours) ? NULL : __real_realloc(old, bytes);
-}
-
-char *__wrap_strdup(const char *text) {
-  return fails(&fail_ours) ? NULL : __real_strdup(text);
+bool allocation_fails(void) {
+  return fails(&fail_ours);
 }
 
 static void given_a_large_log(struct fixture *f) {

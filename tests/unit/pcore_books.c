@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/pcore.h"
+#include "failing_memory.h"
 
 #define HERE  "http://here"
 #define THERE "http://there"
@@ -20,33 +21,8 @@
 
 static long allocations_left = -1; /* negative: never out */
 
-static bool runs_out(void) {
+bool allocation_fails(void) {
   return allocations_left >= 0 && allocations_left-- == 0;
-}
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *memory, size_t bytes);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *memory, size_t bytes);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t bytes) {
-  return runs_out() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return runs_out() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *memory, size_t bytes) {
-  return runs_out() ? NULL : __real_realloc(memory, bytes);
-}
-
-char *__wrap_strdup(const char *text) {
-  return runs_out() ? NULL : __real_strdup(text);
 }
 
 /* ---- the world ---- */

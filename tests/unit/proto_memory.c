@@ -1,7 +1,7 @@
 /*
  * Fails each allocation of the codec once: the n-th one, for n = 1 until an operation needs fewer.
  * Whatever fails, the answer is "out of memory" and nothing else, outputs stay untouched, and
- * nothing leaks (the sanitizers look). malloc, calloc and realloc are wrapped by the linker.
+ * nothing leaks (the sanitizers look).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,34 +14,16 @@
 #include <cmocka.h>
 
 #include "batch.h"
+#include "failing_memory.h"
 #include "known.h"
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *memory, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *memory, size_t bytes);
 
 static unsigned long fail_at; /* counts down; 0: never */
 static bool failed;
 
-static bool fails_now(void) {
+bool allocation_fails(void) {
   if (fail_at == 0 || --fail_at > 0) return false;
   failed = true;
   return true;
-}
-
-void *__wrap_malloc(size_t bytes) {
-  return fails_now() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes) {
-  return fails_now() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *memory, size_t bytes) {
-  return fails_now() ? NULL : __real_realloc(memory, bytes);
 }
 
 static const char TEXT[] =
