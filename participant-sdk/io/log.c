@@ -18,10 +18,10 @@
 #define BATCH_SHARED_MAX     64   /* with a resource: other writers of the database wait for it */
 #define MANY_BYTES_MAX       4096 /* of the payload of a record that is written with others */
 #define TURNS_MAX            2    /* of a caller that writes itself: an intent, and the vote */
-#define COMPANY_MIN          4    /* so many patient jobs are worth a sync */
-#define SLOW_SYNC_US         1000 /* of a disk on which more of them wait as well */
 #define LAZY_MS              1000 /* how long an unforced record may wait for company */
 #define PATIENCE_MAX_US      2000 /* and one that is forced, but patient */
+#define LONELY_MAX           4    /* so often in vain, before that is only tried */
+#define LONELY_TRIES         32   /* every so many times */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
 #define SPACE_CHECK_EVERY_MS 1000
@@ -422,17 +422,16 @@ static void run_jobs(struct vow_log *log, struct vow_log_job *jobs) {
  * What is forced waits for nothing, with two exceptions, which last as long as a sync takes and no
  * longer: that costs at most twice of what knowing the future would. Callbacks that return
  * meanwhile share the sync. And an acknowledgement that nobody waits for is not worth a sync of its
- * own while the next vote may be on its way; with one client it nearly always is. Several share a
- * sync already, and their coordinator may hold back votes until it has their answer; but where a
- * sync takes long, votes that come while they have theirs would wait for two. */
+ * own while the next vote may be on its way, which would have to wait for it. Where no vote came
+ * several times in a row, that is tried again now and then only. */
 static uint64_t due_us(const struct vow_log *log) {
   if (log->writing) return NEVER; /* who writes looks again */
   if (log->stopping) return NOW;
   if (!log->queue) return NEVER;
   if (log->forced_count == 0) return log->since_us + LAZY_MS * 1000;
-  bool few = log->patient_count < COMPANY_MIN || log->sync_us >= SLOW_SYNC_US;
-  bool all_patient = few && log->forced_count == log->patient_count;
-  return all_patient || log->callbacks > 0 ? log->since_us + log->sync_us : NOW;
+  bool tries = log->lonely < LONELY_MAX || log->lonely % LONELY_TRIES == 0;
+  bool waits = tries && log->forced_count == log->patient_count;
+  return waits || log->callbacks > 0 ? log->since_us + log->sync_us : NOW;
 }
 
 /* With the lock held: whether the thread must be woken, since it sleeps for longer than it may. It
@@ -458,8 +457,15 @@ static struct vow_log_job *take_jobs(struct vow_log *log) {
   return jobs;
 }
 
+/* With the lock held: what waited is written now. */
+static void end_company(struct vow_log *log) {
+  if (log->patient_count == 0) return;
+  log->lonely = log->forced_count == log->patient_count ? log->lonely + 1 : 0;
+}
+
 /* With the lock held, as on return, but not meanwhile: writes what is queued. */
 static void write_queued(struct vow_log *log) {
+  end_company(log);
   struct vow_log_job *jobs = take_jobs(log);
   log->writing = true;
   pthread_mutex_unlock(&log->lock);

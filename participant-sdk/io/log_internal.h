@@ -59,8 +59,9 @@ struct vow_log {
   struct vow_log_job *queue; /* first to last; guarded by lock, as is all up to `stopping` */
   struct vow_log_job **queue_end;
   uint32_t forced_count, patient_count; /* of the first, those that are patient */
-  int callbacks;                        /* that run or are about to */
-  uint32_t sync_us;                     /* took_us, when the last write had ended */
+  uint32_t lonely;   /* how often in a row the patient had a sync for themselves */
+  int callbacks;     /* that run or are about to */
+  uint32_t sync_us;  /* took_us, when the last write had ended */
   uint64_t since_us; /* when the first of what is forced came, or, without, of all; or when the
                         last write ended */
   uint64_t asleep_until_us; /* the thread; 0: it is awake, or has been woken */
