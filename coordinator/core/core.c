@@ -364,8 +364,9 @@ bool vow_core_loading(const struct vow_core *core) {
   return core->loading;
 }
 
-bool vow_core_awaits_votes(const struct vow_core *core) {
-  return core->counts.open[VOW_TXN_PREPARING] > core->counts.held_back;
+uint64_t vow_core_awaits_votes(const struct vow_core *core) {
+  uint64_t preparing = core->counts.open[VOW_TXN_PREPARING], held_back = core->counts.held_back;
+  return preparing > held_back ? preparing - held_back : 0;
 }
 
 void vow_core_counts(const struct vow_core *core, struct vow_core_counts *out) {

@@ -256,8 +256,9 @@ uint64_t vow_core_next_deadline(const struct vow_core *core);
  * it is for participants that take batches. */
 bool vow_core_messages_can_wait(const struct vow_core *core);
 
-/* May votes that are under way make decisions before long? Their records could share a sync. */
-bool vow_core_awaits_votes(const struct vow_core *core);
+/* So many decisions may come before long, of votes that are under way. Their records could share a
+ * sync. */
+uint64_t vow_core_awaits_votes(const struct vow_core *core);
 
 /* Is it an image that a core writes of an open transaction? No other must be acted on: LOAD refuses
  * it with VOW_E_LOG_CORRUPT. */

@@ -321,6 +321,7 @@ static enum vow_error enqueue(struct vow_log *log, const struct vow_action *acti
   queue->position = action->u.log.position;
   queue->forced |= action->u.log.forced;
   log->company.fresh |= action->u.log.forced;
+  log->company.waiting += action->u.log.forced;
   log->counts.records++;
   return VOW_OK;
 }
@@ -344,12 +345,12 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
   return VOW_OK;
 }
 
-bool vow_log_flush(struct vow_log *log, bool company) {
+bool vow_log_flush(struct vow_log *log, uint64_t company) {
   if (log->flushed == log->appended) return false;
   log->flushed = log->appended;
   pthread_mutex_lock(&log->mutex);
   log->filling = false;
-  log->company.likely = company;
+  log->company.likely = company > log->company.waiting;
   if (log->company.fresh && log->company.steps++ == 0) log->company.since_us = log_now_us();
   log->company.fresh = false;
   bool owners = log_owner_writes(log);

@@ -168,9 +168,10 @@ struct log_backup; /* one that is under way */
 
 /* What is forced may wait for more of its kind, to share a sync; see log_thread.c. */
 struct log_company {
-  bool likely;       /* the loop says that more is under way */
+  bool likely;       /* the loop says that more is under way than waits */
   bool fresh;        /* something forced came in the step that is being appended */
   uint32_t steps;    /* that brought something forced which still waits */
+  uint64_t waiting;  /* so many records of those steps */
   uint64_t since_us; /* monotonic: since when the first of them could be written */
   uint64_t write_us; /* how long the last write took; what is forced waits no longer */
   uint32_t lonely;   /* writes in a row that had none */

@@ -212,7 +212,8 @@ static void tidy(struct vow_log *log, uint64_t now) {
  * What is forced waits for nothing, with one exception: while votes of other transactions are under
  * way, their decisions may share its sync. So it waits for as long as a write takes and no longer,
  * which costs at most twice of what knowing the future would; rows are written ahead meanwhile.
- * Where nobody came several times in a row, that is tried again now and then only. */
+ * Where nobody came several times in a row, that is tried again now and then only. And as many as
+ * those others are have a write of their own: while it lasts, the others' votes are forced. */
 
 /* With the mutex held: until when; 0: it does not wait. */
 static uint64_t company_until_us(const struct vow_log *log) {
@@ -231,6 +232,7 @@ static void end_company(struct log_company *company) {
     company->lonely++;
   }
   company->steps = 0;
+  company->waiting = 0;
 }
 
 /* ---- choosing ---- */

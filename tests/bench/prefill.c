@@ -99,7 +99,7 @@ static void image_date(struct image *image, uint64_t time_ms, uint64_t n) {
 
 static void append(struct vow_log *log, const struct vow_action *action) {
   if (vow_log_append(log, action) != VOW_OK) fail("append", "out of memory");
-  vow_log_flush(log, false);
+  vow_log_flush(log, 0);
 }
 
 static void await(struct vow_log *log, uint64_t position) {

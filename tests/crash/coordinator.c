@@ -47,7 +47,7 @@ static bool append(struct vow_action *action) {
   action->type = VOW_ACTION_LOG;
   action->u.log.position = ++story.position;
   enum vow_error error = vow_log_append(story.log, action);
-  vow_log_flush(story.log, false);
+  vow_log_flush(story.log, 0);
   return error == VOW_OK || wrong("append: %s", vow_error_text(error));
 }
 

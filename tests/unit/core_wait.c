@@ -154,13 +154,13 @@ static void votes_are_awaited(void **state) {
   struct world *w = *state;
 
   begin(w, "a b");
-  assert_false(vow_core_awaits_votes(w->core));
+  assert_int_equal(vow_core_awaits_votes(w->core), 0);
   commit(w, T1);
   tick(w);
   yes(w, "a");
-  assert_true(vow_core_awaits_votes(w->core));
+  assert_int_equal(vow_core_awaits_votes(w->core), 1);
   yes(w, "b");
-  assert_false(vow_core_awaits_votes(w->core));
+  assert_int_equal(vow_core_awaits_votes(w->core), 0);
 }
 
 int main(void) {

@@ -146,7 +146,7 @@ static void a_step_is_committed_as_a_whole(void **state) {
   usleep(20000);
   vow_log_poll(f->log, &f->progress);
   assert_int_equal(f->progress.durable, durable);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   wait_durable(f, f->position);
   assert_int_equal(counts(f).syncs, syncs + 1);
 }
@@ -179,10 +179,14 @@ static void took_us(struct fixture *f, uint64_t write_us) {
   pthread_mutex_unlock(&f->log->mutex);
 }
 
-/* A decision, while votes of other transactions are under way. */
-static void decide_one_of_many(struct fixture *f, uint32_t n) {
+/* A decision, while votes of so many other transactions are under way. */
+static void decide_beside(struct fixture *f, uint32_t n, uint64_t others) {
   append_more(f, n, VOW_TXN_COMMITTING, 0, true);
-  vow_log_flush(f->log, true);
+  vow_log_flush(f->log, others);
+}
+
+static void decide_one_of_many(struct fixture *f, uint32_t n) {
+  decide_beside(f, n, 100);
 }
 
 static void decisions_that_are_likely_share_a_sync(void **state) {
@@ -199,6 +203,23 @@ static void decisions_that_are_likely_share_a_sync(void **state) {
   wait_durable(f,
                append_nth(f, 4, VOW_TXN_COMMITTING, 0, true)); /* nobody else is likely to come */
   assert_int_equal(counts(f).syncs, syncs + 1);
+}
+
+/* And the next ones count from the beginning. */
+static void as_many_as_are_likely_wait_for_nobody(void **state) {
+  struct fixture *f = *state;
+  fixture_open(f);
+  wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
+  for (uint32_t n = 2; n <= 5; n += 2) {
+    uint64_t durable = f->progress.durable;
+    took_us(f, 60 * 1000000);
+    decide_beside(f, n, 2);
+    usleep(20000);
+    vow_log_poll(f->log, &f->progress);
+    assert_int_equal(f->progress.durable, durable);
+    decide_beside(f, n + 1, 2);
+    wait_durable(f, f->position);
+  }
 }
 
 /* It waits for as long as a write takes; and where nobody has come some times, not at all. */
@@ -362,6 +383,7 @@ int main(void) {
       TEST(a_step_is_committed_as_a_whole),
       TEST(an_end_writes_what_was_not_flushed),
       TEST(decisions_that_are_likely_share_a_sync),
+      TEST(as_many_as_are_likely_wait_for_nobody),
       TEST(a_decision_waits_in_vain_for_moments_only),
       TEST(nobody_is_kept_waiting_for_company),
       TEST(what_does_not_fit_is_written_once_there_is_room),

@@ -126,7 +126,7 @@ static void the_id_ceiling_is_kept(void **state) {
   action.u.log.position = 1;
   fixture_open(f);
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   wait_durable(f, 1);
   fixture_close(f);
   fixture_open(f);

@@ -154,7 +154,7 @@ static uint64_t append_unflushed(struct fixture *f, const struct vow_txn *txn, b
 static uint64_t append_record(struct fixture *f, const struct vow_txn *txn, bool forced,
                               bool first) {
   uint64_t position = append_unflushed(f, txn, forced, first);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   return position;
 }
 

@@ -42,7 +42,7 @@ static uint64_t append_left_to_owner(struct fixture *f) {
   uint64_t deadline = fixture_now_ms() + DEADLINE_MS;
   while (fixture_now_ms() < deadline) {
     append_some(f, 1, 1, true);
-    if (vow_log_flush(f->log, false)) return f->position;
+    if (vow_log_flush(f->log, 0)) return f->position;
     wait_durable(f, f->position);
   }
   fail_msg("nothing is left to the owner");
@@ -79,7 +79,7 @@ static void a_log_that_does_not_lend_writes_itself(void **state) {
   fixture_open(f);
   for (uint32_t i = 0; i < 30; i++) {
     append_some(f, 1, 1, true);
-    assert_false(vow_log_flush(f->log, false));
+    assert_false(vow_log_flush(f->log, 0));
     wait_durable(f, f->position);
   }
 }
@@ -89,7 +89,7 @@ static void what_expects_company_is_not_left_to_the_owner(void **state) {
   open_lending(f);
   write_as_owner(f, NULL);
   append_some(f, 1, 1, true);
-  assert_false(vow_log_flush(f->log, true));
+  assert_false(vow_log_flush(f->log, 100));
   wait_durable(f, f->position);
 }
 
@@ -99,7 +99,7 @@ static void many_records_are_not_left_to_the_owner(void **state) {
   open_lending(f);
   write_as_owner(f, NULL);
   append_some(f, 1, 33, true);
-  assert_false(vow_log_flush(f->log, false));
+  assert_false(vow_log_flush(f->log, 0));
   wait_durable(f, f->position);
 }
 
@@ -108,7 +108,7 @@ static void what_is_not_forced_is_not_left_to_the_owner(void **state) {
   f->config.lazy_flush_ms = 1;
   open_lending(f);
   append_some(f, 1, 1, false);
-  assert_false(vow_log_flush(f->log, false));
+  assert_false(vow_log_flush(f->log, 0));
   wait_durable(f, f->position);
 }
 
@@ -118,7 +118,7 @@ static void more_after_it_goes_to_the_thread_with_it(void **state) {
   open_lending(f);
   append_left_to_owner(f);
   append_some(f, 2, 40, true);
-  assert_false(vow_log_flush(f->log, false));
+  assert_false(vow_log_flush(f->log, 0));
   wait_durable(f, f->position);
   vow_log_write(f->log); /* finds nothing to do */
   vow_log_poll(f->log, &f->progress);
@@ -138,7 +138,7 @@ static void an_owner_that_never_writes_loses_nothing(void **state) {
 
 static void append_forced(void) {
   append_some(in_wake, 7, 1, true);
-  assert_false(vow_log_flush(in_wake->log, false));
+  assert_false(vow_log_flush(in_wake->log, 0));
 }
 
 static void what_comes_while_it_is_lent_is_the_threads(void **state) {
@@ -159,7 +159,7 @@ static void *append_from_another_thread(void *context) {
   sem_wait(&writing);
   for (uint32_t i = 0; i < 20; i++) {
     append_some(f, 7 + i, 1, true);
-    (void)vow_log_flush(f->log, false);
+    (void)vow_log_flush(f->log, 0);
   }
   return NULL;
 }
@@ -223,7 +223,7 @@ static void limits_that_change_meanwhile_apply_once_it_is_given_back(void **stat
   uint64_t before = counts(f).checkpoints;
   write_as_owner(f, shrink_the_wal);
   append_some(f, 1, 1, true);
-  assert_false(vow_log_flush(f->log, false)); /* the WAL is too large, and that takes long */
+  assert_false(vow_log_flush(f->log, 0)); /* the WAL is too large, and that takes long */
   wait_durable(f, f->position);
   write_as_owner(f, NULL); /* it is not any more; tells what was counted, too */
   assert_true(counts(f).checkpoints > before);

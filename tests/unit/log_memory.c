@@ -83,7 +83,7 @@ static enum vow_error write_record(struct fixture *f, const struct vow_txn *txn)
   action.u.log.forced = true;
   action.u.log.txn = txn;
   enum vow_error error = vow_log_append(f->log, &action);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   if (error != VOW_OK) return error;
   f->position++;
   wait_until(f, settled);

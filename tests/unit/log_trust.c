@@ -235,7 +235,7 @@ static void what_a_witness_says_is_durable(void **state) {
   action.u.log.seen = (struct vow_log_position){7, 99};
   action.u.log.by = "http://bank-a";
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   wait_durable(f, f->position);
   fixture_close(f);
   expect_quarantine(f, "http://bank-a has seen it at position 99 of incarnation 7");
@@ -392,7 +392,7 @@ static void set_ceiling(struct fixture *f, struct vow_id ceiling) {
   action.u.log.forced = true;
   action.u.log.position = ++f->position;
   assert_int_equal(vow_log_append(f->log, &action), VOW_OK);
-  vow_log_flush(f->log, false);
+  vow_log_flush(f->log, 0);
   wait_durable(f, f->position);
   fixture_close(f);
 }
