@@ -108,8 +108,8 @@ enum vow_error vow_log_append(struct vow_log *log, const struct vow_action *acti
  * records share a sync. Wakes the thread if it would sleep past the time at which they are due.
  * `company`: so many records that are forced are likely before long, and while fewer wait, those
  * may wait for them, for as long as a write takes at most. True, only where the log lends: it is
- * forced, alone and short, and nobody has been woken: vow_log_write is to be called soon, from where
- * the caller may block. */
+ * forced, alone and short, and nobody has been woken: vow_log_write is to be called soon, from
+ * where the caller may block. */
 bool vow_log_flush(struct vow_log *log, uint64_t company);
 /* Writes what is queued on the caller's thread, if it is short and the log thread sleeps; else that
  * thread has it. Meanwhile another thread may be the owner, but not close the log. Blocks: on disk.
