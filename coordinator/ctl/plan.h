@@ -25,6 +25,9 @@ bool ctl_plan_branch_done(const struct vow_branch *branch); /* it is told nothin
 const char *ctl_plan_name(enum ctl_plan plan);              /* "abort", … for JSON */
 const char *ctl_plan_text(enum ctl_plan plan);              /* half a sentence */
 
+/* What to do about a log in quarantine before it is recovered from. */
+#define CTL_RECONCILE_FIRST "Reconcile it first: `vowctl reconcile --log FILE`."
+
 /* What to do about branches that their participants do not know. */
 #define CTL_UNKNOWN_ADVICE                                                                      \
   "Restore the participant's data or do its work by hand, start vowd, then `vowctl resolve ID " \

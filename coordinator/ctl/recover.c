@@ -55,7 +55,7 @@ static enum ctl_exit read_work(const struct ctl_args *args, struct ctl_work *wor
   struct ctl_open_reader reader = {.take = take_open, .context = work};
   vow_log_info(log, &info);
   if (info.quarantined_ms != 0 || info.backup_ms != 0) {
-    code = ctl_fail(CTL_EXIT_ATTENTION, "Reconcile it first: `vowctl reconcile --log FILE`.",
+    code = ctl_fail(CTL_EXIT_ATTENTION, CTL_RECONCILE_FIRST,
                     "nothing may be concluded from this log: %s.",
                     info.quarantined_ms != 0 ? info.why : "it is a backup");
   } else {

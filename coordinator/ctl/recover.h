@@ -33,11 +33,13 @@ struct ctl_report {
   size_t count;
   uint64_t duration_ms;
   bool interrupted, timed_out;
+  char quarantine[VOW_LOG_WHY_BYTES]; /* why it stopped: the log may lack records; else "" */
 };
 void ctl_report_fini(struct ctl_report *report);
 
-/* Runs the core on the log until all of the work has ended, the time is over or a signal came.
- * Fills the report, whose results hold the work's images then. */
+/* Runs the core on the log until all of the work has ended, the time is over, a signal came or a
+ * participant shows that the log has lost records: nothing is driven on it then. Fills the report,
+ * whose results hold the work's images then. */
 enum ctl_exit ctl_recover_run(const struct ctl_args *args, struct ctl_work *work,
                               struct ctl_report *report);
 

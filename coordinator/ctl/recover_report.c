@@ -78,6 +78,7 @@ static void print_json(const struct ctl_args *args, const struct ctl_report *rep
   vow_jsonw_uint(&w, "duration_ms", report->duration_ms);
   vow_jsonw_bool(&w, "interrupted", report->interrupted);
   vow_jsonw_bool(&w, "timed_out", report->timed_out);
+  if (report->quarantine[0] != '\0') vow_jsonw_string(&w, "quarantine", report->quarantine);
   group_json(&w, "ended", report, GROUP_ENDED);
   group_json(&w, "left", report, GROUP_LEFT);
   group_json(&w, "unknown", report, GROUP_UNKNOWN);
@@ -175,6 +176,10 @@ enum ctl_exit ctl_report_print(const struct ctl_args *args, const struct ctl_rep
     print_json(args, report);
   } else {
     print_text(report, &counts);
+  }
+  if (report->quarantine[0] != '\0') {
+    return ctl_fail(CTL_EXIT_ATTENTION, CTL_RECONCILE_FIRST,
+                    "nothing more may be concluded from this log: %s.", report->quarantine);
   }
   if (counts.groups[GROUP_LEFT] > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION,

@@ -159,6 +159,10 @@ static void on_note(void *context, const struct vow_driver_note *note) {
       say(run, "branch %u at %s: told to commit, it does not know the branch", note->branch,
           note->url);
       return;
+    case VOW_NOTE_QUARANTINE:
+      snprintf(run->report->quarantine, sizeof run->report->quarantine, "%s", note->why);
+      run->stop = true;
+      return;
     default:
       return;
   }

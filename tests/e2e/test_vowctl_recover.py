@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 
+from lost_log import Story
 from vowtest import assert_committed, ctl, parallel, toy, wait_until
 from vowtest.process import LAUNCHER, program
 
@@ -275,3 +276,19 @@ def test_another_address_is_used_and_remarked_on(world):
     )
     assert result.code == ctl.OK and f"the log says {vowd.url}" in result.err, result
     assert b.received("commit")[-1].body["coordinator"] == other
+
+
+def test_a_recovery_ends_when_a_participant_has_seen_more(world):
+    """Nothing is driven on from then, so it does not wait for its time to be over, and does not
+    blame participants."""
+    story = Story(world).decide_and_die()
+    story.b.unscript()
+    story.b.seen = {"incarnation": 2**52, "position": 9}
+    how = ("recover", "--log", story.vowd.log, "--yes", "--timeout", "10m", "--json")
+    done = ctl.run(*how, timeout=20)
+    done.refused(ctl.ATTENTION, f"{story.b.url} has seen it at position 9", "vowctl reconcile")
+    assert not done.json["timed_out"] and done.json["quarantine"] in done.err, done
+    assert "quarantine" in ctl.run("check", "--log", story.vowd.log, "--json").json
+    assert story.reconcile("--apply", "--yes").code == ctl.OK
+    assert ctl.run(*how).code == ctl.OK
+    story.everybody_committed()
