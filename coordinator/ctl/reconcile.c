@@ -18,8 +18,7 @@
 #include "url.h"
 #include "words.h"
 
-#define HISTORY_PAGES_MAX 500 /* of the history, the newest pages are looked through for URLs */
-#define PAGE_ROWS         200
+#define PAGE_ROWS 200
 
 /* ---- the words of the command line ---- */
 
@@ -81,17 +80,20 @@ static void take_ended(void *context, const struct vow_log_result *result) {
   struct history *history = context;
   history->more = result->more;
   history->next = result->next;
+  history->r->damaged += result->rows_bad;
   if (result->error != VOW_OK) history->code = ctl_log_fail(result->error, result->why);
   for (uint32_t i = 0; history->code == CTL_EXIT_OK && i < result->count; i++) {
     history->code = add_urls(history->r, &result->rows[i]);
   }
 }
 
+/* All of it: whoever it names last may be named by a transaction of long ago. */
 static enum ctl_exit read_history(struct ctl_reconciliation *r) {
   struct history history = {.r = r, .more = true};
-  for (unsigned page = 0; page < HISTORY_PAGES_MAX && history.more; page++) {
+  while (history.more) {
+    struct vow_id before = history.next;
     struct vow_log_query query = {.type = VOW_LOG_QUERY_LIST,
-                                  .id = history.next,
+                                  .id = before,
                                   .limit = PAGE_ROWS,
                                   .heuristic = -1,
                                   .done = take_ended,
@@ -99,6 +101,10 @@ static enum ctl_exit read_history(struct ctl_reconciliation *r) {
     enum vow_error error = vow_log_query_now(r->log, &query);
     if (error != VOW_OK) return ctl_log_fail(error, vow_error_text(error));
     if (history.code != CTL_EXIT_OK) return history.code;
+    bool stuck = !vow_id_is_nil(before) && vow_id_compare(history.next, before) >= 0;
+    if (history.more && stuck) {
+      return ctl_log_fail(VOW_E_LOG_CORRUPT, "the log's history cannot be read in order");
+    }
   }
   return CTL_EXIT_OK;
 }

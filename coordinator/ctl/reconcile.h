@@ -101,10 +101,11 @@ struct ctl_reconciliation {
   struct ctl_cases cases;
   struct vow_incarnation *judged; /* owned */
   uint32_t judged_count;
-  size_t known;  /* cases that the log has decided */
-  size_t open;   /* cases that a person has to decide */
-  size_t silent; /* participants that did not answer and are not left out */
-  bool apply;    /* else nothing is written */
+  uint64_t damaged; /* rows of the history that cannot be read; whom they name is not known */
+  size_t known;     /* cases that the log has decided */
+  size_t open;      /* cases that a person has to decide */
+  size_t silent;    /* participants that did not answer and are not left out */
+  bool apply;       /* else nothing is written */
   bool applied;
   bool left; /* the log has left quarantine */
 };

@@ -65,6 +65,7 @@ static void print_json(const struct ctl_reconciliation *r) {
   vow_jsonw_uint(&w, "known", r->known);
   vow_jsonw_uint(&w, "undecided", r->open);
   vow_jsonw_uint(&w, "silent", r->silent);
+  vow_jsonw_uint(&w, "damaged", r->damaged);
   vow_jsonw_array(&w, "participants");
   for (size_t i = 0; i < r->places.count; i++) place_json(&w, &r->places.items[i]);
   vow_jsonw_end(&w);
@@ -126,6 +127,13 @@ static void append_text(struct vow_buf *out, const struct ctl_reconciliation *r)
   }
   vow_buf_puts(out, "participants asked:\n");
   for (size_t i = 0; i < r->places.count; i++) place_text(out, &r->places.items[i]);
+  if (r->damaged > 0) {
+    vow_buf_printf(out,
+                   "  NOT KNOWN: whom %" PRIu64
+                   " damaged rows of the history name; name all that "
+                   "are missing here with --participants URL,URL\n",
+                   r->damaged);
+  }
   if (r->cases.count > r->known) vow_buf_puts(out, "\n");
   for (size_t i = 0; i < r->cases.count; i++) {
     if (r->cases.items[i].verdict != CTL_VERDICT_KNOWN) case_text(out, r, &r->cases.items[i]);

@@ -1,7 +1,9 @@
 """vowctl on the log of a daemon that was killed: looking at it, and that it changes nothing."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import pytest
 from vowtest import assert_committed, ctl, toy, wait_until
@@ -160,3 +162,21 @@ def test_what_was_begun_only_is_not_in_the_log(world):
     vowd.kill()
     ctl.run("show", id, "--log", vowd.log).refused(ctl.NOT_FOUND, id)
     ctl.run("check", "--log", vowd.log).fine()
+
+
+def test_whom_a_damaged_row_of_the_history_names_is_not_known(world):
+    """So it is not asked, and whoever reconciles is told before anything is written."""
+    vowd, (a, rare) = world.vowd(), world.two_toys()
+    assert_committed(vowd.client.one_shot([a.url]))
+    id = assert_committed(vowd.client.one_shot([a.url, rare.url]))["id"]
+    vowd.wait_ended(id)
+    vowd.stop()
+    with contextlib.closing(sqlite3.connect(vowd.log, isolation_level=None)) as log:
+        damage = "UPDATE ended_txn SET checksum = checksum + 1 WHERE record LIKE ?"
+        assert log.execute(damage, (f"%{rare.url}%",)).rowcount == 1
+    how = ("reconcile", "--log", vowd.log)
+    told = ctl.run(*how, "--json")
+    assert told.json["damaged"] == 1 and rare.url not in told.out, told
+    told = ctl.run(*how)
+    assert "1 damaged rows of the history" in told.out and "--participants URL" in told.out, told
+    assert rare.url in ctl.run(*how, "--participants", rare.url).out
