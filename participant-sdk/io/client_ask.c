@@ -106,6 +106,7 @@ void vow_client_request(struct vow_client *client, const struct vow_client_call 
                               .body = call->body,
                               .body_bytes = call->body_bytes,
                               .timeout_ms = deadline_ms > now ? (uint32_t)(deadline_ms - now) : 1,
+                              .once = raw,
                               .answer_bytes_max = ANSWER_BYTES_MAX};
   answer->error = vow_http_call(http, &out, &got, &answer->lost, answer->why, sizeof answer->why);
   if (answer->error == VOW_OK) {

@@ -51,8 +51,8 @@ void vow_client_answer_fini(struct vow_client_answer *answer);
 /* When a call that begins now must end, on the clock of vow_client_ask. */
 uint64_t vow_client_deadline(struct vow_client *client);
 
-/* One request; never longer than until the deadline. With `raw` any status is success, and the body
- * is kept as text. */
+/* One request; never longer than until the deadline. With `raw`, a service's rather than the
+ * coordinator's, any status is success, the body is kept as text, and the request is sent once. */
 void vow_client_request(struct vow_client *client, const struct vow_client_call *call,
                         uint64_t deadline_ms, bool raw, struct vow_client_answer *answer);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "buf.h"
 
@@ -152,6 +153,22 @@ static struct curl_slist *make_headers(const struct vow_http_call *call) {
   return NULL;
 }
 
+/* Whether a byte of the request left. Curl tries again on a fresh connection when a kept one turns
+ * out dead, and the first try may have been read; so it is not the kind of the failure that counts
+ * but the bytes of all tries. */
+static bool anything_left(struct vow_http *http) {
+  long bytes = 0;
+  return curl_easy_getinfo(http->easy, CURLINFO_REQUEST_SIZE, &bytes) != CURLE_OK || bytes != 0;
+}
+
+/* No socket, no second try. */
+static curl_socket_t on_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+  struct vow_http *http = context;
+  (void)purpose;
+  if (anything_left(http)) return CURL_SOCKET_BAD;
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static bool set_options(struct vow_http *http, const struct vow_http_call *call) {
   CURL *easy = http->easy;
   curl_easy_reset(easy); /* keeps the connections */
@@ -171,6 +188,10 @@ static bool set_options(struct vow_http *http, const struct vow_http_call *call)
   code |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   code |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, http);
   code |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, http->curl_error);
+  if (call->once) {
+    code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, http);
+  }
   if (post) {
     code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes);
     code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body ? call->body : "");
@@ -206,14 +227,6 @@ static enum vow_error error_of(CURLcode code) {
   }
 }
 
-/* Whether a byte of the request left. Curl tries again on a fresh connection when a kept one turns
- * out dead, and the first try may have been read; so it is not the kind of the failure that counts
- * but the bytes of all tries. */
-static bool anything_left(struct vow_http *http) {
-  long bytes = 0;
-  return curl_easy_getinfo(http->easy, CURLINFO_REQUEST_SIZE, &bytes) != CURLE_OK || bytes != 0;
-}
-
 static void read_answer(struct vow_http *http, struct vow_http_answer *answer) {
   long status = 0;
   curl_off_t retry_after_s = 0;
@@ -231,11 +244,13 @@ static void read_answer(struct vow_http *http, struct vow_http_answer *answer) {
   };
 }
 
-static void explain(const struct vow_http *http, const struct vow_http_call *call, char *why,
+static void explain(struct vow_http *http, const struct vow_http_call *call, char *why,
                     size_t why_bytes) {
   if (!why || why_bytes == 0) return;
   if (http->body.error == VOW_E_LIMIT_EXCEEDED) {
     snprintf(why, why_bytes, "%s answered more than %zu bytes", call->url, call->answer_bytes_max);
+  } else if (call->once && http->code == CURLE_COULDNT_CONNECT && anything_left(http)) {
+    snprintf(why, why_bytes, "%s: the connection broke before there was an answer", call->url);
   } else {
     const char *text = http->curl_error[0] ? http->curl_error : curl_easy_strerror(http->code);
     snprintf(why, why_bytes, "%s: %s", call->url, text);

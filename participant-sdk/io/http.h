@@ -24,6 +24,7 @@ struct vow_http_call {
   const char *body;           /* NULL: none; else sent as application/json */
   size_t body_bytes;
   uint32_t timeout_ms; /* of the whole call */
+  bool once; /* never sent a second time; else it is, when a kept connection turns out dead */
   size_t answer_bytes_max;
 };
 

@@ -328,6 +328,22 @@ static void abort_has_three_ends(void **state) {
 
 /* ---- call ---- */
 
+/* A service that dies over a call has perhaps done its work, so the call is not made once more
+ * behind the caller's back, although it came over a kept connection. */
+static void a_call_is_made_once(void **state) {
+  (void)state;
+  char url[128];
+  int status = 0;
+  snprintf(url, sizeof url, "%s/orders", server.url);
+  SCRIPT({200, "{}", 0}, {0, NULL, 0}, {200, "{}", 0});
+  assert_int_equal(vow_call(transaction, url, "{}", &status, NULL), VOW_OK);
+  assert_int_equal(vow_call(transaction, url, "{}", &status, NULL), VOW_E_UNREACHABLE);
+  says("the connection broke");
+  assert_int_equal(client_server_asked(&server), 2);
+  assert_int_equal(server.connection_count, 1); /* which was kept */
+  assert_int_equal(vow_call(transaction, url, "{}", &status, NULL), VOW_OK);
+}
+
 /* A service that is called under the transaction sees its id; its answer is passed on as it is. */
 static void call_passes_the_answer_on(void **state) {
   (void)state;
@@ -483,6 +499,7 @@ int main(void) {
       TEST(a_kept_connection_hides_no_first_try),
       TEST(what_was_purged_meanwhile_may_have_committed),
       TEST(retry_after_is_respected),
+      TEST(a_call_is_made_once),
       TEST(abort_has_three_ends),
       TEST(call_passes_the_answer_on),
       TEST(an_answer_with_a_nul_is_no_text),

@@ -71,8 +71,10 @@ VOW_PUBLIC enum vow_error vow_enlist(struct vow_transaction *transaction, const 
 
 /* Calls a service under the transaction: POSTs JSON to `url` with the header `Vow-Transaction:
  * <id>`, so that it can enlist. *status_out and *body_out (vow_free it; may be NULL) get its
- * answer, whatever the status. Errors: UNREACHABLE, TIMEOUT, INVALID_URL; PROTOCOL when the body is
- * asked for and has a NUL byte in it, which no JSON has. */
+ * answer, whatever the status. The request is sent once, at most: after UNREACHABLE or TIMEOUT the
+ * service may have done its work, and whoever calls again may have it done twice. Errors:
+ * UNREACHABLE, TIMEOUT, INVALID_URL; PROTOCOL when the body is asked for and has a NUL byte in it,
+ * which no JSON has. */
 VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const char *url,
                                    const char *body, int *status_out,
                                    char **body_out) VOW_MUST_CHECK;
