@@ -110,7 +110,8 @@ void vow_pbranch_fail_all(struct vow_pbranch *b, struct vow_pstep *step, enum vo
 bool vow_pbranch_join(struct vow_pbranch *b, struct vow_pstep *step,
                       const struct vow_pwaiter *waiter) {
   if (b->live->waiter_count == VOW_PBRANCH_WAITERS_MAX) {
-    reply_error(step, waiter, VOW_E_OVERLOADED, "too many requests wait for this branch");
+    /* It concerns this branch only: a 503 would give all of this participant a pause. */
+    reply_error(step, waiter, VOW_E_INTERNAL, "too many requests wait for this branch: ask again");
     return false;
   }
   b->live->waiters[b->live->waiter_count++] = *waiter;

@@ -268,7 +268,7 @@ static void past_the_waiters_of_a_branch_the_rest_is_told_to_come_again(void **s
   app_hold(f->app, false);
   for (int i = 0; i < COUNT; i++) {
     pthread_join(senders[i].thread, NULL);
-    refused += strstr(senders[i].out, " 503 ") != NULL;
+    refused += strstr(senders[i].out, " 500 ") != NULL;
     voted += strstr(senders[i].out, VOTE_COMMIT) != NULL;
   }
   assert_int_equal(refused, COUNT - WAITERS_MAX);
