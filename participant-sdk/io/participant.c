@@ -223,7 +223,11 @@ enum vow_error vow_participant_listen(struct vow_participant *p, const char *add
                                       size_t why_bytes) {
   char text[VOW_DETAIL_BYTES] = "";
   struct vow_server *server = NULL;
-  enum vow_error error = vow_server_open(&server, p, address, text, sizeof text);
+  enum vow_error error = VOW_E_ILLEGAL_STATE;
+  /* Looked at first: else its own address would be called somebody else's. */
+  if (vow_participant_port(p) == 0) {
+    error = vow_server_open(&server, p, address, text, sizeof text);
+  }
   if (!error) {
     pthread_mutex_lock(&p->lock);
     bool first = !p->server;
@@ -233,8 +237,10 @@ enum vow_error vow_participant_listen(struct vow_participant *p, const char *add
       vow_server_quiesce(server);
       vow_server_close(server, 0);
       error = VOW_E_ILLEGAL_STATE;
-      (void)snprintf(text, sizeof text, "this participant listens already");
     }
+  }
+  if (error == VOW_E_ILLEGAL_STATE) {
+    (void)snprintf(text, sizeof text, "this participant listens already");
   }
   if (error) tell(why, why_bytes, error, text);
   return error;
