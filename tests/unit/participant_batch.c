@@ -160,7 +160,7 @@ static void all_messages_have_the_coordinator_of_the_first(void **state) {
 static void who_may_not_coordinate_is_told_so_for_each_message(void **state) {
   static struct batch b;
   struct fixture *f = *state;
-  f->options.coordinator_allow = "http://127.0.0.1:1";
+  f->options.coordinator_allow = "http://127.0.0.1:2";
   fixture_open(f);
   add_message(f, &b, "prepare", 1, "");
   add_message(f, &b, "commit", 2, "");

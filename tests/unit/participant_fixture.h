@@ -19,7 +19,7 @@
 
 #include "vow/participant.h"
 
-#define COORDINATOR  "http://127.0.0.1:7800"
+#define COORDINATOR  "http://127.0.0.1:1" /* where nobody answers */
 #define NO_WATERMARK "01000000-0000-7000-8000-000000000000"
 
 /* The application. */

@@ -10,7 +10,8 @@
 #include "tests/lib/old_log.h"
 #include "vow/sqlite.h"
 
-#define OTHER "http://127.0.0.1:7900"
+#define OTHER             "http://127.0.0.1:7900"
+#define THEIR_COORDINATOR "http://127.0.0.1:7800" /* of the first version's checksums */
 
 static sqlite3 *open_db(const struct fixture *f) {
   sqlite3 *db = NULL;
@@ -154,10 +155,10 @@ static void checksums_are_those_that_version_1_wrote(void **state) {
     run_sql(f, "DELETE FROM vow_branch");
     (void)snprintf(sql, sizeof sql,
                    "INSERT INTO vow_branch VALUES(x'01000000000000000000000000000001', 1, 2, 0,"
-                   " '" COORDINATOR
+                   " '" THEIR_COORDINATOR
                    "', '%.*s', NULL, %lld);"
                    "INSERT INTO vow_branch VALUES(x'01000000000000000000000000000007', 3, 5, 2,"
-                   " '" COORDINATOR "', NULL, 'no seat is left', -2797405301657166006)",
+                   " '" THEIR_COORDINATOR "', NULL, 'no seat is left', -2797405301657166006)",
                    known[i].bytes, text, (long long)known[i].checksum);
     run_sql(f, sql);
     fixture_open(f);
