@@ -356,7 +356,7 @@ static enum job next_job(struct vow_log *log, struct log_query **query, bool *st
  * longer: of many records, on a slow disk, or when other work of this thread comes with it. */
 
 bool log_owner_writes(const struct vow_log *log) {
-  if (log->lend_max_us == 0 || !log_rests(log)) return false;
+  if (log->lend_max_us == 0 || log->filling || !log_rests(log)) return false;
   if (log->failed || log->stuck || log->stopping || log->limits_changed) return false;
   if (log->queries.first != NULL || log->backup != NULL || log->taken_count > 0) return false;
   return log->queue.forced && log->queue.count <= LENT_RECORDS_MAX && !log->company.likely &&

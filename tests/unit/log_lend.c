@@ -125,6 +125,22 @@ static void more_after_it_goes_to_the_thread_with_it(void **state) {
   assert_int_equal(f->progress.durable, f->position);
 }
 
+/* While the deputy has the loop, the first thread may begin to write in the middle of a step. */
+static void a_step_that_is_not_over_is_not_written(void **state) {
+  struct fixture *f = *state;
+  f->config.ahead_min = 1000;
+  open_lending(f);
+  append_left_to_owner(f);
+  append_some(f, 2, 1, true);
+  vow_log_write(f->log);
+  vow_log_poll(f->log, &f->progress);
+  assert_true(f->progress.durable < f->position);
+  append_some(f, 3, 1, true);
+  (void)vow_log_flush(f->log, false);
+  vow_log_write(f->log);
+  wait_durable(f, f->position);
+}
+
 static void an_owner_that_never_writes_loses_nothing(void **state) {
   struct fixture *f = *state;
   open_lending(f);
@@ -238,6 +254,7 @@ int main(void) {
       TEST(many_records_are_not_left_to_the_owner),
       TEST(what_is_not_forced_is_not_left_to_the_owner),
       TEST(more_after_it_goes_to_the_thread_with_it),
+      TEST(a_step_that_is_not_over_is_not_written),
       TEST(an_owner_that_never_writes_loses_nothing),
       TEST(what_comes_while_it_is_lent_is_the_threads),
       TEST(another_thread_may_append_meanwhile),
