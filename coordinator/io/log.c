@@ -66,8 +66,22 @@ static enum vow_error classify(int rc, int error_number, const char **advice) {
       *advice = "give this process more memory";
       return VOW_E_NO_MEMORY;
     default:
+      if (error_number == EFBIG)
+        *advice = "raise the limit on the size of a file (ulimit -f), then start again";
       return VOW_E_LOG_IO;
   }
+}
+
+/* A COMMIT that fails leaves it to the file that it wrote. */
+static int system_error(sqlite3 *db, int rc) {
+  sqlite3_file *wal = NULL;
+  int number = sqlite3_system_errno(db);
+  if (number == 0 && (rc & 0xff) == SQLITE_IOERR &&
+      sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK &&
+      wal->pMethods != NULL) {
+    (void)wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &number);
+  }
+  return number;
 }
 
 enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
@@ -76,7 +90,7 @@ enum vow_error log_sqlite_error(struct vow_log *log, int rc, const char *what,
   if (rc == SQLITE_IOERR_NOMEM) rc = SQLITE_NOMEM;
   char text[128] = "";
   const char *advice;
-  int error_number = log->db == NULL ? 0 : sqlite3_system_errno(log->db);
+  int error_number = log->db == NULL ? 0 : system_error(log->db, rc);
   enum vow_error error = classify(rc, error_number, &advice);
   if (error == VOW_E_LOG_CORRUPT && log->read_only) advice = "nothing was changed";
   const char *reason =

@@ -1,6 +1,7 @@
 """A disk that fills up and syncs that fail, of vowd and of a bank: nothing is promised that is not
 kept, nothing is told that is not so, and when the disk is well again everything ends."""
 
+import resource
 import time
 
 import pytest
@@ -91,6 +92,33 @@ def test_when_the_disk_is_full_to_the_last_byte_nothing_is_promised_that_is_not_
         assert disk.refused > before, "the disk was full"
         disk.small_disk(town.vowd.folder, None)
         town.revive()
+        town.at_rest()
+
+
+@pytest.mark.parametrize("clients", [1, 4])
+def test_at_a_file_size_limit_vowd_ends_with_a_sentence(world, clients):
+    """Whichever thread writes: the signal that comes with it ends nobody. What was cut off is not
+    told, and all is well once the limit is gone."""
+    town = Town(world, **QUICK)
+    vowd = town.vowd
+    wal = vowd.folder / "vow.log-wal"
+    for room in (0, 100, BLOCK, 20 * BLOCK):
+        town.ask().wait()  # the log's thread is done with the start, and sleeps
+        hard = resource.prlimit(vowd.process.pid, resource.RLIMIT_FSIZE)[1]
+        limit = wal.stat().st_size + room
+        resource.prlimit(vowd.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+
+        def ended():
+            for one in [town.ask() for _ in range(clients)]:
+                one.wait()
+            return not vowd.process.running()
+
+        wait_until(ended, "it has met the limit")
+        assert vowd.process.wait() == 1
+        vowd.died()
+        assert f"the log {vowd.log}: " in vowd.process.text(), vowd.process.text()
+        assert "File too large" in vowd.process.text(), vowd.process.text()
+        vowd.start()
         town.at_rest()
 
 
