@@ -3,9 +3,8 @@
  *
  * The end, when a signal asks for it: new transactions are refused (503 draining), everything else
  * goes on; once no transaction is open and nobody waits, or when drain_timeout_ms is over, the
- * server is closed, then the driver, which writes what is queued and closes the log.
- * What has not ended by then is in the log and is recovered at the next start. A second signal
- * skips the wait.
+ * server is closed, then the driver, which writes what is queued and closes the log. What has not
+ * ended by then is in the log and is recovered at the next start. A second signal skips the wait.
  *
  * The end, when the log fails: the reason is logged and the process exits at once, telling nobody
  * anything (log rule 2). The next start reads the log and knows.
@@ -430,6 +429,7 @@ static void on_reload(uv_signal_t *handle, int number) {
 /* ---- the start ---- */
 
 static void init_handles(struct vow_daemon *daemon) {
+  sigset_t hangup;
   uv_signal_init(&daemon->loop, &daemon->term);
   uv_signal_init(&daemon->loop, &daemon->interrupt);
   uv_signal_init(&daemon->loop, &daemon->hangup);
@@ -440,6 +440,9 @@ static void init_handles(struct vow_daemon *daemon) {
   uv_signal_start(&daemon->term, on_stop_signal, SIGTERM);
   uv_signal_start(&daemon->interrupt, on_stop_signal, SIGINT);
   uv_signal_start(&daemon->hangup, on_reload, SIGHUP);
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  pthread_sigmask(SIG_UNBLOCK, &hangup, NULL); /* main has held it back */
 }
 
 static int open_server(struct vow_daemon *daemon) {
@@ -453,9 +456,8 @@ static int open_server(struct vow_daemon *daemon) {
                                      .handle = vow_api_handle,
                                      .gone = vow_api_gone,
                                      .context = daemon->api};
-  if (error == VOW_OK) {
+  if (error == VOW_OK)
     error = vow_server_open(&daemon->server, &daemon->loop, &server, why, sizeof why);
-  }
   if (error == VOW_OK) return VOW_EXIT_OK;
   vow_logger_say(&daemon->logger, VOW_LEVEL_ERROR, "cannot-listen", "%s", why);
   return VOW_EXIT_FAILURE;
@@ -560,9 +562,7 @@ static void *grow_or_end(void *old, size_t bytes) {
   static const char why[] = "vowd ends at once, and nothing is lost: " NO_MEMORY "\n";
   void *grown = realloc(old, bytes);
   if (grown != NULL || bytes == 0) return grown;
-  if (write(STDERR_FILENO, why, sizeof why - 1) < 0) {
-    /* Nobody listens. */
-  }
+  (void)!write(STDERR_FILENO, why, sizeof why - 1); /* perhaps nobody listens */
   _exit(VOW_EXIT_FAILURE);
 }
 

@@ -2,6 +2,7 @@
  * vowd: reads the configuration and serves, or does what a flag asks for instead.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +48,15 @@ static int act(const struct vow_config *config) {
   return code;
 }
 
+/* While the log is opened, which may take long, it waits: it would end the process, and to a
+ * service manager that is a good end. */
+static void hold_hangup(void) {
+  sigset_t hangup;
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &hangup, NULL);
+}
+
 int main(int argc, char **argv) {
   struct vow_config config;
   char why[VOW_CONFIG_WHY_BYTES] = "";
@@ -57,7 +67,10 @@ int main(int argc, char **argv) {
     return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_CONFIG;
   }
   vow_log_process_init();
-  if (config.action == VOW_CONFIG_SERVE) return vow_daemon_run(&config, argc, argv, environ);
+  if (config.action == VOW_CONFIG_SERVE) {
+    hold_hangup();
+    return vow_daemon_run(&config, argc, argv, environ);
+  }
   int code = act(&config);
   vow_config_fini(&config);
   return code;

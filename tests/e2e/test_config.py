@@ -186,6 +186,20 @@ def test_sighup_takes_up_what_can_be_reloaded(world, tmp_path):
     a.unscript()
 
 
+def test_sighup_while_it_starts_waits_for_its_turn(world):
+    """It would end the process, and a service manager takes that for a good end."""
+    vowd = world.vowd(start=False)
+    where = ("127.0.0.1", vowd.port.number)
+    for _ in range(5):
+        vowd.launch()
+        while socket.socket().connect_ex(where) != 0 and vowd.process.running():
+            pass
+        vowd.reload()  # the port is open, the log is not yet
+        vowd.process.wait_for_line("the configuration was read again", "it has its turn")
+        vowd.wait_listening()
+        assert vowd.stop() == 0
+
+
 def test_log_lines_are_json_events_without_payloads(world):
     vowd, (a, b) = world.vowd(log_format="json", log_level="debug"), world.two_toys()
     b.script("prepare", toy.vote("abort", "no money"), times=1)
