@@ -18,6 +18,7 @@ struct check {
   struct vow_log_info info;
   uint64_t now_ms;
   uint64_t rows_checked, rows_bad;
+  bool history_only;          /* the bad rows have ended, and are all that is wrong */
   uint64_t in_doubt, waiting; /* transactions: of any plan that sends, and for an operator */
   uint64_t unknown;           /* for an operator, too: only unknown branches are left */
   enum vow_error error;       /* of the integrity check as a whole */
@@ -102,6 +103,7 @@ static void take_check(void *context, const struct vow_log_result *result) {
   check->error = result->error;
   check->rows_checked = result->rows_checked;
   check->rows_bad = result->rows_bad;
+  check->history_only = result->history_only;
   snprintf(check->why, sizeof check->why, "%s", result->why == NULL ? "" : result->why);
 }
 
@@ -182,6 +184,12 @@ static void print_text(struct check *check) {
 }
 
 static enum ctl_exit judge(const struct check *check) {
+  if (check->history_only) {
+    return ctl_fail(CTL_EXIT_LOG_DAMAGED,
+                    "What is open is whole, and vowd starts on it: a backup would lose more. Look "
+                    "after the disk; the runbook says more of a damaged row of the history.",
+                    "%s.", check->why);
+  }
   if (!sound(check)) {
     return ctl_log_fail(VOW_E_LOG_CORRUPT,
                         check->why[0] == '\0' ? "rows of the log are damaged" : check->why);

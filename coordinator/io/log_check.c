@@ -183,26 +183,29 @@ static enum vow_error check_apart(struct vow_log *log, const char *select, const
 }
 
 /* Everything: structure, every checksum, every record. The first problem is the sentence. */
-enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
+enum vow_error log_check_all(struct vow_log *log, struct vow_log_result *out,
                              char why[VOW_LOG_WHY_BYTES]) {
   static const char both[] = "SELECT o.id FROM open_txn o CROSS JOIN ended_txn e ON e.id = o.id";
   static const char twice[] = "SELECT id FROM open_txn GROUP BY id HAVING count(*) > 1";
   char what[VOW_LOG_WHY_BYTES];
   sqlite3_stmt *row = log->statements[LOG_SCAN];
-  uint64_t checked = 0, bad = 0, ended = 0;
+  uint64_t checked = 0, bad = 0, bad_ended = 0, ended = 0;
   enum vow_error error = check_wal(log, why);
   if (error == VOW_OK) error = check_structure(log, "PRAGMA integrity_check(1)", why);
+  bool structure = error == VOW_OK;
   int rc = SQLITE_ROW;
   while (error != VOW_E_NO_MEMORY && (rc = sqlite3_step(row)) == SQLITE_ROW) {
     struct vow_txn txn = {0};
     enum vow_error read = log_row_read(row, &txn, what);
     vow_txn_fini(&txn);
     checked++;
-    if (sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0) ended++;
+    bool has_ended = sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0;
+    ended += has_ended;
     if (read == VOW_OK) continue;
     if (error == VOW_OK) error = row_error(log, read, what, why);
     if (read == VOW_E_NO_MEMORY) break; /* damage that was found before stays found */
     bad++;
+    bad_ended += has_ended;
   }
   sqlite3_reset(row);
   if (error == VOW_OK && rc != SQLITE_DONE)
@@ -212,7 +215,9 @@ enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_
         damaged(log, "its head counts another number of ended transactions than there are", why);
   if (error == VOW_OK) error = check_apart(log, both, "and among those that have ended", why);
   if (error == VOW_OK) error = check_apart(log, twice, "twice", why);
-  *checked_out = checked;
-  *bad_out = bad;
+  out->rows_checked = checked;
+  out->rows_bad = bad;
+  out->history_only =
+      structure && rc == SQLITE_DONE && ended == log->head.ended && bad > 0 && bad == bad_ended;
   return error;
 }

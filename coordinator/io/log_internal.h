@@ -330,7 +330,7 @@ enum vow_error log_prepare(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW
 sqlite3_stmt *log_statement_for_many(struct vow_log *log, enum log_statement which);
 /* log_check.c: what the daemon stands on; everything. */
 enum vow_error log_verify(struct vow_log *log, char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
-enum vow_error log_check_all(struct vow_log *log, uint64_t *checked_out, uint64_t *bad_out,
+enum vow_error log_check_all(struct vow_log *log, struct vow_log_result *out,
                              char why[VOW_LOG_WHY_BYTES]) VOW_MUST_CHECK;
 /* log_wal.c: VOW_E_LOG_CORRUPT when SQLite would pass over records that were synced. */
 enum vow_error log_check_wal(const struct vow_log *log,

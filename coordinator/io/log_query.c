@@ -270,8 +270,7 @@ out:
 
 static void run_check(struct vow_log *log, struct log_query *query) {
   char why[VOW_LOG_WHY_BYTES];
-  enum vow_error error =
-      log_check_all(log, &query->result.rows_checked, &query->result.rows_bad, why);
+  enum vow_error error = log_check_all(log, &query->result, why);
   if (error != VOW_OK) log_query_fail(query, error, why);
 }
 

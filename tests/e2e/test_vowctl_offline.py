@@ -164,8 +164,9 @@ def test_what_was_begun_only_is_not_in_the_log(world):
     ctl.run("check", "--log", vowd.log).fine()
 
 
-def test_whom_a_damaged_row_of_the_history_names_is_not_known(world):
-    """So it is not asked, and whoever reconciles is told before anything is written."""
+def test_a_damaged_row_of_the_history(world):
+    """Nothing is to be restored for it. Whom it names is not known, so whoever reconciles is told
+    before anything is written."""
     vowd, (a, rare) = world.vowd(), world.two_toys()
     assert_committed(vowd.client.one_shot([a.url]))
     id = assert_committed(vowd.client.one_shot([a.url, rare.url]))["id"]
@@ -174,9 +175,13 @@ def test_whom_a_damaged_row_of_the_history_names_is_not_known(world):
     with contextlib.closing(sqlite3.connect(vowd.log, isolation_level=None)) as log:
         damage = "UPDATE ended_txn SET checksum = checksum + 1 WHERE record LIKE ?"
         assert log.execute(damage, (f"%{rare.url}%",)).rowcount == 1
+    check = ctl.run("check", "--log", vowd.log).refused(ctl.DAMAGED, id, "vowd starts on it")
+    assert "restore" not in check.err, "a backup would lose what came after it"
     how = ("reconcile", "--log", vowd.log)
     told = ctl.run(*how, "--json")
     assert told.json["damaged"] == 1 and rare.url not in told.out, told
     told = ctl.run(*how)
     assert "1 damaged rows of the history" in told.out and "--participants URL" in told.out, told
     assert rare.url in ctl.run(*how, "--participants", rare.url).out
+    vowd.start()
+    assert vowd.client.get(f"/v1/transactions/{id}").problem == "log-corrupt"
