@@ -53,6 +53,7 @@ int main(int argc, char **argv) {
   setlocale(LC_CTYPE, "C.UTF-8");
   /* A recovery must not die because its report goes to a pager that was closed. */
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* the write fails, and it is said what for */
   uv_replace_allocator(malloc, grow_or_end, calloc, free);
   enum ctl_exit code = ctl_args_parse(argc, argv, &args);
   if (code != CTL_EXIT_OK) return (int)code;

@@ -4,6 +4,7 @@ it."""
 
 import errno
 import os
+import resource
 import shutil
 
 import pytest
@@ -71,6 +72,19 @@ def test_a_restore_leaves_nothing_or_the_backup_in_quarantine(world, backup):
         if not again:
             place.run("restore", backup).fine()
             assert not leftovers(place.folder), f"what was killed is tidied up: {where}"
+
+
+def test_a_restore_that_meets_a_file_size_limit_says_so_and_leaves_nothing(world, backup):
+    place = Place(world, {})
+    place.reset()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (backup.stat().st_size // 2, hard))
+    try:
+        result = place.run("restore", backup)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    result.refused(ctl.FAILED, "File too large", "Nothing was put in the log's place")
+    assert not leftovers(place.folder) and not place.log.exists()
 
 
 def test_a_reconciliation_is_written_whole_or_the_log_stays_in_quarantine(world):
