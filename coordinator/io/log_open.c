@@ -86,7 +86,7 @@ static enum vow_error find_file(struct vow_log *log, const struct vow_log_config
   if (st.st_nlink != 1) {
     log_explain(why,
                 "the log %s has %lu names (hard links), and each would have a write-ahead log of "
-                "its own; remove the other names",
+                "its own; remove the other names or, of a backup, take a copy (cp)",
                 canonical, (unsigned long)st.st_nlink);
     return VOW_E_LOG_IO;
   }

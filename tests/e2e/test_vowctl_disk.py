@@ -144,6 +144,16 @@ def test_a_look_that_fails_changes_nothing(world, command):
         assert again.code == usual.code and same, f"{where}\n{again}"
 
 
+def test_a_backup_with_several_names_is_restored_from_a_copy(backup, tmp_path):
+    """As tools for backups make them, which save room: nobody is told to delete another one."""
+    os.link(backup, tmp_path / "of-yesterday.log")
+    log = tmp_path / "restored.log"
+    refused = ctl.run("restore", backup, "--log", log)
+    refused.refused(ctl.FAILED, "hard links", "of a backup, take a copy (cp)")
+    shutil.copy(backup, tmp_path / "copy.log")
+    assert ctl.run("restore", tmp_path / "copy.log", "--log", log).code == ctl.OK
+
+
 def test_a_log_with_a_write_ahead_log_is_no_backup(world):
     vowd, id, _, _ = decided_and_killed(world)
     place = Struck(world, {})
