@@ -10,9 +10,10 @@
  *      everything in it that does not depend on the request, is kept for the next.
  *   2. A watch of a socket we opened lives as long as the socket. When curl has no use for it any
  *      more, it goes on until the socket has something to say: nearly always the next request
- *      comes first, and a kept connection costs no handle and no system call a request. Sockets
- *      curl makes for itself (its resolver's) are watched from ADD to REMOVE, for nobody tells when
- *      they are closed.
+ *      comes first, and a kept connection costs no handle and no system call a request. Other
+ *      sockets are watched from ADD to REMOVE, for nobody tells when they are closed: those that
+ *      curl makes for itself (its resolver's), and ours that have not connected. Libuv aborts
+ *      when it is to begin watching a socket that is closed.
  *   3. Memory: transfers are bounded by who submits; an answer by answer_bytes_max.
  */
 #include "sender.h"
@@ -398,13 +399,14 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
   if (what == CURL_POLL_REMOVE) {
     if (watch == NULL) return 0;
     watch->wanted = 0;
-    if (!watch->ours) watch_close(watch);
+    if (!watch->ours || !watch->connected) watch_close(watch);
     return 0;
   }
   if (watch == NULL) watch = watch_new(sender, fd, false);
   if (watch == NULL) return -1;
   watch->wanted =
       (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+  watch->connected |= (watch->wanted & UV_READABLE) != 0;
   if (watch->wanted == watch->active) return 0;
   if (uv_poll_start(&watch->poll, watch->wanted, on_event) != 0) return -1;
   watch->active = watch->wanted;

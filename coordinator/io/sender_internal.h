@@ -33,9 +33,10 @@ struct watch {
   uv_poll_t poll;
   struct vow_sender *sender;
   curl_socket_t fd;
-  bool ours;  /* see invariant 2 of sender.c */
-  int wanted; /* by curl, as libuv's events; 0: nothing */
-  int active; /* what libuv watches for; 0: nothing */
+  bool ours;      /* see invariant 2 of sender.c */
+  bool connected; /* curl has waited for an answer on it */
+  int wanted;     /* by curl, as libuv's events; 0: nothing */
+  int active;     /* what libuv watches for; 0: nothing */
 };
 
 struct vow_sender {

@@ -299,6 +299,24 @@ static void not_sent(void **state) {
   bad_peer(w, NULL, VOW_E_TIMEOUT, "no answer from 127.0.0.1");
 }
 
+static void late_to_connect(void **state) {
+  /* The time to connect is over before the loop has begun to watch the socket, as after a pause of
+   * the process: that is a timeout, and the next request finds its way. */
+  struct world *w = *state;
+  struct reply reply;
+  char url[256];
+  snprintf(url, sizeof url, "%s/echo", w->base);
+  for (int i = 0; i < 3; i++) {
+    submit(w, &reply, "POST", url, "{}", 20);
+    vow_sender_flush(w->sender);
+    poll(NULL, 0, 50);
+    WAIT_UNTIL(w, reply.there);
+    assert_int_equal(reply.error, VOW_E_TIMEOUT);
+  }
+  ask(w, &reply, "POST", "/echo", "[1]");
+  assert_string_equal(reply.body, "[1]");
+}
+
 static void closed_while_kept(void **state) {
   /* A kept connection that the other side closes keeps the loop busy for a moment only, and the
    * next request takes another. */
@@ -361,7 +379,7 @@ int main(void) {
       T(echoes),           T(describes),     T(empty_answers),     T(handles_are_reused),
       T(many_wait),        T(large_answers), T(deadline),          T(bad_peers),
       T(refused),          T(not_sent),      T(closed_while_kept), T(no_redirects),
-      T(dropped_at_close), T(slow_lookup),
+      T(dropped_at_close), T(slow_lookup),   T(late_to_connect),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
