@@ -1,8 +1,6 @@
 /*
- * The smallest participant: it counts. Payload: a number to add. Run it, and then a transaction:
- *
- *     curl -s 127.0.0.1:7800/v1/transactions -H 'Content-Type: application/json' -d '{"commit":
- * true, "branches": [{"url": "http://127.0.0.1:7001", "payload": 5}]}'
+ * The smallest participant: it counts. Payload: a number to add. The README of the SDK has the
+ * commands that run it, and a transaction with it.
  *
  * Its counter is in memory, to be short: a real one keeps what it prepared where a crash cannot
  * reach it.
