@@ -48,8 +48,8 @@ static int act(const struct vow_config *config) {
   return code;
 }
 
-/* While the log is opened, which may take long, it waits: it would end the process, and to a
- * service manager that is a good end. */
+/* Until the daemon has its handler, and to open the log may take long, it waits: it would end the
+ * process, and to a service manager that is a good end. */
 static void hold_hangup(void) {
   sigset_t hangup;
   sigemptyset(&hangup);
@@ -60,6 +60,7 @@ static void hold_hangup(void) {
 int main(int argc, char **argv) {
   struct vow_config config;
   char why[VOW_CONFIG_WHY_BYTES] = "";
+  hold_hangup();
   vow_logger_process_init();
   enum vow_error error = vow_config_load(&config, argc, argv, environ, why);
   if (error != VOW_OK) {
@@ -67,10 +68,7 @@ int main(int argc, char **argv) {
     return error == VOW_E_NO_MEMORY ? VOW_EXIT_FAILURE : VOW_EXIT_CONFIG;
   }
   vow_log_process_init();
-  if (config.action == VOW_CONFIG_SERVE) {
-    hold_hangup();
-    return vow_daemon_run(&config, argc, argv, environ);
-  }
+  if (config.action == VOW_CONFIG_SERVE) return vow_daemon_run(&config, argc, argv, environ);
   int code = act(&config);
   vow_config_fini(&config);
   return code;

@@ -101,8 +101,9 @@ static enum ctl_exit read_history(struct ctl_reconciliation *r) {
     enum vow_error error = vow_log_query_now(r->log, &query);
     if (error != VOW_OK) return ctl_log_fail(error, vow_error_text(error));
     if (history.code != CTL_EXIT_OK) return history.code;
-    bool stuck = !vow_id_is_nil(before) && vow_id_compare(history.next, before) >= 0;
-    if (history.more && stuck) {
+    bool moves = vow_id_is_nil(before) ? !vow_id_is_nil(history.next)
+                                       : vow_id_compare(history.next, before) < 0;
+    if (history.more && !moves) {
       return ctl_log_fail(VOW_E_LOG_CORRUPT, "the log's history cannot be read in order");
     }
   }

@@ -129,9 +129,9 @@ static void append_text(struct vow_buf *out, const struct ctl_reconciliation *r)
   for (size_t i = 0; i < r->places.count; i++) place_text(out, &r->places.items[i]);
   if (r->damaged > 0) {
     vow_buf_printf(out,
-                   "  NOT KNOWN: whom %" PRIu64
-                   " damaged rows of the history name; name all that "
-                   "are missing here with --participants URL,URL\n",
+                   "  damaged rows of the history: %" PRIu64
+                   "; whom they name is NOT KNOWN. Name all that are "
+                   "missing here with --participants URL,URL\n",
                    r->damaged);
   }
   if (r->cases.count > r->known) vow_buf_puts(out, "\n");

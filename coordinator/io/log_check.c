@@ -213,11 +213,13 @@ enum vow_error log_check_all(struct vow_log *log, struct vow_log_result *out,
   if (error == VOW_OK && ended != log->head.ended)
     error =
         damaged(log, "its head counts another number of ended transactions than there are", why);
-  if (error == VOW_OK) error = check_apart(log, both, "and among those that have ended", why);
-  if (error == VOW_OK) error = check_apart(log, twice, "twice", why);
+  char *says = error == VOW_OK ? why : what;
+  enum vow_error apart = check_apart(log, both, "and among those that have ended", says);
+  if (apart == VOW_OK) apart = check_apart(log, twice, "twice", says);
+  if (error == VOW_OK) error = apart;
   out->rows_checked = checked;
   out->rows_bad = bad;
-  out->history_only =
-      structure && rc == SQLITE_DONE && ended == log->head.ended && bad > 0 && bad == bad_ended;
+  out->history_only = structure && rc == SQLITE_DONE && ended == log->head.ended &&
+                      apart == VOW_OK && bad > 0 && bad == bad_ended;
   return error;
 }

@@ -246,6 +246,7 @@ static void run_list(struct vow_log *log, struct log_query *query) {
   uint32_t limit = page_limit(query), scanned = 0;
   size_t bytes = 0;
   int rc = SQLITE_DONE;
+  result->next = query->q.id;
   if (!allocate_rows(query, limit)) return;
   if (query->q.participant != NULL && !needle_init(&needle, query->q.participant)) {
     log_query_fail(query, VOW_E_NO_MEMORY, "out of memory");
@@ -259,7 +260,8 @@ static void run_list(struct vow_log *log, struct log_query *query) {
     result->more =
         result->count == limit || scanned++ == LOG_LIST_SCAN_MAX || bytes > PAGE_BYTES_MAX;
     if (result->more) break;
-    result->next = column_id(row);
+    struct vow_id id = column_id(row);
+    if (!vow_id_is_nil(id)) result->next = id; /* else it is damaged, and leads nowhere */
     list_row(query, row, &needle, &bytes);
   }
   if (result->error == VOW_OK && rc != SQLITE_ROW && rc != SQLITE_DONE) fail_sqlite(log, query, rc);

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 import pytest
 from vowtest import Client, assert_committed, toy, vowd_run, wait_until
@@ -186,14 +187,20 @@ def test_sighup_takes_up_what_can_be_reloaded(world, tmp_path):
     a.unscript()
 
 
+def connects(where):
+    with socket.socket() as probe:
+        return probe.connect_ex(where) == 0
+
+
 def test_sighup_while_it_starts_waits_for_its_turn(world):
     """It would end the process, and a service manager takes that for a good end."""
     vowd = world.vowd(start=False)
     where = ("127.0.0.1", vowd.port.number)
     for _ in range(5):
         vowd.launch()
-        while socket.socket().connect_ex(where) != 0 and vowd.process.running():
-            pass
+        deadline = time.monotonic() + 60
+        while not connects(where):  # without a pause: the log is opened soon
+            assert time.monotonic() < deadline and vowd.process.running()
         vowd.reload()  # the port is open, the log is not yet
         vowd.process.wait_for_line("the configuration was read again", "it has its turn")
         vowd.wait_listening()

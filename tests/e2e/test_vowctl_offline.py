@@ -181,7 +181,7 @@ def test_a_damaged_row_of_the_history(world):
     told = ctl.run(*how, "--json")
     assert told.json["damaged"] == 1 and rare.url not in told.out, told
     told = ctl.run(*how)
-    assert "1 damaged rows of the history" in told.out and "--participants URL" in told.out, told
+    assert "damaged rows of the history: 1;" in told.out and "--participants URL" in told.out, told
     assert rare.url in ctl.run(*how, "--participants", rare.url).out
     vowd.start()
     assert vowd.client.get(f"/v1/transactions/{id}").problem == "log-corrupt"

@@ -15,11 +15,6 @@
 /* cmocka.h wants some of those first. */
 #include <cmocka.h>
 
-struct connection {
-  struct client_server *server;
-  int socket;
-};
-
 /* One whole request; false at the end of the connection. */
 static bool read_request(int fd, char *text) {
   size_t length = 0;
@@ -54,7 +49,7 @@ static bool answer(int fd, const struct script_line *line, bool nul) {
 }
 
 static void *serve(void *context) {
-  struct connection *connection = context;
+  struct client_connection *connection = context;
   struct client_server *server = connection->server;
   char text[REQUEST_MAX];
   bool more = true;
@@ -72,7 +67,6 @@ static void *serve(void *context) {
     if (line.status == 0 || line.status == -2) more = false;
   }
   shutdown(connection->socket, SHUT_RDWR);
-  free(connection);
   return NULL;
 }
 
@@ -81,14 +75,11 @@ static void *listen_on(void *context) {
   for (;;) {
     int fd = accept(server->listener, NULL, NULL);
     if (fd < 0) return NULL;
-    struct connection *connection = malloc(sizeof *connection);
-    if (!connection) abort();
-    *connection = (struct connection){server, fd};
     pthread_mutex_lock(&server->lock);
     unsigned n = server->connection_count++;
-    if (n >= sizeof server->sockets / sizeof *server->sockets) abort();
-    server->sockets[n] = fd;
-    if (pthread_create(&server->connections[n], NULL, serve, connection) != 0) abort();
+    if (n >= sizeof server->served / sizeof *server->served) abort();
+    server->served[n] = (struct client_connection){server, fd};
+    if (pthread_create(&server->connections[n], NULL, serve, &server->served[n]) != 0) abort();
     pthread_mutex_unlock(&server->lock);
   }
 }
@@ -115,9 +106,9 @@ void client_server_stop(struct client_server *server) {
   pthread_join(server->thread, NULL);
   close(server->listener);
   for (unsigned i = 0; i < server->connection_count; i++) {
-    shutdown(server->sockets[i], SHUT_RDWR);
+    shutdown(server->served[i].socket, SHUT_RDWR);
     pthread_join(server->connections[i], NULL);
-    close(server->sockets[i]);
+    close(server->served[i].socket);
   }
   pthread_cond_destroy(&server->released);
   pthread_mutex_destroy(&server->lock);

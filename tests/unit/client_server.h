@@ -20,6 +20,11 @@ struct script_line {
   uint32_t retry_after_s;
 };
 
+struct client_connection {
+  struct client_server *server;
+  int socket;
+};
+
 struct client_server {
   int listener;
   uint16_t port;
@@ -29,7 +34,7 @@ struct client_server {
   pthread_cond_t released;
   bool held; /* requests are read, and answered once it is false */
   pthread_t connections[96];
-  int sockets[96];
+  struct client_connection served[96];
   unsigned connection_count;
   struct script_line script[SCRIPT_MAX];
   unsigned script_length;

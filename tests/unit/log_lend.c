@@ -136,7 +136,7 @@ static void a_step_that_is_not_over_is_not_written(void **state) {
   vow_log_poll(f->log, &f->progress);
   assert_true(f->progress.durable < f->position);
   append_some(f, 3, 1, true);
-  (void)vow_log_flush(f->log, false);
+  (void)vow_log_flush(f->log, 0);
   vow_log_write(f->log);
   wait_durable(f, f->position);
 }

@@ -512,6 +512,14 @@ static void a_transaction_in_both_tables_is_damage(void **state) {
   assert_int_equal(answer.result.rows_bad, 0);
   assert_non_null(strstr(answer.why, "among the open ones"));
   answer_fini(&answer);
+  /* And is not all that is wrong when a row of the history is damaged, too. */
+  fixture_close(f);
+  fixture_change(f, "UPDATE ended_txn SET checksum = checksum + 1 WHERE position = 2");
+  fixture_open_only(f);
+  ask(f, (struct vow_log_query){.type = VOW_LOG_QUERY_CHECK}, &answer);
+  assert_int_equal(answer.result.rows_bad, 1);
+  assert_false(answer.result.history_only);
+  answer_fini(&answer);
 }
 
 /* What `vowctl check` is for. */

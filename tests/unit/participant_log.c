@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "fault_vfs.h"
+#include "io/log_internal.h"
+#include "io/participant_internal.h"
 #include "participant_fixture.h"
 
 /* Runs SQL on a file that no participant has open. */
@@ -347,6 +349,13 @@ static bool share_a_sync(struct fixture *f, unsigned n, unsigned count) {
   return syncs_of(f) - before == 1;
 }
 
+static void forget_lonely_writes(struct fixture *f) {
+  struct vow_log *log = f->participant->log;
+  pthread_mutex_lock(&log->lock);
+  log->lonely = 0;
+  pthread_mutex_unlock(&log->lock);
+}
+
 /* A busy machine may come late now and then, but not for ever. */
 static void commits_wait_for_the_next_votes(struct fixture *f, unsigned count) {
   unsigned n = 1, in_a_row = 0;
@@ -356,6 +365,7 @@ static void commits_wait_for_the_next_votes(struct fixture *f, unsigned count) {
   fault_vfs_set(FAULT_SLOW_SYNC);
   send_batch(f, "prepare", n, count);
   for (; in_a_row < 3; n += count) {
+    forget_lonely_writes(f);
     in_a_row = share_a_sync(f, n, count) ? in_a_row + 1 : 0;
     assert_true(n < 1000 * count);
   }
@@ -416,16 +426,16 @@ static uint64_t time_of_commit(struct fixture *f, unsigned n) {
 /* The first ones did, for two milliseconds; a busy machine only makes all of them slower. */
 static void where_no_vote_ever_follows_commits_stop_waiting(void **state) {
   struct fixture *f = *state;
-  enum { COUNT = 60, WAIT = 4 };
-  uint64_t waiting_us = UINT64_MAX, others_us = UINT64_MAX;
+  enum { BATCH = 60, COUNT = 5 * BATCH, WAIT = 4 };
+  uint64_t waiting_us = UINT64_MAX, others_us = UINT64_MAX / 2;
   fixture_open(f);
   fault_vfs_set(FAULT_SLOW_SYNC);
-  send_batch(f, "prepare", 1, COUNT);
-  for (unsigned n = 1; n <= COUNT; n++) {
+  for (unsigned n = 1; n <= COUNT; n += BATCH) send_batch(f, "prepare", n, BATCH);
+  for (unsigned n = 1; n <= WAIT || others_us + 1000 >= waiting_us; n++) {
+    assert_true(n <= COUNT);
     uint64_t took_us = time_of_commit(f, n), *least_us = n <= WAIT ? &waiting_us : &others_us;
     if (took_us < *least_us) *least_us = took_us;
   }
-  assert_true(others_us + 1000 < waiting_us);
 }
 
 /* A callback that does not return holds up nobody else's record: the second is called only when the
