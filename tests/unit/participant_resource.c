@@ -525,9 +525,7 @@ static void branches_that_come_together_share_a_transaction(void **state) {
   open_participant();
   uint64_t before = syncs();
   run_sql(world.other, "BEGIN IMMEDIATE");
-  for (unsigned i = 0; i < COUNT; i++) {
-    start(&senders[i], "prepare", i + 1, 0, "");
-  }
+  for (unsigned i = 0; i < COUNT; i++) start(&senders[i], "prepare", i + 1, 0, "");
   /* The first waits for the database, the others for the first. */
   eventually(pending() == COUNT);
   run_sql(world.other, "COMMIT");
@@ -559,7 +557,6 @@ static void what_is_written_late_takes_nothing_back(void **state) {
   run_sql(world.other, "COMMIT");
   for (unsigned i = 0; i < 4; i++) pthread_join(senders[i].thread, NULL);
   reopen();
-  /* It is told as it was, or that it is over. */
   assert_int_equal(send_message(f, "prepare", 5, ONE_PHASE).status, 200);
   assert_int_equal(atomic_load(&f->app->commits), 1);
   assert_int_equal(vow_engine_seen(f->participant, COORDINATOR).position, 10);
