@@ -365,16 +365,15 @@ static void on_stop_signal(uv_signal_t *handle, int number) {
     vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
                    "a second signal: stopping at once");
     daemon->drain_end_ms = 0;
-    uv_timer_start(&daemon->drain, on_drain, 0, DRAIN_POLL_MS);
-    return;
+  } else {
+    daemon->draining = true;
+    vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "draining",
+                   "signal %d: new transactions are refused; open ones get %llu ms to end", number,
+                   (unsigned long long)daemon->config.drain_timeout_ms);
+    vow_api_set_draining(daemon->api);
+    vow_driver_drain(daemon->driver);
+    daemon->drain_end_ms = uv_now(&daemon->loop) + daemon->config.drain_timeout_ms;
   }
-  daemon->draining = true;
-  vow_logger_say(&daemon->logger, VOW_LEVEL_INFO, "draining",
-                 "signal %d: new transactions are refused; open ones get %llu ms to end", number,
-                 (unsigned long long)daemon->config.drain_timeout_ms);
-  vow_api_set_draining(daemon->api);
-  vow_driver_drain(daemon->driver);
-  daemon->drain_end_ms = uv_now(&daemon->loop) + daemon->config.drain_timeout_ms;
   uv_timer_start(&daemon->drain, on_drain, 0, DRAIN_POLL_MS);
 }
 
