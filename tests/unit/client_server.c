@@ -77,9 +77,10 @@ static void *listen_on(void *context) {
     if (fd < 0) return NULL;
     pthread_mutex_lock(&server->lock);
     unsigned n = server->connection_count++;
-    if (n >= sizeof server->served / sizeof *server->served) abort();
-    server->served[n] = (struct client_connection){server, fd};
-    if (pthread_create(&server->connections[n], NULL, serve, &server->served[n]) != 0) abort();
+    if (n >= sizeof server->connections / sizeof *server->connections) abort();
+    struct client_connection *connection = &server->connections[n];
+    *connection = (struct client_connection){.server = server, .socket = fd};
+    if (pthread_create(&connection->thread, NULL, serve, connection) != 0) abort();
     pthread_mutex_unlock(&server->lock);
   }
 }
@@ -106,9 +107,9 @@ void client_server_stop(struct client_server *server) {
   pthread_join(server->thread, NULL);
   close(server->listener);
   for (unsigned i = 0; i < server->connection_count; i++) {
-    shutdown(server->served[i].socket, SHUT_RDWR);
-    pthread_join(server->connections[i], NULL);
-    close(server->served[i].socket);
+    shutdown(server->connections[i].socket, SHUT_RDWR);
+    pthread_join(server->connections[i].thread, NULL);
+    close(server->connections[i].socket);
   }
   pthread_cond_destroy(&server->released);
   pthread_mutex_destroy(&server->lock);

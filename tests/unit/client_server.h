@@ -23,6 +23,7 @@ struct script_line {
 struct client_connection {
   struct client_server *server;
   int socket;
+  pthread_t thread;
 };
 
 struct client_server {
@@ -33,8 +34,7 @@ struct client_server {
   pthread_mutex_t lock; /* of all below */
   pthread_cond_t released;
   bool held; /* requests are read, and answered once it is false */
-  pthread_t connections[96];
-  struct client_connection served[96];
+  struct client_connection connections[96];
   unsigned connection_count;
   struct script_line script[SCRIPT_MAX];
   unsigned script_length;

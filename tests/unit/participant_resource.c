@@ -558,7 +558,7 @@ static void what_is_written_late_takes_nothing_back(void **state) {
   for (unsigned i = 0; i < 4; i++) pthread_join(senders[i].thread, NULL);
   reopen();
   assert_int_equal(send_message(f, "prepare", 5, ONE_PHASE).status, 200);
-  assert_int_equal(atomic_load(&f->app->commits), 1);
+  assert_int_equal(atomic_load(&f->app->commits), 1); /* its first */
   assert_int_equal(vow_engine_seen(f->participant, COORDINATOR).position, 10);
 }
 
