@@ -24,6 +24,7 @@
 #include "io/driver.h"
 #include "io/logger.h"
 #include "io/server.h"
+#include "notes.h"
 #include "url.h"
 
 #define DRAIN_POLL_MS             20
@@ -41,11 +42,6 @@
 #define IDLE_OUTBOUND_MAX         512
 #define DESCRIPTORS_BESIDE        64 /* log, loop, standard streams, listening, resolver */
 
-/* Lines in ten seconds, of events that may come in thousands. */
-#define ABORTED_LINES_MAX  200
-#define BRANCH_LINES_MAX   20
-#define ENDPOINT_LINES_MAX 50
-
 struct vow_daemon {
   uv_loop_t loop;
   struct vow_config config;
@@ -62,83 +58,10 @@ struct vow_daemon {
   int argc;
   char *const *argv;
   char *const *environment;
-  struct vow_logger_rate aborted_rate, heuristic_rate, unknown_rate, endpoint_rate;
+  struct vow_notes notes;
 };
 
 /* ---- what the driver has to tell ---- */
-
-static bool allow(struct vow_daemon *daemon, struct vow_logger_rate *rate, uint32_t lines_max) {
-  return vow_logger_allow(rate, lines_max, uv_now(&daemon->loop));
-}
-
-/* How many lines of the kind were left out since the last one. */
-static void put_unwritten(struct vow_daemon *daemon, struct vow_logger_rate *rate) {
-  if (rate->suppressed > 0) vow_logger_uint(&daemon->logger, "unwritten", rate->suppressed);
-  rate->suppressed = 0;
-}
-
-static void note_ended(struct vow_daemon *daemon, const struct vow_txn *txn) {
-  struct vow_logger *logger = &daemon->logger;
-  bool aborted = txn->state == VOW_TXN_ABORTED;
-  if (aborted && !allow(daemon, &daemon->aborted_rate, ABORTED_LINES_MAX)) return;
-  if (!vow_logger_begin(logger, aborted ? VOW_LEVEL_INFO : VOW_LEVEL_DEBUG,
-                        aborted ? "aborted" : "committed", "a transaction has ended: %s",
-                        vow_txn_state_name(txn->state))) {
-    return;
-  }
-  vow_logger_id(logger, "transaction", txn->id);
-  vow_logger_uint(logger, "branches", txn->branch_count);
-  vow_logger_text(logger, "heuristic", vow_heuristic_name(txn->heuristic));
-  vow_logger_text(logger, "reason", txn->reason);
-  if (aborted) put_unwritten(daemon, &daemon->aborted_rate);
-  vow_logger_end(logger);
-}
-
-/* A branch that ended against the decision, or does not know it. It is said again at every attempt,
- * so the log is spared most of them. */
-static void note_branch(struct vow_daemon *daemon, const struct vow_driver_note *note) {
-  struct vow_logger *logger = &daemon->logger;
-  bool heuristic = note->type == VOW_NOTE_HEURISTIC;
-  struct vow_logger_rate *rate = heuristic ? &daemon->heuristic_rate : &daemon->unknown_rate;
-  if (!allow(daemon, rate, BRANCH_LINES_MAX)) return;
-  if (!vow_logger_begin(logger, VOW_LEVEL_ERROR, heuristic ? "heuristic" : "unknown-branch",
-                        heuristic ? "a participant has ended its branch by itself: %s"
-                                  : "a participant was told to commit a branch it does not know%s",
-                        heuristic ? vow_outcome_name(note->outcome) : "")) {
-    return;
-  }
-  vow_logger_id(logger, "transaction", note->id);
-  vow_logger_uint(logger, "branch", note->branch);
-  vow_logger_text(logger, "url", note->url);
-  put_unwritten(daemon, rate);
-  vow_logger_end(logger);
-}
-
-static void note_endpoint(struct vow_daemon *daemon, const struct vow_driver_note *note) {
-  struct vow_logger *logger = &daemon->logger;
-  bool down = note->type == VOW_NOTE_ENDPOINT_DOWN;
-  if (!allow(daemon, &daemon->endpoint_rate, ENDPOINT_LINES_MAX)) return;
-  if (!vow_logger_begin(logger, VOW_LEVEL_WARN, down ? "endpoint-down" : "endpoint-up",
-                        "a participant %s", down ? "does not answer" : "answers again")) {
-    return;
-  }
-  vow_logger_text(logger, "url", note->url);
-  vow_logger_text(logger, "why", note->why);
-  put_unwritten(daemon, &daemon->endpoint_rate);
-  vow_logger_end(logger);
-}
-
-static void note_sent(struct vow_daemon *daemon, const struct vow_driver_note *note) {
-  struct vow_logger *logger = &daemon->logger;
-  if (!vow_logger_begin(logger, VOW_LEVEL_DEBUG, "sent", "%s is sent",
-                        vow_message_type_name(note->message))) {
-    return;
-  }
-  vow_logger_id(logger, "transaction", note->id);
-  vow_logger_uint(logger, "branch", note->branch);
-  vow_logger_text(logger, "url", note->url);
-  vow_logger_end(logger);
-}
 
 /* Every now and then, as long as something of the last run is open. */
 static void on_recovery(uv_timer_t *timer) {
@@ -155,18 +78,6 @@ static void on_recovery(uv_timer_t *timer) {
                  (unsigned long long)counts.recovered, (unsigned long long)left);
 }
 
-static void say_quarantine(struct vow_daemon *daemon, const char *why) {
-  if (!vow_logger_begin(&daemon->logger, VOW_LEVEL_ERROR, "quarantine",
-                        "the log may have lost records: what it does not know is answered "
-                        "\"unknown\" and nothing new is begun; stop vowd, run `vowctl reconcile "
-                        "--log %s`, and start vowd again; the runbook says how",
-                        daemon->config.log)) {
-    return;
-  }
-  vow_logger_text(&daemon->logger, "why", why);
-  vow_logger_end(&daemon->logger);
-}
-
 /* Without it a log that has lost its end is noticed only when a participant says so. */
 static void say_witness(struct vow_daemon *daemon, const struct vow_log_info *log) {
   bool first = log->known_count == 0;
@@ -178,51 +89,11 @@ static void say_witness(struct vow_daemon *daemon, const struct vow_log_info *lo
       log->witness == LOG_WITNESS_MISSING ? "is missing" : "cannot be read");
 }
 
-static void note_log(struct vow_daemon *daemon, const struct vow_driver_note *note) {
-  struct vow_logger *logger = &daemon->logger;
-  unsigned long long number = note->number;
-  if (note->type == VOW_NOTE_LOADED) {
-    vow_logger_say(logger, VOW_LEVEL_INFO, "log-read",
-                   "the log is read: %llu open transactions of the last run", number);
-    if (number > 0) uv_timer_start(&daemon->recovery, on_recovery, RECOVERY_MS, RECOVERY_MS);
-  } else if (note->type == VOW_NOTE_RECOVERED && number > 0) {
-    vow_logger_say(logger, VOW_LEVEL_INFO, "recovered",
-                   "all transactions of the last run have ended: %llu", number);
-  } else if (note->type == VOW_NOTE_SPACE_LOW) {
-    vow_logger_say(logger, VOW_LEVEL_ERROR, "space-low",
-                   "the disk of the log is nearly full: new transactions are refused; make room");
-  } else if (note->type == VOW_NOTE_SPACE_OK) {
-    vow_logger_say(logger, VOW_LEVEL_WARN, "space-ok", "the disk of the log has room again");
-  } else if (note->type == VOW_NOTE_QUARANTINE) {
-    say_quarantine(daemon, note->why);
-  } else if (note->type == VOW_NOTE_CHECKPOINT_FAILED) {
-    vow_logger_say(logger, VOW_LEVEL_ERROR, "checkpoint-failed",
-                   "a checkpoint of the log failed (%llu since the start); look at its disk",
-                   number);
-  }
-}
-
 static void on_note(void *context, const struct vow_driver_note *note) {
   struct vow_daemon *daemon = context;
-  switch (note->type) {
-    case VOW_NOTE_ENDED:
-      note_ended(daemon, note->txn);
-      break;
-    case VOW_NOTE_SENT:
-      note_sent(daemon, note);
-      break;
-    case VOW_NOTE_HEURISTIC:
-    case VOW_NOTE_UNKNOWN_BRANCH:
-      note_branch(daemon, note);
-      break;
-    case VOW_NOTE_ENDPOINT_DOWN:
-    case VOW_NOTE_ENDPOINT_UP:
-      note_endpoint(daemon, note);
-      break;
-    default:
-      note_log(daemon, note);
-      break;
-  }
+  vow_notes_say(&daemon->notes, note);
+  if (note->type == VOW_NOTE_LOADED && note->number > 0)
+    uv_timer_start(&daemon->recovery, on_recovery, RECOVERY_MS, RECOVERY_MS);
 }
 
 /* What there is to do about a lack of memory, where the reason does not say it. */
@@ -506,7 +377,7 @@ static void say_started(struct vow_daemon *daemon) {
                    "participants are told to ask at %s, which leads nowhere: set advertise_url",
                    daemon->advertise_url);
   }
-  if (status.log.quarantined_ms != 0) say_quarantine(daemon, status.log.why);
+  if (status.log.quarantined_ms != 0) vow_notes_say_quarantine(&daemon->notes, status.log.why);
   say_witness(daemon, &status.log);
   if (vow_logger_begin(logger, VOW_LEVEL_INFO, "started", "vowd " VOW_VERSION)) {
     vow_logger_text(logger, "log", daemon->config.log);
@@ -583,6 +454,8 @@ int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN); /* the write fails, and the log says why */
   vow_logger_init(&daemon->logger, STDERR_FILENO);
+  daemon->notes = (struct vow_notes){
+      .logger = &daemon->logger, .loop = &daemon->loop, .config = &daemon->config};
   daemon->logger.level = (enum vow_logger_level)daemon->config.log_level;
   daemon->logger.format = (enum vow_logger_format)daemon->config.log_format;
   say_lines(daemon, VOW_LEVEL_WARN, "configuration", "", &daemon->config.warnings);
