@@ -93,6 +93,18 @@ void vow_notes_say_quarantine(const struct vow_notes *notes, const char *why) {
   vow_logger_end(notes->logger);
 }
 
+static void say_refusal(struct vow_logger *logger, enum vow_error error) {
+  if (error == VOW_OK) {
+    vow_logger_say(logger, VOW_LEVEL_WARN, "log-ok", "new transactions are taken again");
+  } else if (error == VOW_E_LOG_FULL) {
+    vow_logger_say(logger, VOW_LEVEL_ERROR, "space-low",
+                   "the disk of the log is nearly full: new transactions are refused; make room");
+  } else {
+    vow_logger_say(logger, VOW_LEVEL_ERROR, "log-moved",
+                   "new transactions are refused: " VOW_LOG_MOVED_WHY);
+  }
+}
+
 static void note_log(struct vow_notes *notes, const struct vow_driver_note *note) {
   struct vow_logger *logger = notes->logger;
   unsigned long long number = note->number;
@@ -102,11 +114,8 @@ static void note_log(struct vow_notes *notes, const struct vow_driver_note *note
   } else if (note->type == VOW_NOTE_RECOVERED && number > 0) {
     vow_logger_say(logger, VOW_LEVEL_INFO, "recovered",
                    "all transactions of the last run have ended: %llu", number);
-  } else if (note->type == VOW_NOTE_SPACE_LOW) {
-    vow_logger_say(logger, VOW_LEVEL_ERROR, "space-low",
-                   "the disk of the log is nearly full: new transactions are refused; make room");
-  } else if (note->type == VOW_NOTE_SPACE_OK) {
-    vow_logger_say(logger, VOW_LEVEL_WARN, "space-ok", "the disk of the log has room again");
+  } else if (note->type == VOW_NOTE_LOG_REFUSES) {
+    say_refusal(logger, note->error);
   } else if (note->type == VOW_NOTE_QUARANTINE) {
     vow_notes_say_quarantine(notes, note->why);
   } else if (note->type == VOW_NOTE_CHECKPOINT_FAILED) {

@@ -60,12 +60,13 @@ void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *
 /* ---- problems ---- */
 
 static const char *retry_after(enum vow_error error) {
-  return error == VOW_E_LOG_FULL ? "10" : error == VOW_E_DRAINING ? "5" : "1";
+  bool log = error == VOW_E_LOG_FULL || error == VOW_E_LOG_MOVED;
+  return log ? "10" : error == VOW_E_DRAINING ? "5" : "1";
 }
 
 static void note_refused(struct vow_api_call *call, enum vow_error error, const char *detail) {
   struct vow_api *api = call->api;
-  if (error != VOW_E_OVERLOADED && error != VOW_E_LOG_FULL) return;
+  if (error != VOW_E_OVERLOADED && error != VOW_E_LOG_FULL && error != VOW_E_LOG_MOVED) return;
   if (!vow_logger_allow(&api->refused, 5, vow_api_wall_ms())) return;
   if (!vow_logger_begin(api->logger, VOW_LEVEL_WARN, "refused", "a request was refused: %s",
                         detail != NULL ? detail : vow_error_text(error))) {
@@ -103,6 +104,7 @@ void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char
 static const char *default_detail(const struct vow_config *config, enum vow_error error,
                                   const struct vow_txn *txn, char *out, size_t bytes) {
   if (error == VOW_E_LOADING) return "the log is still being read; ask again in a moment";
+  if (error == VOW_E_LOG_MOVED) return VOW_LOG_MOVED_WHY;
   if (error == VOW_E_LOG_FULL) {
     snprintf(out, bytes,
              "less than %llu bytes (disk_reserve_bytes) are free on the log's disk, and they are "

@@ -126,7 +126,8 @@ static const char *why_not_ready(const struct vow_api *api, char room[TODO_BYTES
     snprintf(room, TODO_BYTES, QUARANTINE_REASON, api->config->log);
     return room;
   }
-  if (status.space_low) return "the disk of the log is nearly full";
+  if (status.log_refuses == VOW_E_LOG_MOVED) return VOW_LOG_MOVED_WHY;
+  if (status.log_refuses != VOW_OK) return "the disk of the log is nearly full";
   return NULL;
 }
 
@@ -238,7 +239,8 @@ void vow_api_status(struct vow_api_call *call) {
   vow_jsonw_bool(w, "ready", why_not_ready(api, room) == NULL);
   vow_jsonw_bool(w, "loading", vow_core_loading(core));
   vow_jsonw_bool(w, "draining", api->draining);
-  vow_jsonw_bool(w, "log_space_low", status.space_low);
+  vow_jsonw_bool(w, "log_space_low", status.log_refuses == VOW_E_LOG_FULL);
+  vow_jsonw_bool(w, "log_moved", status.log_refuses == VOW_E_LOG_MOVED);
   write_quarantine(w, &status.log, api->config->log, counts.held_back);
   vow_jsonw_uint(w, "recovering", counts.recovering);
   vow_jsonw_uint(w, "recovered", counts.recovered);

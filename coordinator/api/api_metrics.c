@@ -87,7 +87,9 @@ static void put_log(struct vow_buf *out, struct vow_driver *driver,
   one(out, "vow_log_wal_bytes", "gauge", "Size of the write-ahead log.", counts.wal_bytes);
   one(out, "vow_log_database_bytes", "gauge", "Size of the database.", counts.database_bytes);
   one(out, "vow_log_space_low", "gauge", "1 when new transactions are refused for want of room.",
-      status->space_low);
+      status->log_refuses == VOW_E_LOG_FULL);
+  one(out, "vow_log_moved", "gauge", "1 when the log is not at its path: act before vowd ends.",
+      status->log_refuses == VOW_E_LOG_MOVED);
 }
 
 static void put_server(struct vow_buf *out, const struct vow_api *api) {

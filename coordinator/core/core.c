@@ -293,8 +293,8 @@ static enum vow_error take(struct vow_core *core, const struct vow_event *event)
       return core_load(core, event);
     case VOW_EVENT_LOAD_END:
       return core_load_end(core);
-    case VOW_EVENT_LOG_SPACE:
-      core->log_space_low = event->u.log_space_low;
+    case VOW_EVENT_LOG_REFUSES:
+      core->log_refuses = event->u.log_refuses;
       return VOW_OK;
     case VOW_EVENT_DRAIN:
       core->draining = true;

@@ -73,11 +73,10 @@ enum vow_event_type {
   VOW_EVENT_LOAD_BEGIN,
   VOW_EVENT_LOAD,
   VOW_EVENT_LOAD_END,
-  VOW_EVENT_LOG_SPACE,  /* the log's disk is low (begins are refused with LOG_FULL) or has recovered
-                         */
-  VOW_EVENT_DRAIN,      /* begins are refused with DRAINING; open transactions go on */
-  VOW_EVENT_WRITE_ENDS, /* of the log a copy is taken: no end waits for others */
-  VOW_EVENT_CONFIG      /* new timeouts and limits (SIGHUP) */
+  VOW_EVENT_LOG_REFUSES, /* the log wants no more begins, or takes them again */
+  VOW_EVENT_DRAIN,       /* begins are refused with DRAINING; open transactions go on */
+  VOW_EVENT_WRITE_ENDS,  /* of the log a copy is taken: no end waits for others */
+  VOW_EVENT_CONFIG       /* new timeouts and limits (SIGHUP) */
 };
 
 /* A start of the log that it knows of, and how far the log had come when it ended. */
@@ -173,7 +172,7 @@ struct vow_event {
       const char *by; /* for the operator */
     } witness;
     struct vow_txn *load; /* an open record; the core takes what it owns and leaves it empty */
-    bool log_space_low;
+    enum vow_error log_refuses; /* LOG_FULL, LOG_MOVED: begins are refused with it; or OK */
     const struct vow_core_config *config;
   } u;
 };

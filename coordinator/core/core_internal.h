@@ -211,9 +211,9 @@ struct vow_core {
   bool begun;       /* LOAD_BEGIN was seen */
   bool loading;
   bool draining;
-  bool log_space_low;
-  bool ends_due; /* the records of core.ending are wanted, however few they are */
-  bool deferred; /* memory was short: something that could be emitted has not been */
+  enum vow_error log_refuses; /* begins, with this; or OK */
+  bool ends_due;              /* the records of core.ending are wanted, however few they are */
+  bool deferred;              /* memory was short: something that could be emitted has not been */
 
   uint64_t position; /* of the newest record */
   uint64_t durable;

@@ -163,7 +163,7 @@ static enum vow_error check_begin(struct vow_core *core, const struct vow_event 
     *detail = "it is being stopped and takes no new transactions; try again when it is back";
     return VOW_E_DRAINING;
   }
-  if (core->log_space_low) return VOW_E_LOG_FULL; /* how much room is wanted is not known here */
+  if (core->log_refuses != VOW_OK) return core->log_refuses; /* its details are not known here */
   if (core_tree_count(&core->by_id) + core->held_count + core->to_load >=
       config->transactions_max) {
     *detail =

@@ -227,6 +227,8 @@ static const char *advice(const struct ctl_args *args, const struct ctl_reply *r
       return "The log itself goes on: mend what it says, then make another backup.";
     case VOW_E_LOG_FULL:
       return "Free space on the disk of the transaction log.";
+    case VOW_E_LOG_MOVED:
+      return CTL_LOG_MOVED_ADVICE;
     case VOW_E_NO_MEMORY:
       return "Free memory, then try again.";
     case VOW_E_ABORTED:

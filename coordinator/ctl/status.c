@@ -67,6 +67,7 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
   vow_json_get_bool(&o, "loading", VOW_JSON_REQUIRED, &status.loading);
   vow_json_get_bool(&o, "draining", VOW_JSON_REQUIRED, &status.draining);
   vow_json_get_bool(&o, "log_space_low", VOW_JSON_REQUIRED, &status.log_space_low);
+  vow_json_get_bool(&o, "log_moved", VOW_JSON_REQUIRED, &status.log_moved);
   vow_json_get_uint(&o, "recovering", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovering);
   vow_json_get_uint(&o, "recovered", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovered);
   vow_json_get_object(&o, "quarantine", VOW_JSON_OPTIONAL, &quarantine);
@@ -88,6 +89,7 @@ static const char *condition(const struct ctl_status *status) {
   if (status->quarantine != NULL) return "IN QUARANTINE: its log may have lost records";
   if (status->loading) return "loading its log";
   if (status->draining) return "draining: it takes no new transactions";
+  if (status->log_moved) return "WITHOUT ITS LOG: it was moved or deleted";
   if (status->log_space_low) return "short of disk: it takes no new transactions";
   return status->ready ? "ready" : "not ready";
 }
@@ -166,8 +168,10 @@ void ctl_status_append(struct vow_buf *out, const struct ctl_terminal *terminal,
   ctl_fact(out, terminal, "daemon",
            status->ready                ? CTL_GOOD
            : status->quarantine != NULL ? CTL_BAD
+           : status->log_moved          ? CTL_BAD
                                         : CTL_WARN,
            text);
+  if (status->log_moved) ctl_fact(out, terminal, "", CTL_BAD, CTL_LOG_MOVED_ADVICE);
   quarantine_fact(out, terminal, status);
   open_fact(out, terminal, status);
   recovery_fact(out, terminal, status);
@@ -184,6 +188,9 @@ static enum ctl_exit judge(const struct ctl_status *status) {
   if (status->quarantine != NULL) {
     what = "the log may have lost records and is in quarantine";
     todo = CTL_QUARANTINE_ADVICE;
+  } else if (status->log_moved) {
+    what = "the log was moved or deleted, and vowd takes no new transactions";
+    todo = CTL_LOG_MOVED_ADVICE;
   } else if (!status->ready) {
     what = "the daemon takes no new transactions";
     todo = "See `vowctl status` and the daemon's log.";

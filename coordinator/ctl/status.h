@@ -10,6 +10,10 @@
 #define CTL_QUARANTINE_ADVICE \
   "Stop vowd, run `vowctl reconcile --log FILE`, and start vowd again; the runbook says how."
 
+#define CTL_LOG_MOVED_ADVICE                                                                   \
+  "Do not stop vowd: put the log back first; \"The log was moved or deleted\" in the runbook " \
+  "says how."
+
 /* Places in `open`, in the order of ctl_open_keys. */
 enum ctl_open {
   CTL_OPEN_ACTIVE = 0,
@@ -28,7 +32,7 @@ struct ctl_status {
   uint64_t started_ms, starts, recovering, recovered;
   const char *quarantine; /* why the log is in it, borrowed; NULL: it is not */
   uint64_t quarantine_ms, held_back;
-  bool ready, loading, draining, log_space_low;
+  bool ready, loading, draining, log_space_low, log_moved;
   uint64_t open[CTL_OPEN_COUNT];
   uint64_t totals[3];    /* begun, committed, aborted */
   uint64_t endpoints[4]; /* all, down, requests under way, messages that wait */

@@ -290,13 +290,13 @@ static void note_checkpoints(struct vow_driver *driver) {
                                                     .number = counts.checkpoint_failures});
 }
 
-static void take_space(struct vow_driver *driver, bool low) {
-  if (low == driver->space_low) return;
-  driver->space_low = low;
-  struct vow_event event = {.type = VOW_EVENT_LOG_SPACE, .u.log_space_low = low};
+static void take_refusal(struct vow_driver *driver, enum vow_error refuses) {
+  if (refuses == driver->log_refuses) return;
+  driver->log_refuses = refuses;
+  struct vow_event event = {.type = VOW_EVENT_LOG_REFUSES, .u.log_refuses = refuses};
   vow_driver_step(driver, &event);
   vow_driver_note(driver,
-                  &(struct vow_driver_note){.type = low ? VOW_NOTE_SPACE_LOW : VOW_NOTE_SPACE_OK});
+                  &(struct vow_driver_note){.type = VOW_NOTE_LOG_REFUSES, .error = refuses});
 }
 
 static void on_wake(uv_async_t *async) {
@@ -310,7 +310,7 @@ static void on_wake(uv_async_t *async) {
     struct vow_event event = {.type = VOW_EVENT_DURABLE, .u.position = progress.durable};
     vow_driver_step(driver, &event);
   }
-  take_space(driver, progress.space_low);
+  take_refusal(driver, progress.refuses);
   note_checkpoints(driver);
 }
 
@@ -464,7 +464,7 @@ struct vow_log *vow_driver_log(const struct vow_driver *driver) {
 }
 
 void vow_driver_status(const struct vow_driver *driver, struct vow_driver_status *out) {
-  *out = (struct vow_driver_status){.space_low = driver->space_low,
+  *out = (struct vow_driver_status){.log_refuses = driver->log_refuses,
                                     .durable = driver->durable,
                                     .messages = driver->messages,
                                     .requests_open = driver->pending_open,

@@ -19,16 +19,15 @@ struct vow_driver;
 
 /* What an operator may want to read in a log, as it happens. */
 enum vow_driver_note_type {
-  VOW_NOTE_LOADED = 1,     /* every open transaction of the last run is read; number: how many */
-  VOW_NOTE_RECOVERED,      /* and driven to its end */
-  VOW_NOTE_ENDED,          /* txn */
-  VOW_NOTE_SENT,           /* message, id, branch, url */
-  VOW_NOTE_HEURISTIC,      /* id, branch, url, outcome: what the participant says it did */
-  VOW_NOTE_UNKNOWN_BRANCH, /* id, branch, url: told to commit, it does not know the branch */
-  VOW_NOTE_ENDPOINT_DOWN,  /* url, why */
-  VOW_NOTE_ENDPOINT_UP,    /* url */
-  VOW_NOTE_SPACE_LOW,      /* of the log's disk */
-  VOW_NOTE_SPACE_OK,
+  VOW_NOTE_LOADED = 1,        /* every open transaction of the last run is read; number: how many */
+  VOW_NOTE_RECOVERED,         /* and driven to its end */
+  VOW_NOTE_ENDED,             /* txn */
+  VOW_NOTE_SENT,              /* message, id, branch, url */
+  VOW_NOTE_HEURISTIC,         /* id, branch, url, outcome: what the participant says it did */
+  VOW_NOTE_UNKNOWN_BRANCH,    /* id, branch, url: told to commit, it does not know the branch */
+  VOW_NOTE_ENDPOINT_DOWN,     /* url, why */
+  VOW_NOTE_ENDPOINT_UP,       /* url */
+  VOW_NOTE_LOG_REFUSES,       /* new transactions, with `error`; or takes them again, OK */
   VOW_NOTE_CHECKPOINT_FAILED, /* number: since the start */
   VOW_NOTE_QUARANTINE         /* url: who has seen the log where it never was; why */
 };
@@ -40,6 +39,7 @@ struct vow_driver_note {
   uint32_t branch;
   enum vow_message_type message;
   enum vow_outcome outcome;
+  enum vow_error error;
   const char *url;
   const char *why;
   uint64_t number;
@@ -97,9 +97,9 @@ const struct vow_core *vow_driver_core(const struct vow_driver *driver);
 struct vow_log *vow_driver_log(const struct vow_driver *driver); /* for queries */
 
 struct vow_driver_status {
-  bool space_low;
-  uint64_t durable;  /* log position */
-  uint64_t messages; /* sent to participants since the start */
+  enum vow_error log_refuses; /* new transactions: VOW_E_LOG_FULL, VOW_E_LOG_MOVED; or VOW_OK */
+  uint64_t durable;           /* log position */
+  uint64_t messages;          /* sent to participants since the start */
   uint64_t requests_open;
   struct vow_log_info log; /* as it was found, but for the quarantine, which is as it is */
   struct vow_sender_counts sender;

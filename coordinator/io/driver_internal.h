@@ -30,7 +30,7 @@ struct vow_driver {
   uint64_t tick_ms; /* monotonic, when `tick` is due; UINT64_MAX: it is not armed */
   bool in_step, closing;
   uint64_t durable;
-  bool space_low;
+  enum vow_error log_refuses;
   uint64_t checkpoint_failures;
   uint64_t messages;
   /* requests */

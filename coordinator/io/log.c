@@ -188,10 +188,13 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
     free_log(log);
     return error;
   }
-  if (!log->read_only) log_space_open(log);
+  if (!log->read_only) {
+    log_moved_open(log);
+    log_space_open(log);
+  }
   log->appended = log->progress.durable = log->head.position;
   fill_info(log);
-  log->progress.space_low = log->low;
+  log->progress.refuses = log_refuses(log);
   log->counts = log->done;
   log->counts.database_bytes = log->database_bytes;
   log->wrote_ms = log_now_ms();

@@ -41,7 +41,7 @@ struct vow_log_config {
                              without COMMIT; 0: 16 */
   uint64_t wal_bytes_max; /* checkpoint when the WAL is larger */
   uint64_t reserve_bytes; /* kept in a file of its own for decisions and ends on a full disk; when
-                             less than as much again is free, `space_low` is reported. 0: none */
+                             less than as much again is free, VOW_E_LOG_FULL is reported. 0: none */
   uint64_t retention_age_ms; /* ended transactions older than this are purged; 0: at once */
   uint64_t retention_count;  /* and those beyond this many */
   uint32_t purge_step;       /* rows a step */
@@ -179,13 +179,19 @@ enum vow_error vow_log_query(struct vow_log *log, const struct vow_log_query *qu
 enum vow_error vow_log_query_now(struct vow_log *log,
                                  const struct vow_log_query *query) VOW_MUST_CHECK;
 
+/* What VOW_E_LOG_MOVED means, and what to do. */
+#define VOW_LOG_MOVED_WHY                                                                          \
+  "the log or its write-ahead log was moved, deleted or replaced while vowd has it open; put the " \
+  "same file back, or take it out of /proc as the runbook says, but do not stop vowd before"
+
 /* On the loop, after wake: runs done() of finished queries and reports how far the log is durable,
- * whether disk space is low, and whether the log failed. After a failure nothing more becomes
+ * whether it
+ * wants no new transactions, and whether the log failed. After a failure nothing more becomes
  * durable: the process must end (rule 2). */
 struct vow_log_progress {
-  uint64_t durable; /* position */
-  bool space_low;
-  enum vow_error error; /* VOW_OK, or the failure; `why` says more */
+  uint64_t durable;       /* position */
+  enum vow_error refuses; /* new transactions: VOW_E_LOG_FULL, VOW_E_LOG_MOVED; or VOW_OK */
+  enum vow_error error;   /* VOW_OK, or the failure; `why` says more */
   char why[VOW_LOG_WHY_BYTES];
 };
 void vow_log_poll(struct vow_log *log, struct vow_log_progress *out);

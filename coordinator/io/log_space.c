@@ -17,6 +17,10 @@
 
 #include "io/log_internal.h"
 
+enum vow_error log_refuses(const struct vow_log *log) {
+  return log->moved ? VOW_E_LOG_MOVED : log->low ? VOW_E_LOG_FULL : VOW_OK;
+}
+
 static uint64_t free_bytes(const struct vow_log *log) {
   struct statvfs fs;
   if (statvfs(log->folder, &fs) != 0) return UINT64_MAX; /* a write will tell */

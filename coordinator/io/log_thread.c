@@ -52,7 +52,7 @@ static void copy_counts(struct vow_log *log) {
 static void publish(struct vow_log *log) {
   pthread_mutex_lock(&log->mutex);
   log->progress.durable = log->head.position;
-  log->progress.space_low = log->low;
+  log->progress.refuses = log_refuses(log);
   copy_counts(log);
   pthread_mutex_unlock(&log->mutex);
   if (log->wake != NULL) log->wake(log->wake_context);
@@ -91,6 +91,11 @@ static void checkpoint(struct vow_log *log, uint64_t now) {
   } else if (error != VOW_OK) {
     log_fail(log, error, why);
   }
+}
+
+static void check_files(struct vow_log *log, uint64_t now) {
+  log_moved_check(log);
+  log_space_check(log, now);
 }
 
 static bool take_turn_to_purge(struct vow_log *log, uint64_t now) {
@@ -145,7 +150,7 @@ static void write_queue(struct vow_log *log, bool stopping) {
     drop_taken(log);
   }
   now = log_now_ms();
-  if (now >= log->space_check_ms && !log->lent) log_space_check(log, now);
+  if (now >= log->space_check_ms && !log->lent) check_files(log, now);
   log->wrote_ms = now;
   log->slice_end_ms = now + LOG_QUERY_SLICE_MS;
   log->backup_turn = true;
@@ -193,9 +198,9 @@ static bool quiet_enough_to_checkpoint(const struct vow_log *log, uint64_t now) 
 static void tidy(struct vow_log *log, uint64_t now) {
   static const struct log_batch nothing;
   char why[VOW_LOG_WHY_BYTES];
-  bool was_low = log->low;
+  enum vow_error refused = log_refuses(log);
   struct vow_log_counts before = log->done;
-  if (now >= log->space_check_ms) log_space_check(log, now);
+  if (now >= log->space_check_ms) check_files(log, now);
   log->purge_check_ms = min_u64(log->purge_check_ms, now);
   if (log_purge_wanted(log, now)) {
     enum vow_error error = log_write(log, &nothing, 1, true, why);
@@ -204,7 +209,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   }
   if (!log->failed && quiet_enough_to_checkpoint(log, now)) checkpoint(log, now);
   log->tidy_ms = log->purge_due ? now : now + TICK_MS;
-  if (was_low != log->low || memcmp(&before, &log->done, sizeof before) != 0) publish(log);
+  if (refused != log_refuses(log) || memcmp(&before, &log->done, sizeof before) != 0) publish(log);
 }
 
 /* ---- company ----
@@ -294,7 +299,7 @@ static enum job choose(const struct vow_log *log, uint64_t now_us, uint64_t *unt
   uint64_t tidy_at = log->tidy_ms;
   if (log->wal_bytes > log->limits.wal_bytes_max / 4)
     tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
-  if (log->low || log->wrote_ms + LOG_SPACE_CHECK_MS >= log->space_check_ms)
+  if (log_refuses(log) != VOW_OK || log->wrote_ms + LOG_SPACE_CHECK_MS >= log->space_check_ms)
     tidy_at = min_u64(tidy_at, log->space_check_ms);
   *until_us = min_u64(*until_us, tidy_at * 1000);
   return now >= tidy_at ? JOB_TIDY : JOB_WAIT;

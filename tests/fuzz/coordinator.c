@@ -213,10 +213,10 @@ static void a_crash(void) {
 }
 
 static void the_process(void) {
-  struct vow_event event = {.type = VOW_EVENT_LOG_SPACE};
+  struct vow_event event = {.type = VOW_EVENT_LOG_REFUSES};
   switch (choose(&c, 9)) {
     case 0:
-      event.u.log_space_low = choose_flag(&c);
+      event.u.log_refuses = choose_flag(&c) ? VOW_E_LOG_FULL : VOW_OK;
       world_must(w, &event);
       break;
     case 1:

@@ -33,9 +33,10 @@ static void kill_somebody(struct sim *s) {
 }
 
 static void set_space(struct sim *s, struct sim_coordinator *c, bool low) {
-  struct vow_event event = {.type = VOW_EVENT_LOG_SPACE};
+  struct vow_event event = {.type = VOW_EVENT_LOG_REFUSES};
   if (c->core == NULL || c->space_low == low) return;
-  event.u.log_space_low = c->space_low = low;
+  c->space_low = low;
+  event.u.log_refuses = low ? VOW_E_LOG_FULL : VOW_OK;
   sim_c_step(s, c, &event);
 }
 

@@ -102,15 +102,15 @@ static void begin_has_limits(void **state) {
  */
 static void begins_are_refused_first(void **state) {
   struct world *w = *state;
-  struct vow_event low = {.type = VOW_EVENT_LOG_SPACE, .u.log_space_low = true};
+  struct vow_event refuses = {.type = VOW_EVENT_LOG_REFUSES, .u.log_refuses = VOW_E_LOG_FULL};
   struct vow_event drain = {.type = VOW_EVENT_DRAIN};
 
   begin(w, "a b");
-  world_must(w, &low);
+  world_must(w, &refuses);
   begin(w, "");
   expect(w, "answer #1 ok t1 active created", "answer #2 log-full");
-  low.u.log_space_low = false;
-  world_must(w, &low);
+  refuses.u.log_refuses = VOW_OK;
+  world_must(w, &refuses);
   begin(w, "");
   expect(w, "answer #3 ok t2 active created");
   world_must(w, &drain);

@@ -252,7 +252,7 @@ static void nobody_is_kept_waiting_for_company(void **state) {
 }
 
 static bool low_there(struct fixture *f) {
-  return f->progress.space_low;
+  return f->progress.refuses == VOW_E_LOG_FULL;
 }
 
 static void what_does_not_fit_is_written_once_there_is_room(void **state) {

@@ -96,11 +96,11 @@ static void a_start_whose_sync_fails_is_refused(void **state) {
 /* ---- rule 6: a full disk ---- */
 
 static bool low_there(struct fixture *f) {
-  return f->progress.space_low;
+  return f->progress.refuses == VOW_E_LOG_FULL;
 }
 
 static bool well_there(struct fixture *f) {
-  return !f->progress.space_low;
+  return f->progress.refuses == VOW_OK;
 }
 
 static void the_reserve_lets_decisions_through_on_a_full_disk(void **state) {
@@ -209,11 +209,11 @@ static void closing_on_a_full_disk_ends_and_loses_only_what_nobody_was_told(void
 }
 
 static bool checkpoint_failed(struct fixture *f) {
-  return counts(f).checkpoint_failures > 0 && f->progress.space_low;
+  return counts(f).checkpoint_failures > 0 && f->progress.refuses == VOW_E_LOG_FULL;
 }
 
 static bool checkpoint_done(struct fixture *f) {
-  return counts(f).checkpoints > 0 && !f->progress.space_low;
+  return counts(f).checkpoints > 0 && f->progress.refuses == VOW_OK;
 }
 
 static void a_full_disk_at_a_checkpoint_is_harmless(void **state) {

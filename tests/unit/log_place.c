@@ -173,7 +173,7 @@ static void ids_that_share_the_last_place_have_too(void **state) {
 }
 
 static bool low_there(struct fixture *f) {
-  return f->progress.space_low;
+  return f->progress.refuses == VOW_E_LOG_FULL;
 }
 
 /* An end that is rolled back has ended nothing: its row is found where it stands. */

@@ -87,11 +87,11 @@ static void make_room(struct fixture *f) {
 }
 
 static bool low_there(struct fixture *f) {
-  return f->progress.space_low;
+  return f->progress.refuses == VOW_E_LOG_FULL;
 }
 
 static bool well_there(struct fixture *f) {
-  return !f->progress.space_low && f->progress.durable == f->position;
+  return f->progress.refuses == VOW_OK && f->progress.durable == f->position;
 }
 
 static void check_open_rows(struct fixture *f, uint32_t count) {
@@ -108,7 +108,7 @@ static void begins_are_refused_before_decisions_are(void **state) {
   f->config.reserve_bytes = 1 << 20;
   fixture_open(f);
   wait_durable(f, append_nth(f, 1, VOW_TXN_COMMITTING, 0, true));
-  assert_false(f->progress.space_low);
+  assert_int_equal(f->progress.refuses, VOW_OK);
   uint32_t n = 1;
   fill_disk(f, 768 << 10); /* less than the reserve is left: the early sign */
   wait_durable(f, append_nth(f, ++n, VOW_TXN_COMMITTING, 0, true));
@@ -117,7 +117,7 @@ static void begins_are_refused_before_decisions_are(void **state) {
   fill_disk(f, 0); /* and now nothing: the reserve itself is used */
   while (n < 80) wait_durable(f, append_nth(f, ++n, VOW_TXN_COMMITTING, 0, true));
   assert_int_equal(access(reserve, F_OK), -1);
-  assert_true(f->progress.space_low);
+  assert_int_equal(f->progress.refuses, VOW_E_LOG_FULL);
   make_room(f);
   wait_until(f, well_there);
   check_open_rows(f, n);

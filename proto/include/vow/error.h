@@ -74,7 +74,8 @@ extern "C" {
   X(40, BACKUP_EXISTS,          USAGE, 409, "backup-exists",          "there is something at the backup's path already") \
   X(41, BACKUP_IO,              USAGE, 500, "backup-failed",          "the backup cannot be written there") \
   X(42, QUARANTINED,            RETRY, 503, "quarantined",            "the log may have lost records and waits for an operator") \
-  X(43, LOG_BEHIND,             RETRY, 503, "log-behind",             "the coordinator's log lacks what it has told before")
+  X(43, LOG_BEHIND,             RETRY, 503, "log-behind",             "the coordinator's log lacks what it has told before") \
+  X(44, LOG_MOVED,              RETRY, 503, "log-moved",              "the file of the transaction log is no longer at its path")
 /* clang-format on */
 
 enum vow_error {
