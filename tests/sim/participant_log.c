@@ -176,6 +176,24 @@ static void raise_watermark(const struct sim *s, struct sim_participant *p,
   if (!back || s->mistake == SIM_MISTAKE_WATERMARK_BACK) *watermark = job->purge_below;
 }
 
+/* The same of what was seen of the coordinator's log. */
+static void raise_seen(const struct sim *s, struct sim_participant *p, const struct sim_job *job) {
+  struct vow_log_position *seen = &p->seen[job->purge_of];
+  struct vow_log_position *newest = &p->seen_newest[job->purge_of];
+  if (job->seen.incarnation == 0) return;
+  bool back = vow_log_position_compare(job->seen, *seen) < 0;
+  if (!back || s->mistake == SIM_MISTAKE_SEEN_BACK) *seen = job->seen;
+  if (vow_log_position_compare(job->seen, *newest) > 0) *newest = job->seen;
+}
+
+/* P10: the highest that was ever written stands on the disk. */
+static void check_seen(struct sim *s, const struct sim_participant *p) {
+  for (uint32_t i = 0; i < s->coordinator_count; i++) {
+    sim_check(s, vow_log_position_compare(p->seen[i], p->seen_newest[i]) == 0, SIM_P10,
+              "p%u keeps less than it has seen of the log of c%u", p->number, i);
+  }
+}
+
 static void write_all(struct sim *s, struct sim_participant *p) {
   for (uint32_t i = 0; i < p->writing.count; i++) {
     struct sim_job *job = &p->writing.items[i];
@@ -187,15 +205,14 @@ static void write_all(struct sim *s, struct sim_participant *p) {
     check_row(s, p, job);
     p->log[job->txn][job->branch - 1] = job->record;
     s->txns[job->txn].dirty = true;
-    if (vow_log_position_compare(job->seen, p->seen[job->purge_of]) > 0) {
-      p->seen[job->purge_of] = job->seen;
-    }
+    raise_seen(s, p, job);
     if (p->config.atomic) change_work(s, p, job);
     if (job->purge_count == 0) continue;
     raise_watermark(s, p, job);
     for (uint32_t k = 0; k < job->purge_count; k++) delete_row(s, p, job->purge[k]);
   }
   check_purged(s, p);
+  check_seen(s, p);
 }
 
 static void report(struct sim *s, struct sim_participant *p) {

@@ -71,6 +71,7 @@ enum {
   X(P2,        "P2",        true,  "an outcome is acknowledged only when it is on the disk") \
   X(P4,        "P4",        true,  "a finished branch is not begun again, whatever a crash takes") \
   X(P6,        "P6",        true,  "a participant tells the truth about what it did") \
+  X(P10,       "P10",       true,  "what is kept of a log's position never goes back") \
   X(ONE,       "one",       true,  "a branch gets one message at a time") \
   X(FOUND,     "found",     true,  "a commit finds the branch that promised") \
   X(PEACE,     "peace",     true,  "no heuristic outcome without an operator") \
@@ -161,6 +162,7 @@ enum {
   X(NO_TOMBSTONE,     "no-tombstone",        P4,  false, 0, CRASH_P, "a participant forgets what it has ended") \
   X(MEMORY_ONLY,      "watermark-in-memory", P4, false, 0, ANY, "a participant takes a watermark for stored that a crash takes") \
   X(WATERMARK_BACK,   "watermark-goes-back", P4, false, 0, LONG, "a stored watermark is replaced by an older one that was queued before") \
+  X(SEEN_BACK,        "seen-goes-back",      P10, false, 0, LONG, "what was seen of a log is replaced on disk by what was seen before") \
   X(UNKNOWN_IS_OK,    "unknown-is-success",  AC1, false, 0, CRASH_P, "commit to a branch that was lost counts as done") \
   X(DOUBT_LOST,       "vote-lost",           FOUND, false, 0, CRASH_P, "a participant loses its vote in a crash") \
   X(UNDECIDED_ABORTS, "undecided-aborts",    AC2, false, 0, ANY, "an undecided transaction is presumed aborted") \

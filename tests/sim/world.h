@@ -343,6 +343,7 @@ struct sim_participant {
   struct vow_id watermark[SIM_COORDINATORS_MAX];
   struct vow_id purged[SIM_COORDINATORS_MAX]; /* the ledger's: of the newest tombstone that went */
   struct vow_log_position seen[SIM_COORDINATORS_MAX];
+  struct vow_log_position seen_newest[SIM_COORDINATORS_MAX]; /* the ledger's: that was written */
   uint32_t fence[SIM_COORDINATORS_MAX]; /* what earlier lives have sent arrives no more */
   enum sim_work work[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
   bool work_is_volatile[SIM_TXNS_MAX][SIM_BRANCHES_MAX];
