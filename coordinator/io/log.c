@@ -189,7 +189,7 @@ enum vow_error vow_log_open(struct vow_log **out, const struct vow_log_config *c
     return error;
   }
   if (!log->read_only) {
-    log_moved_open(log);
+    vow_files_note(&log->files, log->path);
     log_space_open(log);
   }
   log->appended = log->progress.durable = log->head.position;

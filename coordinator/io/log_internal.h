@@ -15,9 +15,9 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
-#include <sys/types.h>
 
 #include "buf.h"
+#include "files.h"
 #include "io/log.h"
 
 #define LOG_APPLICATION_ID    0x766f774c /* "vowL": bytes 68..71 of the file */
@@ -178,12 +178,6 @@ struct log_company {
   uint32_t lonely;   /* writes in a row that had none */
 };
 
-#define LOG_FILES 2 /* the database and its write-ahead log */
-struct log_file {   /* which file has the name; inode 0: none */
-  dev_t device;
-  ino_t inode;
-};
-
 struct log_limits { /* what SIGHUP may change */
   uint32_t lazy_flush_ms;
   uint64_t wal_bytes_max;
@@ -200,7 +194,7 @@ struct vow_log {
   char *reserve;      /* owned; "<path>-reserve" */
   char *witness_path; /* owned; "<path>-witness" */
   int format;         /* of the file, as it was found */
-  struct log_file files[LOG_FILES];
+  struct vow_files files;
   void (*wake)(void *context);
   void *wake_context;
   uint32_t ahead_min;
@@ -393,10 +387,6 @@ enum vow_error log_refuses(const struct vow_log *log); /* new transactions, with
 void log_space_open(struct vow_log *log);
 void log_space_check(struct vow_log *log, uint64_t now_ms);
 bool log_space_release(struct vow_log *log); /* true: there was a reserve, and it is free now */
-
-/* log_moved.c */
-void log_moved_open(struct vow_log *log);
-void log_moved_check(struct vow_log *log);
 
 /* log_backup.c: takes the query over; answers it when it is done. */
 void log_backup_start(struct vow_log *log, struct log_query *query);

@@ -93,8 +93,11 @@ static void checkpoint(struct vow_log *log, uint64_t now) {
   }
 }
 
+/* Where the log is not what was opened nothing new is begun. What is open goes on: its participants
+ * wait for it, and as long as this process lives the files can be had from /proc (the runbook says
+ * how). */
 static void check_files(struct vow_log *log, uint64_t now) {
-  log_moved_check(log);
+  log->moved = vow_files_moved(&log->files, log->path);
   log_space_check(log, now);
 }
 

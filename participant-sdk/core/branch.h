@@ -218,10 +218,10 @@ struct vow_pstep {
 void vow_pbranch_message(struct vow_pbranch *branch, struct vow_pstep *step,
                          const struct vow_pwaiter *waiter);
 bool vow_pbranch_needs_live(const struct vow_pbranch *branch, enum vow_message_type type);
-/* A request for a branch that nobody knows. `over`: its id is below the watermark; `full`: why
+/* A request for a branch that nobody knows. `over`: its id is below the watermark; `refused`: why
  * nothing new is prepared, or NULL. True: answered; false: it needs a branch. */
 bool vow_pbranch_unknown(struct vow_pstep *step, const struct vow_pwaiter *waiter, bool over,
-                         const char *full);
+                         const char *refused);
 
 /* The rest answer VOW_E_ILLEGAL_STATE, and change nothing, where the state does not expect them. */
 enum vow_error vow_pbranch_voted(struct vow_pbranch *branch, struct vow_pstep *step,

@@ -279,16 +279,16 @@ void vow_pbranch_message(struct vow_pbranch *b, struct vow_pstep *step,
 }
 
 bool vow_pbranch_unknown(struct vow_pstep *step, const struct vow_pwaiter *waiter, bool over,
-                         const char *full) {
+                         const char *refused) {
   switch (waiter->type) {
     case VOW_MESSAGE_PREPARE:
-      if (!over && !full) return false;
+      if (!over && !refused) return false;
       if (!over && waiter->one_phase) {
-        reply_error(step, waiter, VOW_E_INTERNAL, full); /* not a vote: see fail_all */
+        reply_error(step, waiter, VOW_E_INTERNAL, refused); /* not a vote: see fail_all */
         return true;
       }
       reply_abort_vote(step, waiter, VOW_OUTCOME_NONE,
-                       over ? "the coordinator has already ended this transaction" : full);
+                       over ? "the coordinator has already ended this transaction" : refused);
       return true;
     case VOW_MESSAGE_ABORT:
       if (!over) return false;

@@ -287,7 +287,7 @@ static struct vow_pcoordinator *take_message(struct vow_pcore *core, const struc
   if (!b) {
     bool over = vow_id_compare(message->transaction, below) < 0;
     if (c && over && vow_psave_holds(core, c, message->transaction, &waiter)) return NULL;
-    if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.full)) return NULL;
+    if (vow_pbranch_unknown(&core->step, &waiter, over, event->u.message.refused)) return NULL;
     b = take_in(core, message, stale, c, waiter.token);
     if (!b) return NULL;
   }

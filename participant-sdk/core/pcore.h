@@ -63,7 +63,7 @@ struct vow_pevent {
     struct {
       uint64_t token;
       const struct vow_message *message; /* its coordinator in normal form */
-      const char *full; /* why nothing new can be prepared just now (the disk), or NULL */
+      const char *refused; /* why nothing new can be prepared just now (the log), or NULL */
     } message;
     struct {
       enum vow_vote vote;

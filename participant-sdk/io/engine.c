@@ -326,7 +326,7 @@ static bool pass_failpoint(enum vow_message_type type) {
 }
 
 /* One that is wrong is among the answered at once. */
-static void run_message(struct step *step, const struct vow_message *message, const char *full,
+static void run_message(struct step *step, const struct vow_message *message, const char *refused,
                         struct vow_exchange *exchange) {
   if (exchange->error) {
     exchange->next = step->answered;
@@ -337,21 +337,20 @@ static void run_message(struct step *step, const struct vow_message *message, co
   exchange->type = message->type;
   event.u.message.token = (uintptr_t)exchange;
   event.u.message.message = message;
-  event.u.message.full = full;
+  event.u.message.refused = refused;
   run_request(step, exchange, &event);
 }
 
 void vow_engine_messages(struct vow_participant *p, const struct vow_message *messages,
                          struct vow_exchange *exchanges, uint32_t count) {
-  bool low = vow_log_space_is_low(p->log, vow_engine_now_ms());
-  const char *full = low ? "the disk of the participant's log is nearly full" : NULL;
+  const char *refused = vow_log_refuses(p->log, vow_engine_now_ms());
   struct step step = {.p = p};
   for (uint32_t i = 0; i < count; i++) {
     if (exchanges[i].error || !pass_failpoint(messages[i].type)) continue;
     exchanges[i].error = VOW_E_INTERNAL;
   }
   pthread_mutex_lock(&p->lock);
-  for (uint32_t i = 0; i < count; i++) run_message(&step, &messages[i], full, &exchanges[i]);
+  for (uint32_t i = 0; i < count; i++) run_message(&step, &messages[i], refused, &exchanges[i]);
   leave(&step);
 }
 

@@ -24,7 +24,7 @@
 #define LONELY_TRIES         32   /* every so many times */
 #define CHECKPOINT_PAGES     1000
 #define SPACE_RESERVE_BYTES  (8U << 20) /* less than this left: nothing new is begun */
-#define SPACE_CHECK_EVERY_MS 1000
+#define FILES_CHECK_EVERY_MS 1000
 #define NOW                  0 /* points in time, in microseconds */
 #define NEVER                UINT64_MAX
 
@@ -570,15 +570,20 @@ void vow_log_stop(struct vow_log *log) {
 
 /* ---- looked at from outside ---- */
 
-bool vow_log_space_is_low(struct vow_log *log, uint64_t now_ms) {
-  uint64_t last_ms = atomic_load(&log->space_checked_ms);
-  if (last_ms != 0 && now_ms - last_ms < SPACE_CHECK_EVERY_MS) return atomic_load(&log->space_low);
-  atomic_store(&log->space_checked_ms, now_ms);
+const char *vow_log_refuses(struct vow_log *log, uint64_t now_ms) {
+  uint64_t last_ms = atomic_load(&log->files_checked_ms);
+  if (last_ms != 0 && now_ms - last_ms < FILES_CHECK_EVERY_MS) return atomic_load(&log->refuses);
+  atomic_store(&log->files_checked_ms, now_ms);
   struct statvfs disk;
-  bool low = statvfs(log->path, &disk) == 0 &&
-             (uint64_t)disk.f_bavail * disk.f_frsize < SPACE_RESERVE_BYTES;
-  atomic_store(&log->space_low, low);
-  return low;
+  const char *why = NULL;
+  if (vow_files_moved(&log->files, log->path)) {
+    why = "the participant's log was moved, deleted or replaced while it is open";
+  } else if (statvfs(log->path, &disk) == 0 &&
+             (uint64_t)disk.f_bavail * disk.f_frsize < SPACE_RESERVE_BYTES) {
+    why = "the disk of the participant's log is nearly full";
+  }
+  atomic_store(&log->refuses, why);
+  return why;
 }
 
 void vow_log_counts(struct vow_log *log, struct vow_log_counts *out) {

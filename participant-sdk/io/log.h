@@ -102,9 +102,10 @@ void vow_log_close(struct vow_log *log); /* NULL is fine */
 struct vow_log_job *vow_log_job_new(enum vow_log_job_type type); /* NULL: no memory */
 void vow_log_job_free(struct vow_log_job *job);
 
-/* The disk is nearly full: what begins something new should be refused, so that what ends something
- * still fits. Looked up at most once a second. Any thread. */
-bool vow_log_space_is_low(struct vow_log *log, uint64_t now_ms);
+/* Why nothing new should be promised, as a sentence, or NULL: the disk is nearly full, and what
+ * ends something has to fit; or the log is not where it was opened, and no start would find what is
+ * promised. Looked up at most once a second. Any thread. */
+const char *vow_log_refuses(struct vow_log *log, uint64_t now_ms);
 
 struct vow_log_counts {
   uint64_t syncs;

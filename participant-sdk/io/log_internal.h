@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "buf.h"
+#include "files.h"
 #include "log.h"
 
 /* Prepared once: no SQL is parsed later. A hook's savepoint lies within its job's. */
@@ -68,8 +69,9 @@ struct vow_log {
   bool writing;             /* somebody does */
   bool stopping;
 
-  atomic_uint_fast64_t space_checked_ms;
-  atomic_bool space_low;
+  struct vow_files files;
+  atomic_uint_fast64_t files_checked_ms;
+  _Atomic(const char *) refuses;
   atomic_uint_fast64_t syncs, records;
 };
 

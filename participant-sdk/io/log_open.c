@@ -434,6 +434,7 @@ enum vow_error vow_log_open(struct vow_log **out, const char *path,
     return error;
   }
   vow_log_checkpoint_on_close(log, true);
+  vow_files_note(&log->files, log->path);
   *out = log;
   return VOW_OK;
 }

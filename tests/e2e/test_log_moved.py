@@ -1,4 +1,4 @@
-"""The log is moved or deleted under a running vowd: it begins nothing new, says so everywhere, goes
+"""The log is moved or deleted under a running vowd or bank: it begins nothing new, says so everywhere, goes
 on with what is open, and nothing is lost if the runbook is followed."""
 
 import pathlib
@@ -6,7 +6,7 @@ import shutil
 import signal
 
 import pytest
-from vowtest import assert_committed, ctl, everything_ends, toy, wait_until
+from vowtest import Town, assert_committed, ctl, everything_ends, toy, wait_until
 
 
 class Story:
@@ -67,6 +67,19 @@ class Story:
         everything_ends(self.vowd, self.toys)
 
 
+def take_out_of_proc(process, log):
+    """The runbook's commands. The process stands still afterwards."""
+    process.signal(signal.SIGSTOP)
+    rescue = log.parent / "rescue"
+    rescue.mkdir()
+    for open_file in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        name = pathlib.Path(str(open_file.readlink()).removesuffix(" (deleted)")).name
+        if name in (log.name, f"{log.name}-wal"):
+            shutil.copy(open_file, rescue / name)
+    for path in rescue.iterdir():
+        path.replace(log.parent / path.name)
+
+
 @pytest.fixture
 def story(world):
     return Story(world)
@@ -88,7 +101,6 @@ def test_a_deleted_log_is_taken_out_of_proc(story, what):
     """As the runbook says it: vowd is made to stand still, its files are copied from where it has
     them open, and only then it ends."""
     vowd = story.vowd
-    pid = vowd.process.pid
     if what == "replaced by a backup":
         backup = vowd.folder / "backup"
         ctl.run("backup", "--url", vowd.url, backup).fine()
@@ -97,14 +109,29 @@ def test_a_deleted_log_is_taken_out_of_proc(story, what):
         if what == "all of it" or (path.name == "vow.log-wal" and "write" in what):
             path.unlink()
     story.expect_refusal()
-    vowd.process.signal(signal.SIGSTOP)
-    (vowd.folder / "rescue").mkdir()
-    for open_file in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        name = pathlib.Path(str(open_file.readlink()).removesuffix(" (deleted)")).name
-        if name in ("vow.log", "vow.log-wal"):
-            shutil.copy(open_file, vowd.folder / "rescue" / name)
-    for name in ("vow.log", "vow.log-wal"):
-        (vowd.folder / "rescue" / name).replace(vowd.folder / name)
+    take_out_of_proc(vowd.process, vowd.log)
     assert " sound; " in ctl.run("check", "--log", vowd.log).out
     vowd.restart()
     story.expect_nothing_lost()
+
+
+def test_a_participant_whose_database_is_deleted_promises_nothing_more(world):
+    """What it had promised before still commits, and what is taken out of /proc is all of it."""
+    town = Town(world, retry_max_ms=100)
+    right = town.banks[1]
+    right.restart(failpoint="vote.before_reply=delay300")
+    promised = town.ask()
+    right.process.wait_for_line("vote.before_reply strikes", "it has promised")
+    for path in right.database.parent.glob(f"{right.database.name}*"):
+        path.unlink()
+    assert promised.wait().status == 200
+
+    def refuses():
+        answer = town.ask().wait()
+        return answer.status == 409 and "moved, deleted or replaced" in answer.json["detail"]
+
+    wait_until(refuses, "it votes abort, and says why")
+    take_out_of_proc(right.process, right.database)
+    right.restart()
+    wait_until(lambda: town.ask().wait().status == 200, "it works again")
+    town.at_rest()

@@ -329,7 +329,7 @@ static void send(void) {
   name(&event, seat);
   event.u.message.token = ++p.tokens;
   event.u.message.message = &message;
-  event.u.message.full = (flags & 192) == 192 ? "the disk is full" : NULL;
+  event.u.message.refused = (flags & 192) == 192 ? "the disk is full" : NULL;
   p.token_seat[p.tokens] = (uint8_t)(seat + 1);
   p.token_type[p.tokens] = message.type;
   struct vow_pcounts before, after;

@@ -299,7 +299,7 @@ static void take_message(struct sim *s, struct sim_participant *p, const struct 
   *enter(s, p, &step.u.message.token) = request;
   sim_wire_message(s, message, &read);
   step.u.message.message = &read;
-  if (sim_fault(s, SIM_FAULT_FULL_P, 20)) step.u.message.full = "the disk is nearly full";
+  if (sim_fault(s, SIM_FAULT_FULL_P, 20)) step.u.message.refused = "the disk is nearly full";
   sim_p_step(s, p, &step, NULL);
 }
 

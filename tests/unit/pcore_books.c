@@ -309,7 +309,7 @@ static void a_full_disk_lets_nothing_begin_and_everything_end(void **state) {
   struct vow_pevent event = {.type = VOW_PEVENT_MESSAGE};
   event.u.message.token = 1;
   event.u.message.message = &message;
-  event.u.message.full = "full";
+  event.u.message.refused = "full";
   must_step(w, event);
   const struct vow_paction *reply = find_action(w, VOW_PACTION_REPLY);
   assert_int_equal(reply->u.reply.reply.vote, VOW_VOTE_ABORT);
