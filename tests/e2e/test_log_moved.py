@@ -1,5 +1,5 @@
-"""The log is moved or deleted under a running vowd or bank: it begins nothing new, says so everywhere, goes
-on with what is open, and nothing is lost if the runbook is followed."""
+"""The log is moved or deleted under a running vowd or bank: it begins nothing new, says so
+everywhere, goes on with what is open, and nothing is lost if the runbook is followed."""
 
 import pathlib
 import shutil
