@@ -2,7 +2,7 @@
 """Runs the bench: every scenario against the programs of one build.
 
 usage: bench.py --build FOLDER [--quick | --smoke] [--only NAME] [--json FILE] [--plot FILE]
-                [--folder FOLDER] [--keep] [--list] [--self-test]
+                [--folder FOLDER] [--keep] [--apart] [--list] [--self-test]
 
 tests/bench/run.sh makes the build and calls this; README.md says what the figures mean.
 Exit code 1: something committed was lost, or a scenario could not be run to its end.
@@ -56,6 +56,7 @@ class Settings:
     programs: Programs = None
     folder: pathlib.Path = None
     keep: bool = False
+    apart: bool = False  # the coordinator has a processor for itself
 
     @property
     def run_s(self):
@@ -84,6 +85,9 @@ def arguments():
     parser.add_argument("--plot", type=pathlib.Path, help="write the plot here (SVG)")
     parser.add_argument("--folder", type=pathlib.Path, help="for logs: on the disk to be measured")
     parser.add_argument("--keep", action="store_true", help="keep those logs")
+    parser.add_argument(
+        "--apart", action="store_true", help="the coordinator has the first processor for itself"
+    )
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     parser.add_argument(
         "--self-test", action="store_true", help="show that the durability check can fail"
@@ -125,6 +129,9 @@ def main():
     settings.programs = Programs(options.build)
     settings.folder = (options.folder or settings.programs.build / "bench").resolve()
     settings.keep = options.keep
+    settings.apart = options.apart
+    if options.apart and len(os.sched_getaffinity(0)) < 2:
+        sys.exit("--apart needs two processors")
     settings.folder.mkdir(parents=True, exist_ok=True)
     if options.self_test:
         failures = self_test.durability_check(settings)
@@ -137,7 +144,7 @@ def main():
         figures.update(part.pop("figures", {}))
     size = "smoke" if options.smoke else "quick" if options.quick else "full"
     result = {
-        "version": 1, "size": size, "machine": where, "figures": figures,
+        "version": 1, "size": size, "apart": options.apart, "machine": where, "figures": figures,
         "goals": report.goals(figures), "scenarios": found, "failures": failures,
     }
     print(report.text(result))

@@ -101,6 +101,11 @@ class Process:
             raise BenchError(f"{self.name} ended with {self.popen.returncode}: {self.said()}")
         return json.loads(last)
 
+    def place(self, processors):
+        """It, with the threads it has and makes, runs on these alone."""
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            os.sched_setaffinity(int(task), processors)
+
     def cpu_us(self):
         """CPU time of all its threads, in user and kernel mode: clock_getcpuclockid(3) of its
         pid, which counts in nanoseconds where /proc/PID/stat counts in ticks."""

@@ -5,15 +5,16 @@ set -euo pipefail
 usage() {
   cat <<'END'
 usage: tests/bench/run.sh [--quick] [--only NAME] [--json FILE] [--plot FILE] [--folder FOLDER]
-                          [--keep]
+                          [--keep] [--apart]
 
-  (nothing)        everything, as it counts: some twenty minutes on two processors
+  (nothing)        everything, as it counts: about 15 minutes on two processors
   --quick          everything, tiny: proves that the bench works, its figures mean nothing
   --only NAME      one scenario; may be given several times. --list names them
   --json FILE      all figures, as tests/bench/README.md describes them
   --plot FILE      where the plot goes; without it: build-bench/bench/oneshot.svg
   --folder FOLDER  where logs are written: a folder on the disk that is to be measured
   --keep           leave those logs there
+  --apart          the coordinator has the first processor for itself, all else the others
   --help           this text
 
 Environment:

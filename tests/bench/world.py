@@ -1,6 +1,7 @@
 """The world of one scenario: a folder, the programs that run in it, what was measured of them, and
 the proof, at its end, that nothing was lost."""
 
+import os
 import shutil
 import statistics
 
@@ -52,6 +53,10 @@ class World:
 
     def adopt(self, process):
         self.processes.append(process)
+        if self.settings.apart:
+            first, *others = sorted(os.sched_getaffinity(0))
+            coordinates = isinstance(process, Vowd) or process.name == "prototype"
+            process.place([first] if coordinates else others)
         if isinstance(process, Vowd):
             self.vowds[process.name] = process
         if isinstance(process, Participant):
