@@ -13,6 +13,7 @@
 #include "io/sender.h"
 #include "message.h"
 #include "status.h"
+#include "view.h"
 
 #define ANSWER_BYTES_MAX   (256U << 20) /* the largest page of transactions with many branches */
 #define CONNECT_TIMEOUT_MS 5000
@@ -316,4 +317,32 @@ void ctl_query_append(struct vow_buf *buf, const char *text) {
       vow_buf_printf(buf, "%%%02X", (unsigned)(unsigned char)*text);
     }
   }
+}
+
+enum ctl_exit ctl_client_ask(const struct ctl_args *args, const char *method, const char *path,
+                             const struct vow_buf *body, ctl_read_fn read, void *context) {
+  char why[VOW_JSON_WHY_BYTES] = "out of memory";
+  struct ctl_client client;
+  struct ctl_reply reply = {0};
+  struct vow_buf out;
+  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
+  enum ctl_exit code = ctl_client_open(&client, args);
+  if (code != CTL_EXIT_OK) goto out;
+  ctl_client_call(&client, method, path, body, &reply);
+  enum vow_error error = reply.error;
+  if (error == VOW_OK) error = read(context, vow_json_root(reply.json), &out, why);
+  if (reply.error != VOW_OK) {
+    code = ctl_client_fail(&client, args, &reply);
+  } else if (error != VOW_OK) {
+    code = ctl_client_unreadable(&client, args, &reply, error, why);
+  } else if (ctl_given(args, CTL_OPT_JSON)) {
+    ctl_reply_print(&reply);
+  } else {
+    ctl_put(&out);
+  }
+out:
+  ctl_reply_fini(&reply);
+  ctl_client_close(&client);
+  vow_buf_fini(&out);
+  return code;
 }

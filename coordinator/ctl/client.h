@@ -63,6 +63,14 @@ enum ctl_exit ctl_client_unreadable(const struct ctl_client *client, const struc
 /* The reply's text as one document on standard output. */
 void ctl_reply_print(const struct ctl_reply *reply);
 
+/* Reads an answer and appends what a person sees of it; without --json `out` is printed. An error
+ * is PROTOCOL, with a sentence, or NO_MEMORY. */
+typedef enum vow_error (*ctl_read_fn)(void *context, const struct vow_json_node *root,
+                                      struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]);
+/* A whole command that is one request: opens, calls, reads, prints, closes. */
+enum ctl_exit ctl_client_ask(const struct ctl_args *args, const char *method, const char *path,
+                             const struct vow_buf *body, ctl_read_fn read, void *context);
+
 /* Appends `text` as the value of a query parameter. */
 void ctl_query_append(struct vow_buf *buf, const char *text);
 

@@ -235,31 +235,19 @@ enum ctl_exit ctl_show_print(const struct ctl_args *args, const struct vow_json_
   return code;
 }
 
+static enum vow_error read_shown(void *context, const struct vow_json_node *root,
+                                 struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) {
+  struct ctl_terminal terminal;
+  (void)context;
+  ctl_terminal_of(stdout, &terminal);
+  return ctl_show_append(out, &terminal, root, ctl_now_ms(), why);
+}
+
 static enum ctl_exit show_online(const struct ctl_args *args) {
-  char id[VOW_ID_TEXT_BYTES], path[PATH_BYTES], why[VOW_JSON_WHY_BYTES];
-  struct ctl_client client;
-  struct ctl_reply reply = {0};
-  struct ctl_txn_view txn;
-  enum ctl_exit code = ctl_client_open(&client, args);
-  if (code != CTL_EXIT_OK) goto out;
+  char id[VOW_ID_TEXT_BYTES], path[PATH_BYTES];
   vow_id_format(args->id, id);
   snprintf(path, sizeof path, "/v1/transactions/%s", id);
-  ctl_client_call(&client, "GET", path, NULL, &reply);
-  enum vow_error error = reply.error;
-  if (error == VOW_OK) error = ctl_txn_view_read(vow_json_root(reply.json), &txn, why);
-  if (reply.error != VOW_OK) {
-    code = ctl_client_fail(&client, args, &reply);
-  } else if (error != VOW_OK) {
-    code = ctl_client_unreadable(&client, args, &reply, error, why);
-  } else if (ctl_given(args, CTL_OPT_JSON)) {
-    ctl_reply_print(&reply);
-  } else {
-    code = ctl_show_print(args, vow_json_root(reply.json));
-  }
-out:
-  ctl_reply_fini(&reply);
-  ctl_client_close(&client);
-  return code;
+  return ctl_client_ask(args, "GET", path, NULL, read_shown, NULL);
 }
 
 enum ctl_exit ctl_show(const struct ctl_args *args) {

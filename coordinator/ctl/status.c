@@ -183,7 +183,12 @@ void ctl_status_append(struct vow_buf *out, const struct ctl_terminal *terminal,
 }
 
 /* What `status --check` looks for: whatever does not go away by itself, or keeps work waiting. */
-static enum ctl_exit judge(const struct ctl_status *status) {
+struct verdict {
+  const char *what; /* NULL: nothing of that */
+  const char *todo;
+};
+
+static struct verdict judge(const struct ctl_status *status) {
   const char *what = NULL, *todo = NULL;
   if (status->quarantine != NULL) {
     what = "the log may have lost records and is in quarantine";
@@ -207,41 +212,26 @@ static enum ctl_exit judge(const struct ctl_status *status) {
     what = "checkpoints of the log have failed";
     todo = "The daemon's log says why.";
   }
-  return what == NULL ? CTL_EXIT_OK : ctl_fail(CTL_EXIT_ATTENTION, todo, "%s.", what);
+  return (struct verdict){what, todo};
+}
+
+static enum vow_error read_status(void *context, const struct vow_json_node *root,
+                                  struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) {
+  struct ctl_terminal terminal;
+  struct ctl_status status;
+  enum vow_error error = ctl_status_read(root, &status, why);
+  if (error != VOW_OK) return error;
+  ctl_terminal_of(stdout, &terminal);
+  ctl_status_append(out, &terminal, &status, ctl_now_ms());
+  *(struct verdict *)context = judge(&status);
+  return VOW_OK;
 }
 
 enum ctl_exit ctl_status(const struct ctl_args *args) {
-  char why[VOW_JSON_WHY_BYTES];
-  struct ctl_terminal terminal;
-  struct ctl_client client;
-  struct ctl_reply reply = {0};
-  struct ctl_status status;
-  struct vow_buf out;
-  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
-  ctl_terminal_of(stdout, &terminal);
-  enum ctl_exit code = ctl_client_open(&client, args);
-  if (code != CTL_EXIT_OK) goto out;
-  ctl_client_call(&client, "GET", "/v1/status", NULL, &reply);
-  enum vow_error error = reply.error;
-  if (error == VOW_OK) error = ctl_status_read(vow_json_root(reply.json), &status, why);
-  if (reply.error != VOW_OK) {
-    code = ctl_client_fail(&client, args, &reply);
-  } else if (error != VOW_OK) {
-    code = ctl_client_unreadable(&client, args, &reply, error, why);
-  } else {
-    if (ctl_given(args, CTL_OPT_JSON)) {
-      ctl_reply_print(&reply);
-    } else {
-      ctl_status_append(&out, &terminal, &status, ctl_now_ms());
-      ctl_put(&out);
-    }
-    if (ctl_given(args, CTL_OPT_CHECK)) code = judge(&status);
-  }
-out:
-  ctl_reply_fini(&reply);
-  ctl_client_close(&client);
-  vow_buf_fini(&out);
-  return code;
+  struct verdict verdict = {0};
+  enum ctl_exit code = ctl_client_ask(args, "GET", "/v1/status", NULL, read_status, &verdict);
+  if (code != CTL_EXIT_OK || verdict.what == NULL || !ctl_given(args, CTL_OPT_CHECK)) return code;
+  return ctl_fail(CTL_EXIT_ATTENTION, verdict.todo, "%s.", verdict.what);
 }
 
 /* ---- participants ---- */
@@ -274,14 +264,15 @@ static enum vow_error participant_row(struct ctl_table *table, const struct vow_
   return VOW_OK;
 }
 
-static enum vow_error participants_append(struct vow_buf *out, const struct vow_json_node *root,
-                                          char why[VOW_JSON_WHY_BYTES]) {
+static enum vow_error read_participants(void *context, const struct vow_json_node *root,
+                                        struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) {
   static const char *const titles[] = {"NAME",  "STATE", "BRANCHES", "WAITING",    "UNDER WAY",
                                        "FAILS", "RETRY", "URL",      "LAST ERROR", NULL};
   const struct vow_json_node *array = NULL;
   struct ctl_terminal terminal;
   struct vow_json_object o;
   struct ctl_table table;
+  (void)context;
   ctl_terminal_of(stdout, &terminal);
   vow_json_object_begin(&o, root, "");
   vow_json_get_array(&o, "participants", VOW_JSON_REQUIRED, PARTICIPANTS_MAX, &array);
@@ -299,40 +290,18 @@ static enum vow_error participants_append(struct vow_buf *out, const struct vow_
 }
 
 enum ctl_exit ctl_participants(const struct ctl_args *args) {
-  char why[VOW_JSON_WHY_BYTES] = "out of memory";
-  struct ctl_client client;
-  struct ctl_reply reply = {0};
-  struct vow_buf out;
-  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
-  enum ctl_exit code = ctl_client_open(&client, args);
-  if (code != CTL_EXIT_OK) goto out;
-  ctl_client_call(&client, "GET", "/v1/participants", NULL, &reply);
-  enum vow_error error = reply.error;
-  if (error == VOW_OK) error = participants_append(&out, vow_json_root(reply.json), why);
-  if (reply.error != VOW_OK) {
-    code = ctl_client_fail(&client, args, &reply);
-  } else if (error != VOW_OK) {
-    code = ctl_client_unreadable(&client, args, &reply, error, why);
-  } else if (ctl_given(args, CTL_OPT_JSON)) {
-    ctl_reply_print(&reply);
-  } else {
-    ctl_put(&out);
-  }
-out:
-  ctl_reply_fini(&reply);
-  ctl_client_close(&client);
-  vow_buf_fini(&out);
-  return code;
+  return ctl_client_ask(args, "GET", "/v1/participants", NULL, read_participants, NULL);
 }
 
 /* ---- backup ---- */
 
-static enum vow_error backup_report(struct vow_buf *out, const struct vow_json_node *root,
-                                    char why[VOW_JSON_WHY_BYTES]) {
+static enum vow_error read_backup(void *context, const struct vow_json_node *root,
+                                  struct vow_buf *out, char why[VOW_JSON_WHY_BYTES]) {
   char size[CTL_DURATION_BYTES];
   const char *path = NULL;
   uint64_t bytes = 0;
   struct vow_json_object o;
+  (void)context;
   vow_json_object_begin(&o, root, "backup");
   vow_json_get_string(&o, "path", VOW_JSON_REQUIRED, CTL_STRING_BYTES_MAX, &path);
   vow_json_get_uint(&o, "bytes", VOW_JSON_REQUIRED, 0, UINT64_MAX, &bytes);
@@ -345,39 +314,18 @@ static enum vow_error backup_report(struct vow_buf *out, const struct vow_json_n
 }
 
 enum ctl_exit ctl_backup(const struct ctl_args *args) {
-  char why[VOW_JSON_WHY_BYTES];
-  struct ctl_client client;
-  struct ctl_reply reply = {0};
-  struct vow_buf body, out;
+  struct vow_buf body;
   struct vow_jsonw w;
   if (args->operand[0] != '/') {
     return ctl_fail(CTL_EXIT_USAGE, "Begin it with a slash: the daemon writes it on its machine.",
                     "\"%s\" is not an absolute path.", args->operand);
   }
   vow_buf_init(&body, CTL_STRING_BYTES_MAX);
-  vow_buf_init(&out, CTL_OUTPUT_BYTES_MAX);
   vow_jsonw_init(&w, &body);
   vow_jsonw_object(&w, NULL);
   vow_jsonw_string(&w, "path", args->operand);
   vow_jsonw_end(&w);
-  enum ctl_exit code = ctl_client_open(&client, args);
-  if (code != CTL_EXIT_OK) goto out;
-  ctl_client_call(&client, "POST", "/v1/backup", &body, &reply);
-  enum vow_error error = reply.error;
-  if (error == VOW_OK) error = backup_report(&out, vow_json_root(reply.json), why);
-  if (reply.error != VOW_OK) {
-    code = ctl_client_fail(&client, args, &reply);
-  } else if (error != VOW_OK) {
-    code = ctl_client_unreadable(&client, args, &reply, error, why);
-  } else if (ctl_given(args, CTL_OPT_JSON)) {
-    ctl_reply_print(&reply);
-  } else {
-    ctl_put(&out);
-  }
-out:
-  ctl_reply_fini(&reply);
-  ctl_client_close(&client);
-  vow_buf_fini(&out);
+  enum ctl_exit code = ctl_client_ask(args, "POST", "/v1/backup", &body, read_backup, NULL);
   vow_buf_fini(&body);
   return code;
 }
