@@ -121,7 +121,10 @@ static void print_json(struct check *check) {
   vow_jsonw_object(&w, NULL);
   vow_jsonw_string(&w, "log", check->args->text[CTL_OPT_LOG]);
   vow_jsonw_bool(&w, "sound", sound(check));
-  if (!sound(check)) vow_jsonw_string(&w, "error", check->why);
+  if (!sound(check)) {
+    vow_jsonw_string(&w, "error", check->why);
+    vow_jsonw_bool(&w, "history_only", check->history_only);
+  }
   vow_jsonw_string(&w, "advertise_url", check->info.advertise_url);
   vow_jsonw_uint(&w, "starts", check->info.starts);
   vow_jsonw_uint(&w, "position", check->info.position);

@@ -36,6 +36,13 @@ enum ctl_exit ctl_log_fail(enum vow_error error, const char *why) {
   }
 }
 
+enum ctl_exit ctl_history_fail(const char *why) {
+  return ctl_fail(CTL_EXIT_LOG_DAMAGED,
+                  "A backup in the log's place would lose more. `vowctl check` says whether the "
+                  "rest is whole; the runbook says more of a damaged row of the history.",
+                  "%s.", why);
+}
+
 enum ctl_exit ctl_log_open(const struct ctl_args *args, struct vow_log **out) {
   char why[VOW_LOG_WHY_BYTES];
   struct vow_log_config config = {.path = args->text[CTL_OPT_LOG], .read_only = true};
@@ -189,7 +196,7 @@ static void take_ended_page(void *context, const struct vow_log_result *result) 
     source->code = ctl_log_fail(result->error, result->why);
     return;
   }
-  if (result->rows_bad > 0) (void)ctl_log_fail(VOW_E_LOG_CORRUPT, result->why);
+  if (result->rows_bad > 0) (void)ctl_history_fail(result->why);
   source->bad += result->rows_bad;
   source->next = result->next;
   source->more = result->more;
@@ -292,7 +299,8 @@ static enum ctl_exit show_txn(const struct ctl_args *args, const struct vow_txn 
 static void take_found(void *context, const struct vow_log_result *result) {
   struct found *found = context;
   if (result->error != VOW_OK) {
-    found->code = ctl_log_fail(result->error, result->why);
+    found->code = result->history_only ? ctl_history_fail(result->why)
+                                       : ctl_log_fail(result->error, result->why);
   } else if (result->count == 0) {
     char id[VOW_ID_TEXT_BYTES];
     vow_id_format(found->args->id, id);

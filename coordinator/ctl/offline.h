@@ -13,6 +13,8 @@ enum ctl_exit ctl_log_open(const struct ctl_args *args, struct vow_log **out);
 
 /* What to do about a log that cannot be used: says `why` and returns the exit code. */
 enum ctl_exit ctl_log_fail(enum vow_error error, const char *why);
+/* The same for a damaged row of the history, for which nothing is to be restored. */
+enum ctl_exit ctl_history_fail(const char *why);
 
 /* Calls `take` for each open transaction, oldest first; it may take what the transaction owns and
  * leave it zeroed. A row that cannot be read goes to `bad` (may be NULL: then reading ends with its

@@ -166,7 +166,8 @@ struct vow_log_result {
   struct vow_id purged_to;
   uint64_t rows_checked; /* CHECK */
   uint64_t rows_bad;     /* CHECK; LIST: damaged rows that were passed over */
-  bool history_only;     /* CHECK: the bad rows have ended, and are all that is wrong */
+  bool history_only;     /* CHECK: the bad rows have ended, and are all that is wrong;
+                            FIND, FIND_KEY: the row that is damaged has ended */
 };
 
 /* Never blocks; strings are copied. VOW_E_NO_MEMORY, VOW_E_OVERLOADED (too many queries under way:

@@ -158,6 +158,8 @@ static void run_find(struct vow_log *log, struct log_query *query, sqlite3_stmt 
       query->result.count = 1;
     else
       log_query_fail(query, error, why);
+    query->result.history_only =
+        error == VOW_E_LOG_CORRUPT && sqlite3_column_int64(row, LOG_COLUMN_ENDED) != 0;
   }
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) fail_sqlite(log, query, rc);
   sqlite3_reset(row);

@@ -177,6 +177,11 @@ def test_a_damaged_row_of_the_history(world):
         assert log.execute(damage, (f"%{rare.url}%",)).rowcount == 1
     check = ctl.run("check", "--log", vowd.log).refused(ctl.DAMAGED, id, "vowd starts on it")
     assert "restore" not in check.err, "a backup would lose what came after it"
+    assert ctl.run("check", "--log", vowd.log, "--json").json["history_only"] is True
+    for command in (["show", id], ["list"], ["export"]):
+        told = ctl.run(*command, "--log", vowd.log)
+        assert told.code == ctl.DAMAGED and id in told.err and "would lose more" in told.err, told
+        assert "restore" not in told.err, told
     how = ("reconcile", "--log", vowd.log)
     told = ctl.run(*how, "--json")
     assert told.json["damaged"] == 1 and rare.url not in told.out, told
