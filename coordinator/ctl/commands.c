@@ -163,9 +163,8 @@ const struct ctl_command ctl_commands[] = {
   {.name = "export", .run = ctl_export, .options = B(LOG) | FILTERS | B(LIMIT) | B(ALL),
    .required = B(LOG),
    .summary = "a log as JSON lines, one transaction a line",
-   .details = "Writes the transactions of a log whose daemon is dead, with their history: those "
-              "that are open first, then the others, newest first. All of them unless --limit "
-              "says how many.",
+   .details = "Writes the transactions of a log whose daemon is dead, with their history, newest "
+              "first, open ones and ended ones. All of them unless --limit says how many.",
    .examples = EXAMPLES("vowctl export --log /var/lib/vow/vow.log > history.jsonl",
                         "vowctl export --log /var/lib/vow/vow.log --state aborted | jq .reason")},
   {.name = "recover", .run = ctl_recover,
