@@ -97,11 +97,13 @@ struct vow_branch_spec {
 /* `key` (1 to 255 visible ASCII characters) is one of yours that no other transaction has, such as
  * an order number; NULL or "" is INVALID_ARGUMENT. It makes the call safe to repeat
  * (Idempotency-Key): after OUTCOME_UNKNOWN, UNREACHABLE or TIMEOUT call again with the same key and
- * the same branches, also after your program has crashed, and it stays one transaction. The
+ * the same timeout and branches, byte for byte, also after your program has crashed, and it is done
+ * once (*out may have another id after the coordinator crashed: the first has aborted then). The
  * coordinator knows the key for as long as it keeps the transaction in its history (7 days, unless
- * retention_age_ms or retention_count say otherwise); later the same key begins a new one. Errors
- * as vow_commit and vow_enlist. *out (may be NULL) is as of vow_begin when the transaction is
- * known, else NULL. */
+ * retention_age_ms or retention_count say otherwise); later the same key begins a new one. After
+ * ABORTED the same key is answered ABORTED: to try again needs another, such as the order number
+ * with the count of the try, which you keep. Errors as vow_commit and vow_enlist. *out (may be
+ * NULL) is as of vow_begin when the transaction is known, else NULL. */
 VOW_PUBLIC enum vow_error vow_one_shot(struct vow_client *client, const char *key,
                                        uint32_t timeout_ms, const struct vow_branch_spec *branches,
                                        size_t branch_count,
