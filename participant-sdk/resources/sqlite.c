@@ -366,6 +366,18 @@ static enum vow_error check_temporary_triggers(struct vow_sqlite *sq) {
   return error;
 }
 
+/* Without a journal on the disk a kill in the middle of a commit tears the database; without any,
+ * what the work did at prepare stays there, whatever it voted. */
+static enum vow_error check_journal(struct vow_sqlite *sq) {
+  char mode[16];
+  enum vow_error error = ask_setting(sq, "journal_mode", mode);
+  if (error || (strcmp(mode, "off") != 0 && strcmp(mode, "memory") != 0)) return error;
+  return vow_sqlite_fail(sq, VOW_E_INVALID_ARGUMENT,
+                         "the application's setup changed PRAGMA journal_mode to %s, with which"
+                         " nothing that is promised outlives a crash: leave that out",
+                         mode);
+}
+
 /* Lets the application set the connection up, and sees that vow can work with it. */
 static enum vow_error run_setup(struct vow_sqlite *sq) {
   char before[SETTINGS][16];
@@ -376,6 +388,10 @@ static enum vow_error run_setup(struct vow_sqlite *sq) {
   if (error) return error;
   if (sq->options.setup(sq->options.context, sq->db) != VOW_OK) {
     return vow_sqlite_fail(sq, VOW_E_DATABASE, "the application's setup of the connection failed");
+  }
+  if (!sqlite3_get_autocommit(sq->db)) {
+    return vow_sqlite_fail(sq, VOW_E_INVALID_ARGUMENT,
+                           "the application's setup left a transaction open: end it there");
   }
   for (size_t i = 0; i < SETTINGS; i++) {
     error = ask_setting(sq, settings[i], after);
@@ -388,7 +404,8 @@ static enum vow_error run_setup(struct vow_sqlite *sq) {
         settings[i], before[i], after,
         strcmp(settings[i], "foreign_keys") == 0 ? ": say it with options.foreign_keys" : "");
   }
-  return check_temporary_triggers(sq);
+  error = check_journal(sq);
+  return error ? error : check_temporary_triggers(sq);
 }
 
 static enum vow_error setup(struct vow_sqlite *sq) {

@@ -348,16 +348,20 @@ static enum vow_error run_pragma(void *context, sqlite3 *db) {
   return sqlite3_exec(db, pragma, NULL, NULL, NULL) == SQLITE_OK ? VOW_OK : VOW_E_DATABASE;
 }
 
-/* Foreign keys that the setup switches on would be off again after the first commit, and a vote
- * that is not synced is no promise. */
+/* Foreign keys that the setup switches on would be off again after the first commit, a vote that is
+ * not synced is no promise, and without a journal a vote to abort takes nothing back. */
 static void the_setup_leaves_vow_s_settings_alone(void **state) {
   (void)state;
   static const char *const cases[][2] = {
       {"PRAGMA foreign_keys = ON", "foreign_keys from 0 to 1, which is vow's to set: say it with"},
       {"PRAGMA synchronous = NORMAL", "synchronous from 0 to 1"},
       {"PRAGMA wal_autocheckpoint = 7", "wal_autocheckpoint from 1000 to 7"},
+      {"PRAGMA journal_mode = OFF", "journal_mode to off, with which nothing that is promised"},
+      {"PRAGMA journal_mode = MEMORY", "journal_mode to memory, with which nothing"},
+      {"BEGIN", "left a transaction open"},
+      {"SAVEPOINT mine", "left a transaction open"},
   };
-  struct world *w = world_new(accounts);
+  struct world *w = world_new_with(accounts, "DELETE", 0);
   detach(w);
   w->options.setup = run_pragma;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

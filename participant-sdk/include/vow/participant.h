@@ -122,9 +122,9 @@ struct vow_participant_options {
 VOW_PUBLIC void vow_participant_options_init(struct vow_participant_options *options);
 
 /* Opens the log, verifies it, and starts recovery: branches in doubt are asked about in the
- * background. Blocks: on disk. Owns: *out is the caller's, see vow_participant_close. On failure
- * `why` (may be NULL) gets a sentence that says what to do. Errors: INVALID_ARGUMENT, LOG_*,
- * NO_MEMORY. */
+ * background, so callbacks may be called before this returns. Blocks: on disk. Owns: *out is the
+ * caller's, see vow_participant_close. On failure `why` (may be NULL) gets a sentence that says
+ * what to do. Errors: INVALID_ARGUMENT, LOG_*, NO_MEMORY. */
 VOW_PUBLIC enum vow_error vow_participant_open(struct vow_participant **out,
                                                const struct vow_participant_options *options,
                                                char *why, size_t why_bytes) VOW_MUST_CHECK;

@@ -53,8 +53,9 @@ typedef enum vow_vote (*vow_sqlite_work_fn)(void *context, struct sqlite3 *db,
 /* Called once on the connection that the work will run on, before it is used: the place for
  * application-defined functions and collations. Not for SQL. Anything but VOW_OK fails the open,
  * and so does another value of PRAGMA synchronous, wal_autocheckpoint or foreign_keys (which has an
- * option), or a temporary trigger on a table of the database: SQLite fires those at prepare and
- * again at commit, and cannot be told not to. */
+ * option), a journal_mode OFF or MEMORY, a transaction that is left open, or a temporary trigger on
+ * a table of the database: SQLite fires those at prepare and again at commit, and cannot be told
+ * not to. */
 typedef enum vow_error (*vow_sqlite_setup_fn)(void *context, struct sqlite3 *db);
 
 /* Called before that connection is closed. Statements that the work keeps from one call to the next
