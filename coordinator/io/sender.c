@@ -18,6 +18,7 @@
  */
 #include "sender.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,7 @@ static void transfer_release(struct transfer *t) {
   t->headers = NULL;
   bytes_reset(&t->body);
   bytes_reset(&t->answer);
-  t->answer_too_large = t->refused_socket = false;
+  t->answer_too_large = t->refused_socket = t->no_descriptor = false;
   t->next = sender->free;
   sender->free = t;
   sender->free_count++;
@@ -379,6 +380,7 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
   struct transfer *t = context;
   (void)purpose;
   int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  t->no_descriptor = fd < 0 && (errno == EMFILE || errno == ENFILE);
   if (fd < 0) return CURL_SOCKET_BAD;
   if (watch_new(t->sender, fd, true) != NULL) return fd;
   close(fd);

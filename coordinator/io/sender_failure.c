@@ -17,10 +17,13 @@ static void host_of(CURL *easy, char *out, size_t out_bytes) {
   snprintf(out, out_bytes, "%.*s", (int)strcspn(start, "/?#"), start);
 }
 
-static void say_no_connection(CURL *easy, const char *host, char *why) {
+static void say_no_connection(const struct transfer *t, const char *host, char *why) {
   long code = 0;
-  curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &code);
-  if (code == ECONNREFUSED) {
+  curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &code);
+  if (t->no_descriptor) {
+    snprintf(why, VOW_SENDER_WHY_BYTES,
+             "no descriptor is left to connect to %s: raise LimitNOFILE or ulimit -n", host);
+  } else if (code == ECONNREFUSED) {
     snprintf(why, VOW_SENDER_WHY_BYTES, "connection refused by %s", host);
   } else {
     snprintf(why, VOW_SENDER_WHY_BYTES, "cannot connect to %s: %s", host,
@@ -53,7 +56,7 @@ enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
   if (t->refused_socket && code == CURLE_COULDNT_CONNECT) code = CURLE_OUT_OF_MEMORY;
   switch (code) {
     case CURLE_COULDNT_CONNECT:
-      say_no_connection(t->easy, host, why);
+      say_no_connection(t, host, why);
       return VOW_E_UNREACHABLE;
     case CURLE_URL_MALFORMAT:
       snprintf(why, VOW_SENDER_WHY_BYTES, "not a URL that can be called");

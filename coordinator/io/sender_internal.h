@@ -22,6 +22,7 @@ struct transfer {
   struct bytes body, answer;
   bool answer_too_large;
   bool refused_socket; /* to curl, for want of memory: that it cannot connect is about that */
+  bool no_descriptor;  /* was left when curl last wanted a socket */
   uint32_t timeout_ms;
   const char *ask_header;
   void (*done)(void *context, const struct vow_sender_answer *answer);

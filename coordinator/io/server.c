@@ -18,15 +18,20 @@
  *   2. A connection is suspended exactly while its request is HANDED and handle() has returned.
  *   3. gone() is called once for each HANDED request that is never answered.
  *   4. Microhttpd does not look at a suspended socket, so after HANGUP_WATCH_MS libuv does.
+ *   5. Whoever waits to be accepted while there is room is accepted within ACCEPT_WATCH_MS, or once
+ *      there is a descriptor.
  */
 #include "server.h"
 
 #include <ctype.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -38,7 +43,8 @@
 #define DRAIN_BYTES_MIN         (16u * 1024 * 1024)     /* of a refused body; past it we hang up */
 #define REQUESTS_KEPT           256
 #define HANGUP_WATCH_MS         250
-#define HANDLES                 6
+#define ACCEPT_WATCH_MS         1000
+#define HANDLES                 7
 
 /* ---- requests ---- */
 
@@ -108,6 +114,7 @@ static size_t drain_bytes_max(const struct vow_server *server) {
 
 static void kick(struct vow_server *server);
 static void on_hangup_timer(uv_timer_t *timer);
+static void on_accept_timer(uv_timer_t *timer);
 
 static void waiting_append(struct vow_server *server, struct vow_server_request *request) {
   request->handed_ms = uv_now(server->loop);
@@ -356,7 +363,11 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
                           enum MHD_ConnectionNotificationCode code) {
   struct vow_server *server = context;
   (void)connection, (void)state;
-  if (code == MHD_CONNECTION_NOTIFY_CLOSED) server->connection_closed = true;
+  if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+    server->connection_closed = true;
+  } else if (!server->closing && !uv_is_active((uv_handle_t *)&server->accept_timer)) {
+    uv_timer_start(&server->accept_timer, on_accept_timer, ACCEPT_WATCH_MS, 0);
+  }
 }
 
 /* ---- the two loops ---- */
@@ -373,6 +384,29 @@ static void kick(struct vow_server *server) {
 
 static void on_timeout(uv_timer_t *timer) {
   kick(timer->data);
+}
+
+static unsigned connections_of(const struct vow_server *server) {
+  const union MHD_DaemonInfo *info =
+      MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+  return info == NULL ? 0 : info->num_connections;
+}
+
+/* Whoever has run out of descriptors once would otherwise not listen again while all that are
+ * connected stay: so microhttpd gets a connection that it must close. With none it tries again by
+ * itself. */
+static void on_accept_timer(uv_timer_t *timer) {
+  struct vow_server *server = timer->data;
+  struct sockaddr_in nobody = {.sin_family = AF_INET};
+  unsigned connections = connections_of(server);
+  if (server->quiesced || connections == 0) return;
+  uv_timer_start(timer, on_accept_timer, ACCEPT_WATCH_MS, 0);
+  struct pollfd waiting = {.fd = server->listen_fd, .events = POLLIN};
+  if (connections >= server->config.connections_max || poll(&waiting, 1, 0) != 1) return;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return; /* there is none yet */
+  (void)!MHD_add_connection(server->daemon, fd, (struct sockaddr *)&nobody, sizeof nobody);
+  kick(server);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {
@@ -429,11 +463,13 @@ static bool attach(struct vow_server *server, uv_loop_t *loop) {
   if (info == NULL || uv_poll_init(loop, &server->poll, info->epoll_fd) != 0) return false;
   uv_timer_init(loop, &server->timeout);
   uv_timer_init(loop, &server->hangup_timer);
+  uv_timer_init(loop, &server->accept_timer);
   uv_prepare_init(loop, &server->prepare);
   uv_check_init(loop, &server->check);
   uv_idle_init(loop, &server->idle);
   server->handles_open = HANDLES;
   server->poll.data = server->timeout.data = server->hangup_timer.data = server;
+  server->accept_timer.data = server;
   server->prepare.data = server->check.data = server->idle.data = server;
   uv_poll_start(&server->poll, UV_READABLE, on_readable);
   uv_prepare_start(&server->prepare, on_prepare);
@@ -464,6 +500,7 @@ enum vow_error vow_server_open(struct vow_server **out, struct uv_loop_s *loop,
       (unsigned)((config->idle_timeout_ms + 999) / 1000), MHD_OPTION_NOTIFY_COMPLETED, on_completed,
       server, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_CONNECTION,
       on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+  server->listen_fd = fd;
   if (server->daemon == NULL) close(fd);
   if (server->daemon == NULL || !attach(server, loop)) {
     snprintf(why, why_bytes,
@@ -500,6 +537,7 @@ void vow_server_close(struct vow_server *server) {
   uv_close((uv_handle_t *)&server->poll, on_handle_closed);
   uv_close((uv_handle_t *)&server->timeout, on_handle_closed);
   uv_close((uv_handle_t *)&server->hangup_timer, on_handle_closed);
+  uv_close((uv_handle_t *)&server->accept_timer, on_handle_closed);
   uv_close((uv_handle_t *)&server->prepare, on_handle_closed);
   uv_close((uv_handle_t *)&server->check, on_handle_closed);
   uv_close((uv_handle_t *)&server->idle, on_handle_closed);
@@ -509,8 +547,6 @@ void vow_server_close(struct vow_server *server) {
 }
 
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out) {
-  const union MHD_DaemonInfo *info =
-      MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
   *out = server->counts;
-  out->connections = info == NULL ? 0 : info->num_connections;
+  out->connections = connections_of(server);
 }

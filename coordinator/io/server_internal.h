@@ -50,6 +50,8 @@ struct vow_server {
   uv_poll_t poll;
   uv_timer_t timeout;
   uv_timer_t hangup_timer;
+  uv_timer_t accept_timer; /* runs while there are connections */
+  int listen_fd;           /* microhttpd's; not once quiesced */
   uv_prepare_t prepare;
   uv_check_t check;
   uv_idle_t idle;

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,17 +19,20 @@
 #include "batch.h"
 #include "participant_internal.h"
 
-#define BACKLOG        512
-#define IDLE_TIMEOUT_S 120
+#define BACKLOG         512
+#define IDLE_TIMEOUT_S  120
+#define ACCEPT_WATCH_MS 1000
 
 struct vow_server {
   struct vow_participant *p;
   struct MHD_Daemon *daemon;
   int listen_fd; /* -1: the daemon owns it */
   uint16_t port;
+  uint64_t looked_ms; /* at who waits to be accepted; the server's thread owns it */
   pthread_mutex_t lock;
   pthread_cond_t quiet;
-  uint32_t requests; /* being read or answered; guarded by lock */
+  uint32_t requests; /* being read or answered; guarded by lock, as is the next */
+  bool quiesced;
 };
 
 /* One HTTP exchange. The server's thread owns it; only `completed` and `suspended` are shared. */
@@ -154,6 +159,20 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
   return queue(connection, &response);
 }
 
+/* Microhttpd that has run out of descriptors does not accept again until a connection ends, and
+ * those that are there may all be kept: so where somebody waits, it gets one that it must close. */
+static void accept_again(struct vow_server *server) {
+  struct pollfd waiting = {.fd = server->listen_fd, .events = POLLIN};
+  struct sockaddr_in nobody = {.sin_family = AF_INET};
+  uint64_t now_ms = vow_engine_now_ms();
+  if (now_ms - server->looked_ms < ACCEPT_WATCH_MS) return;
+  server->looked_ms = now_ms;
+  if (poll(&waiting, 1, 0) != 1) return;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return; /* there is none yet */
+  (void)!MHD_add_connection(server->daemon, fd, (struct sockaddr *)&nobody, sizeof nobody);
+}
+
 static void on_end(void *context, struct MHD_Connection *connection, void **slot,
                    enum MHD_RequestTerminationCode code) {
   (void)connection;
@@ -170,6 +189,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **slot
   vow_dispatch_fini(&request->dispatch);
   free(request);
   pthread_mutex_lock(&server->lock);
+  if (!server->quiesced) accept_again(server);
   if (--server->requests == 0) pthread_cond_signal(&server->quiet);
   pthread_mutex_unlock(&server->lock);
 }
@@ -283,6 +303,9 @@ uint16_t vow_server_port(const struct vow_server *server) {
 }
 
 void vow_server_quiesce(struct vow_server *server) {
+  pthread_mutex_lock(&server->lock);
+  server->quiesced = true;
+  pthread_mutex_unlock(&server->lock);
   (void)MHD_quiesce_daemon(server->daemon);
 }
 

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 
+#include "../lib/descriptors.h"
 #include "http_world.h"
 #include "slow_lookup.h"
 
@@ -256,6 +257,24 @@ static void bad_peers(void **state) {
            "closed");
 }
 
+static void descriptors_run_out(void **state) {
+  /* That no descriptor is left is not laid at the peer's door. */
+  struct world *w = *state;
+  struct reply reply;
+  char url[256];
+  turn(w);
+  struct rlimit limit = leave_no_descriptor();
+  snprintf(url, sizeof url, "%s/x", w->base);
+  submit(w, &reply, "GET", url, NULL, 2000);
+  WAIT_UNTIL(w, reply.there);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  assert_int_equal(reply.error, VOW_E_UNREACHABLE);
+  assert_true(reply.not_sent);
+  assert_non_null(strstr(reply.why, "no descriptor is left to connect to 127.0.0.1:"));
+  ask(w, &reply, "GET", "/x", NULL);
+  assert_int_equal(reply.status, 200);
+}
+
 static void refused(void **state) {
   /* Nobody listens there, the name does not exist, the scheme is not ours: no connection. */
   struct world *w = *state;
@@ -376,10 +395,22 @@ static void dropped_at_close(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
-      T(echoes),           T(describes),     T(empty_answers),     T(handles_are_reused),
-      T(many_wait),        T(large_answers), T(deadline),          T(bad_peers),
-      T(refused),          T(not_sent),      T(closed_while_kept), T(no_redirects),
-      T(dropped_at_close), T(slow_lookup),   T(late_to_connect),
+      T(echoes),
+      T(describes),
+      T(empty_answers),
+      T(handles_are_reused),
+      T(many_wait),
+      T(large_answers),
+      T(deadline),
+      T(bad_peers),
+      T(descriptors_run_out),
+      T(refused),
+      T(not_sent),
+      T(closed_while_kept),
+      T(no_redirects),
+      T(dropped_at_close),
+      T(slow_lookup),
+      T(late_to_connect),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

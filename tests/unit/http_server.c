@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../lib/descriptors.h"
 #include "http_world.h"
 
 /* ---- raw bytes to the server ---- */
@@ -277,6 +278,28 @@ static void connection_limit(void **state) {
   world_free(w);
 }
 
+static void descriptors_run_out(void **state) {
+  /* Who came while there was no descriptor is served once there is one, though nobody leaves. */
+  struct world *w = *state;
+  char out[2048];
+  const char *get = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+  int kept = raw_connect(w), late = raw_connect(w);
+  raw_puts(w, kept, get);
+  WAIT_UNTIL(w, w->handled == 1);
+  close(late);
+  for (int i = 0; i < 5; i++) turn(w);
+
+  late = raw_connect(w);
+  struct rlimit limit = leave_no_descriptor();
+  raw_puts(w, late, get);
+  for (int i = 0; i < 5; i++) turn(w);
+  assert_int_equal(w->handled, 1);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  raw_read(w, late, "GET /x", out, sizeof out);
+  close(late);
+  close(kept);
+}
+
 static void quiesced(void **state) {
   /* After quiesce nobody new gets in, what waits is answered, and the connection then closes. */
   struct world *w = *state;
@@ -330,7 +353,8 @@ int main(void) {
       T(malformed_requests), T(longest_head),
       T(body_cut_short),     T(leaves_while_waiting),
       T(pipelined),          cmocka_unit_test(connection_limit),
-      T(quiesced),           T(bad_addresses),
+      T(quiesced),           T(descriptors_run_out),
+      T(bad_addresses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

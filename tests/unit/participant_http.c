@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../lib/descriptors.h"
 #include "io/participant_internal.h"
 #include "participant_fixture.h"
 
@@ -17,12 +18,16 @@ static void serve(struct fixture *f) {
   assert_int_not_equal(vow_participant_port(f->participant), 0);
 }
 
-static int connect_to(const struct fixture *f) {
+static void connect_socket(const struct fixture *f, int fd) {
   struct sockaddr_in address = {.sin_family = AF_INET,
                                 .sin_port = htons(vow_participant_port(f->participant))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
   assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+}
+
+static int connect_to(const struct fixture *f) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  connect_socket(f, fd);
   return fd;
 }
 
@@ -160,6 +165,43 @@ static void half_a_request_holds_up_nobody(void **state) {
   message(f, "prepare", 1, out, sizeof out);
   expect_in(out, VOTE_COMMIT);
   (void)close(half);
+}
+
+static void ask_in_doubt(int fd) {
+  static const char get[] = "GET /in-doubt HTTP/1.1\r\nHost: a\r\n\r\n";
+  put(fd, get, sizeof get - 1);
+}
+
+/* Whether there is an answer on the connection within that time. */
+static bool is_answered(int fd, int wait_ms) {
+  char out[2048];
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  return poll(&ready, 1, wait_ms) == 1 && recv(fd, out, sizeof out, 0) > 0;
+}
+
+/* Who came while there was no descriptor is served once there is one, though nobody leaves. */
+static void descriptors_run_out(void **state) {
+  struct fixture *f = *state;
+  bool served = false;
+  fixture_open(f);
+  serve(f);
+  int kept = connect_to(f);
+  ask_in_doubt(kept);
+  assert_true(is_answered(kept, 10000));
+  int late = socket(AF_INET, SOCK_STREAM, 0);
+  struct rlimit limit = leave_no_descriptor();
+  connect_socket(f, late);
+  ask_in_doubt(late);
+  assert_false(is_answered(late, 100));
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  for (int i = 0; i < 200 && !served; i++) {
+    ask_in_doubt(kept);
+    assert_true(is_answered(kept, 10000));
+    served = is_answered(late, 50);
+  }
+  assert_true(served);
+  (void)close(late);
+  (void)close(kept);
 }
 
 /* ---- requests that wait ---- */
@@ -406,6 +448,7 @@ int main(void) {
       test(batches_are_offered_and_taken),
       test(a_body_past_the_limit_is_cut_off),
       test(half_a_request_holds_up_nobody),
+      test(descriptors_run_out),
       test(a_callback_that_blocks_holds_up_nobody_else),
       test(a_second_prepare_waits_for_the_first_and_gets_its_vote),
       test(an_abort_while_the_callback_runs_is_carried_out_after_it),
