@@ -112,6 +112,7 @@ static bool set_common(struct vow_sender *sender, CURL *easy, struct transfer *t
   SET(CURLOPT_PRIVATE, t);
   SET(CURLOPT_WRITEFUNCTION, on_answer);
   SET(CURLOPT_WRITEDATA, t);
+  SET(CURLOPT_ERRORBUFFER, t->curl_error);
   SET(CURLOPT_NOSIGNAL, 1L);
   /* Else the loop would wait for a lookup that is given up, for as long as that takes. */
   SET(CURLOPT_QUICK_EXIT, 1L);
@@ -180,6 +181,7 @@ static bool set_request(struct transfer *t, const struct vow_sender_request *req
   if (request->body && !bytes_append(&t->body, request->body, request->body_bytes)) return false;
   t->timeout_ms = request->timeout_ms;
   t->ask_header = request->ask_header;
+  t->curl_error[0] = '\0';
   if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK ||
       curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) != CURLE_OK ||
       curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, get || post ? NULL : request->method) !=

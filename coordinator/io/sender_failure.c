@@ -49,6 +49,12 @@ static void say_no_memory(CURL *easy, const char *host, char *why) {
            status == 0 ? "" : ", or its answer has a header that is too long");
 }
 
+/* The code does not tell a certificate that has expired from one that nobody knows. */
+static void say_no_trust(const struct transfer *t, CURLcode code, const char *host, char *why) {
+  snprintf(why, VOW_SENDER_WHY_BYTES, "no secure connection to %s: %s", host,
+           t->curl_error[0] == '\0' ? curl_easy_strerror(code) : t->curl_error);
+}
+
 enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
                                   char why[VOW_SENDER_WHY_BYTES]) {
   char host[160];
@@ -89,8 +95,8 @@ enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
       return VOW_E_NO_MEMORY;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
-      snprintf(why, VOW_SENDER_WHY_BYTES, "no secure connection to %s: %s", host,
-               curl_easy_strerror(code));
+    case CURLE_SSL_CACERT_BADFILE:
+      say_no_trust(t, code, host, why);
       return VOW_E_UNREACHABLE;
     default:
       snprintf(why, VOW_SENDER_WHY_BYTES, "the answer of %s cannot be read: %s", host,

@@ -25,6 +25,7 @@ struct transfer {
   bool no_descriptor;  /* was left when curl last wanted a socket */
   uint32_t timeout_ms;
   const char *ask_header;
+  char curl_error[CURL_ERROR_SIZE]; /* what curl says of a failure beyond its code; often "" */
   void (*done)(void *context, const struct vow_sender_answer *answer);
   void *context;
   struct transfer *prev, *next; /* in sender->active, or next alone in sender->free */

@@ -131,6 +131,14 @@ def test_a_header_that_is_too_long_is_named(world):
     bad.unscript()
 
 
+def test_a_connection_that_is_not_secure_says_why(world):
+    """Curl has one name for all of it; what is wrong with a certificate it says besides."""
+    vowd, (good, plain) = world.vowd(prepare_timeout_ms=1000), world.two_toys()
+    url = plain.url.replace("http:", "https:")
+    aborted = assert_aborted(vowd.client.one_shot([good.url, url]), "no secure connection to ")
+    assert "SSL connect error" not in aborted["reason"], aborted["reason"]
+
+
 @pytest.mark.parametrize("name", TO_COMMIT)
 def test_commit_is_told_until_it_is_acknowledged(world, name):
     vowd, (good, bad) = world.vowd(request_timeout_ms=1500), world.two_toys()
