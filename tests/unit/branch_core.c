@@ -17,7 +17,7 @@
 #include "core/pcore.h"
 
 #define COORDINATOR "http://c"
-#define TOKEN       7 /* of the event under test; those before it have 1 and up */
+#define TOKEN       100 /* of the event under test; those before it have 1 and up */
 
 static const struct vow_id id = {
     {0x01, 0x93, 0x5e, 0x2a, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 9}};
@@ -235,6 +235,11 @@ static void open_world(struct world *w, const struct situation *situation) {
   w->token = TOKEN;
 }
 
+static void open_recipe(struct world *w, enum mode mode, const char *recipe) {
+  struct situation situation = {"", mode, recipe};
+  open_world(w, &situation);
+}
+
 static const char *state_of(const struct world *w) {
   const struct vow_pbranch *b = vow_pcore_find(w->core, id, 1);
   return vow_pbranch_state_name(b ? (enum vow_pbranch_state)b->state : VOW_PBRANCH_NONE);
@@ -391,10 +396,130 @@ static void a_commit_that_is_under_way_is_known_as_such(void **state) {
                {"prepare logged voted-commit logged commit finished logged", false}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    struct situation situation = {"", PLAIN, cases[i].recipe};
     struct world w;
-    open_world(&w, &situation);
+    open_recipe(&w, PLAIN, cases[i].recipe);
     assert_int_equal(vow_pbranch_may_commit(vow_pcore_find(w.core, id, 1)), cases[i].may_commit);
+    vow_pcore_free(w.core);
+  }
+}
+
+/* ---- what comes of it ---- */
+
+static const struct vow_message_reply *answer_of(const struct world *w, enum vow_error *error) {
+  for (uint32_t i = 0; i < w->actions.count; i++) {
+    const struct vow_paction *action = &w->actions.items[i];
+    if (action->type != VOW_PACTION_REPLY || action->u.reply.token != TOKEN) continue;
+    *error = action->u.reply.error;
+    return &action->u.reply.reply;
+  }
+  return NULL;
+}
+
+/* What the branch waits for from its driver; NULL: nothing. */
+static const char *next_result(const struct world *w, bool fails) {
+  const char *name = state_of(w);
+  if (strstr(name, "-writing")) return fails ? "not-logged" : "logged";
+  if (strcmp(name, "preparing") == 0) return fails ? "voted-nonsense" : "voted-commit";
+  bool calling = strcmp(name, "committing") == 0 || strcmp(name, "aborting") == 0 ||
+                 strcmp(name, "heuristic-calling") == 0;
+  if (!calling) return NULL;
+  return fails ? "failed" : "finished";
+}
+
+/* Also if the first thing that it waits for fails. */
+static void whoever_asks_is_answered_once(void **state) {
+  static const char *const asked[] = {"prepare", "prepare-1", "commit", "abort", "forget"};
+  (void)state;
+  for (size_t n = 0; n < 2 * sizeof situations / sizeof situations[0]; n++) {
+    const struct situation *situation = &situations[n / 2];
+    for (size_t e = 0; e < sizeof asked / sizeof asked[0]; e++) {
+      struct world w;
+      enum vow_error error;
+      open_world(&w, situation);
+      assert_int_equal(happen(&w, asked[e]), VOW_OK);
+      int answers = answer_of(&w, &error) != NULL;
+      const char *result = next_result(&w, n % 2 == 1);
+      for (; result; result = next_result(&w, false)) {
+        assert_int_equal(happen(&w, result), VOW_OK);
+        answers += answer_of(&w, &error) != NULL;
+      }
+      if (answers != 1) fail_msg("%s, %s: %d answers", situation->name, asked[e], answers);
+      vow_pcore_free(w.core);
+    }
+  }
+}
+
+/* Where the promise stands, and in one phase, a vote to abort would be believed. */
+static void what_failed_is_no_vote_to_abort(void **state) {
+  static const struct {
+    const char *recipe, *events[2];
+  } cases[] = {{"prepare logged voted-commit logged abort", {"failed"}},
+               {"prepare-1 logged", {"voted-nonsense", "failed"}}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct world w;
+    enum vow_error error = VOW_OK;
+    open_recipe(&w, PLAIN, cases[i].recipe);
+    assert_int_equal(happen(&w, "prepare"), VOW_OK);
+    for (int k = 0; k < 2 && cases[i].events[k]; k++) {
+      assert_null(answer_of(&w, &error));
+      assert_int_equal(happen(&w, cases[i].events[k]), VOW_OK);
+    }
+    assert_non_null(answer_of(&w, &error));
+    assert_int_equal(vow_error_http_status(error), 500);
+    vow_pcore_free(w.core);
+  }
+}
+
+/* After a durable yes nobody but the coordinator aborts, however it is learned. */
+static void an_abort_is_the_coordinators_or_a_refusal(void **state) {
+  static const struct {
+    const char *recipe;
+    enum vow_known_state known;
+  } cases[] = {
+      {"prepare logged voted-commit logged told-aborted finished logged", VOW_KNOWN_ABORTED},
+      {"prepare logged voted-commit logged abort finished logged", VOW_KNOWN_ABORTED},
+      {"prepare logged abort voted-commit finished logged", VOW_KNOWN_ABORTED},
+      {"abort finished logged", VOW_KNOWN_ABORTED},
+      {"prepare logged voted-nonsense finished logged", VOW_KNOWN_REFUSED},
+      {"prepare logged voted-abort logged", VOW_KNOWN_REFUSED}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct world w;
+    open_recipe(&w, PLAIN, cases[i].recipe);
+    assert_int_equal(vow_pbranch_known(vow_pcore_find(w.core, id, 1)), cases[i].known);
+    vow_pcore_free(w.core);
+  }
+}
+
+static void an_operators_word_that_failed_leaves_no_trace(void **state) {
+  struct world w;
+  (void)state;
+  open_recipe(&w, ATOMIC, "prepare voted-commit logged operate-commit failed commit finished");
+  assert_int_equal(w.actions.items[0].type, VOW_PACTION_LOG);
+  assert_int_equal(w.actions.items[0].u.log.record.kind, VOW_PRECORD_COMMITTED);
+  assert_int_equal(w.actions.items[0].u.log.record.outcome, VOW_OUTCOME_NONE);
+  vow_pcore_free(w.core);
+}
+
+static void each_end_is_counted_as_what_it_is(void **state) {
+  static const struct {
+    const char *recipe;
+    uint64_t committed, aborted, heuristic;
+  } cases[] = {{"prepare logged voted-commit logged commit finished logged", 1, 0, 0},
+               {"prepare logged voted-commit logged abort finished logged", 0, 1, 0},
+               {"prepare logged voted-abort logged", 0, 1, 0},
+               {"prepare logged voted-read-only", 0, 0, 0},
+               {"prepare logged voted-commit logged operate-mixed logged forget logged", 0, 0, 1}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct world w;
+    struct vow_pcounts counts;
+    open_recipe(&w, PLAIN, cases[i].recipe);
+    vow_pcore_counts(w.core, &counts);
+    assert_int_equal(counts.committed, cases[i].committed);
+    assert_int_equal(counts.aborted, cases[i].aborted);
+    assert_int_equal(counts.heuristic, cases[i].heuristic);
     vow_pcore_free(w.core);
   }
 }
@@ -412,6 +537,11 @@ int main(int argc, char **argv) {
       cmocka_unit_test(every_state_is_one_of_the_situations),
       cmocka_unit_test(what_is_known_of_a_branch_is_what_is_on_its_disk),
       cmocka_unit_test(a_commit_that_is_under_way_is_known_as_such),
+      cmocka_unit_test(whoever_asks_is_answered_once),
+      cmocka_unit_test(what_failed_is_no_vote_to_abort),
+      cmocka_unit_test(an_abort_is_the_coordinators_or_a_refusal),
+      cmocka_unit_test(an_operators_word_that_failed_leaves_no_trace),
+      cmocka_unit_test(each_end_is_counted_as_what_it_is),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
