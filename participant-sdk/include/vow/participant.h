@@ -81,7 +81,7 @@ struct vow_participant_options {
 
   /* Where the vote log lives: a file of its own (made if missing), or, with `sqlite`, the
    * application's own database, so that vote and work share one SQLite transaction. Exactly one of
-   * them. */
+   * them. It holds payloads: who may read a file that is made is up to your umask. */
   const char *log_path;
   struct vow_sqlite
       *sqlite; /* borrowed; must outlive the participant. Then the three callbacks must be NULL. */
