@@ -179,9 +179,21 @@ static bool is_loopback(const char *listen) {
 
 /* ---- the end ---- */
 
+/* Without a handler they would end the process by signal, and a second one is no failure. The other
+ * threads take none. */
+static void hold_signals(void) {
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGTERM);
+  sigaddset(&held, SIGINT);
+  sigaddset(&held, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &held, NULL);
+}
+
 static void stop(struct vow_daemon *daemon) {
   if (daemon->stopped) return;
   daemon->stopped = true;
+  hold_signals();
   vow_server_quiesce(daemon->server);
   vow_server_close(daemon->server);
   vow_driver_close(daemon->driver);

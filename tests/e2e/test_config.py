@@ -146,6 +146,22 @@ def test_sigterm_lets_open_work_finish_and_takes_no_more(world):
     assert a.outcome(answers[0].json["id"]) == b.outcome(answers[0].json["id"]) == "committed"
 
 
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_at_every_moment_of_the_stop_change_nothing_about_its_end(world, again):
+    """While it waits for what is open, while it closes the log, and until it is gone."""
+    vowd, (a, b) = world.vowd(drain_timeout_ms=500), world.two_toys()
+    b.script("commit", toy.answer(503))
+    id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    vowd.process.signal(signal.SIGTERM)
+    while vowd.process.running():
+        vowd.process.signal(again)
+    assert vowd.process.wait() == 0
+    b.unscript()
+    vowd.start()
+    vowd.wait_state(id, "committed")
+    assert b.outcome(id) == "committed"
+
+
 def test_sigterm_does_not_wait_for_ever_and_what_is_left_is_recovered(world):
     vowd, (a, b) = world.vowd(drain_timeout_ms=500), world.two_toys()
     b.script("commit", toy.answer(503))
