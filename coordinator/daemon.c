@@ -59,6 +59,7 @@ struct vow_daemon {
   char *const *argv;
   char *const *environment;
   struct vow_notes notes;
+  uint32_t clients_max, outbound_max; /* connections; see share_descriptors */
 };
 
 /* ---- what the driver has to tell ---- */
@@ -149,27 +150,40 @@ static void driver_config(struct vow_daemon *daemon, struct vow_driver_config *o
                                      .retention_count = config->retention_count,
                                      .purge_step = PURGE_STEP,
                                      .advertise_url = daemon->advertise_url};
-  out->sender = (struct vow_sender_config){
-      .connections_max = (uint32_t)config->limits_outbound_connections,
-      .connections_per_host_max = (uint32_t)config->limits_outbound_connections,
-      .idle_connections_max = IDLE_OUTBOUND_MAX,
-      .answer_bytes_max = (size_t)config->limits_answer_bytes,
-      .connect_timeout_ms = (uint32_t)config->connect_timeout_ms,
-      .user_agent = "vowd/" VOW_VERSION};
+  out->sender =
+      (struct vow_sender_config){.connections_max = daemon->outbound_max,
+                                 .connections_per_host_max = daemon->outbound_max,
+                                 .idle_connections_max = IDLE_OUTBOUND_MAX,
+                                 .answer_bytes_max = (size_t)config->limits_answer_bytes,
+                                 .connect_timeout_ms = (uint32_t)config->connect_timeout_ms,
+                                 .user_agent = "vowd/" VOW_VERSION};
 }
 
-/* As many descriptors as the system gives: each connection is one. */
-static void raise_descriptors(struct vow_daemon *daemon) {
+/* As many descriptors as the system gives: each connection is one. Where it gives too few, clients
+ * and participants share them as they would share enough: else idle clients could take them all,
+ * and no decision would be told any more. */
+static void share_descriptors(struct vow_daemon *daemon) {
   struct rlimit limit;
-  uint64_t need = daemon->config.limits_connections + daemon->config.limits_outbound_connections +
-                  DESCRIPTORS_BESIDE;
+  uint64_t clients = daemon->config.limits_connections;
+  uint64_t outbound = daemon->config.limits_outbound_connections, wanted = clients + outbound;
+  daemon->clients_max = (uint32_t)clients;
+  daemon->outbound_max = (uint32_t)outbound;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= need) return;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  uint64_t given = limit.rlim_max;
+  if (given >= wanted + DESCRIPTORS_BESIDE) return;
+  uint64_t room = given > DESCRIPTORS_BESIDE * 2 ? given - DESCRIPTORS_BESIDE : given / 2;
+  clients = room * clients / wanted;
+  if (clients == 0) clients = 1;
+  outbound = room > clients ? room - clients : 1;
+  daemon->clients_max = (uint32_t)clients;
+  daemon->outbound_max = (uint32_t)outbound;
   vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "descriptors",
                  "limits_connections and limits_outbound_connections need %llu descriptors, the "
-                 "system allows %llu: raise LimitNOFILE or ulimit -n",
-                 (unsigned long long)need, (unsigned long long)limit.rlim_max);
+                 "system allows %llu, so they are %llu and %llu: raise LimitNOFILE or ulimit -n",
+                 (unsigned long long)wanted + DESCRIPTORS_BESIDE, (unsigned long long)given,
+                 (unsigned long long)clients, (unsigned long long)outbound);
 }
 
 static bool is_loopback(const char *listen) {
@@ -332,7 +346,7 @@ static int open_server(struct vow_daemon *daemon) {
   const struct vow_config *config = &daemon->config;
   enum vow_error error = vow_api_new(&daemon->api, config, &daemon->logger);
   struct vow_server_config server = {.listen = config->listen,
-                                     .connections_max = (uint32_t)config->limits_connections,
+                                     .connections_max = daemon->clients_max,
                                      .idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
                                      .body_bytes_max = (size_t)config->limits_body_bytes,
                                      .handle = vow_api_handle,
@@ -471,7 +485,7 @@ int vow_daemon_run(struct vow_config *config, int argc, char *const *argv,
   daemon->logger.level = (enum vow_logger_level)daemon->config.log_level;
   daemon->logger.format = (enum vow_logger_format)daemon->config.log_format;
   say_lines(daemon, VOW_LEVEL_WARN, "configuration", "", &daemon->config.warnings);
-  raise_descriptors(daemon);
+  share_descriptors(daemon);
   int code = serve(daemon);
   vow_deputy_close(daemon->deputy);
   run(daemon);

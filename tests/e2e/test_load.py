@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from vowtest import assert_committed, parallel, toy, wait_until
+from vowtest import assert_committed, parallel, process, toy, wait_until
 from vowtest.waiting import SLOWNESS
 
 
@@ -89,6 +89,23 @@ def test_more_connections_than_allowed_are_turned_away_and_it_goes_on(world):
         for connection in idle:
             connection.close()
     wait_until(lambda: vowd.client.get("/healthz").status == 200, "it serves again")
+
+
+def test_idle_clients_leave_descriptors_for_the_participants(world, monkeypatch):
+    vowd, (a, b) = world.vowd(start=False), world.two_toys()
+    few = ["prlimit", "--nofile=200", *process.LAUNCHER]
+    monkeypatch.setattr(process, "LAUNCHER", few)
+    vowd.start()
+    vowd.process.wait_for_line("the system allows 200, so they are 108 and 28", "it says so")
+    id = vowd.client.begin()
+    for one in (a, b):
+        vowd.client.enlist(id, one.url)
+    host, _, port = vowd.address.rpartition(":")
+    idle = [socket.create_connection((host, int(port)), 5) for _ in range(250)]
+    assert_committed(vowd.client.commit(id))
+    vowd.wait_state(id, "committed")
+    for connection in idle:
+        connection.close()
 
 
 def test_more_transactions_than_allowed_are_refused_with_a_hint(world):
