@@ -61,6 +61,24 @@ static void a_broken_promise_is_kept_until_it_is_forgotten(void **state) {
   expect_picture(w, T1, "gone");
 }
 
+/* Against an abort of this run as well, before the others have ended. What a start has presumed is
+ * another matter: see core_quarantine. */
+static void a_broken_abort_is_recorded_at_once(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a b");
+  abort_txn(w, T1);
+  world_forget_trace(w);
+  acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_COMMIT);
+  expect(w, "log! t1 aborting heuristic-commit");
+  resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  expect(w,
+         "answer #3 illegal-state t1 aborting: the branch has ended as its"
+         " participant reported: forget the transaction");
+  acknowledge(w, "b", VOW_OUTCOME_ABORTED);
+  expect(w, "log! t1 aborted heuristic-mixed");
+}
+
 /* A commit for an unknown branch is never success: it is asked again, seldom, until it answers. */
 static void a_lost_branch_is_a_hazard(void **state) {
   struct world *w = *state;
@@ -237,6 +255,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_broken_promise_is_kept_until_it_is_forgotten),
       TEST(a_lost_branch_is_a_hazard),
+      TEST(a_broken_abort_is_recorded_at_once),
       TEST(settled_as_decided_is_plain),
       TEST(settled_otherwise_is_heuristic),
       TEST(settling_may_be_repeated),

@@ -64,6 +64,11 @@ static void a_log_knows_its_own_past(void **state) {
   assert_true(vow_log_knows(known, 3, (struct vow_log_position){9, 1000})); /* let go long ago */
   assert_false(vow_log_knows(known, 3, (struct vow_log_position){10, 0}));
   assert_false(vow_log_knows(NULL, 0, (struct vow_log_position){1, 0}));
+  /* Only of the starts that were let go is the number that of a start. */
+  static const struct vow_incarnation grown[] = {{0, 9}, {50, 200}, {60, 208}};
+  assert_false(vow_log_knows(grown, 3, (struct vow_log_position){55, 0}));
+  assert_true(vow_log_knows(grown, 3, (struct vow_log_position){60, 208}));
+  assert_false(vow_log_knows(grown, 3, (struct vow_log_position){60, 209}));
 }
 
 /* Only what lies beyond what the log knows puts it into quarantine, and that once. */
@@ -76,9 +81,12 @@ static void a_witness_of_more_puts_it_into_quarantine(void **state) {
   witness(w, NOW, w->durable);
   witness(w, 0, 1000);
   assert_false(vow_core_quarantined(w->core));
+  assert_int_equal(vow_core_log(w->core).incarnation, NOW);
+  assert_int_equal(vow_core_log(w->core).position, w->durable);
   witness(w, 60, 1000);
   expect(w, "log! quarantine: 60.1000 by somebody");
   assert_true(vow_core_quarantined(w->core));
+  assert_int_equal(vow_core_log(w->core).incarnation, 0); /* it tells nobody of itself any more */
   witness(w, 65, 0);
   expect(w, NULL);
 }

@@ -64,6 +64,11 @@ static void preparing_becomes_aborting(void **state) {
   acknowledge(w, "a", VOW_OUTCOME_ABORTED);
   unknown(w, "c");
   expect(w, "log t1 aborted ended");
+  sync(w);
+  begin(w, "a"); /* which is none of those */
+  abort_txn(w, T2);
+  acknowledge(w, "a", VOW_OUTCOME_ABORTED);
+  expect_picture(w, T2, "aborted [a aborted]");
   vow_core_counts(w->core, &counts);
   assert_int_equal(counts.recovering, 0);
   assert_int_equal(counts.recovered, 1);
