@@ -120,11 +120,11 @@ void ctl_list_row(struct ctl_table *table, const struct ctl_txn_view *txn, uint6
   ctl_branch_sum(txn->branches, &sum);
   ctl_table_cell(table, CTL_PLAIN, txn->id_text);
   ctl_table_cell(table, ctl_state_colour(txn->state), txn->state);
-  ctl_table_cell(table,
-                 txn->heuristic == NULL ? CTL_PLAIN
-                 : txn->forgotten       ? CTL_FAINT
-                                        : CTL_BAD,
-                 txn->heuristic);
+  if (txn->heuristic != NULL && txn->forgotten) {
+    ctl_table_cellf(table, CTL_FAINT, "%s (forgotten)", txn->heuristic);
+  } else {
+    ctl_table_cell(table, txn->heuristic == NULL ? CTL_PLAIN : CTL_BAD, txn->heuristic);
+  }
   age_cell(table, txn->created_ms, now_ms);
   ctl_table_cellf(table, CTL_PLAIN, "%zu/%zu", sum.ended, sum.all);
   const char *note = ctl_txn_open(txn) && sum.error[0] != '\0' ? sum.error : txn->reason;

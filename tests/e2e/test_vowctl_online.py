@@ -178,11 +178,14 @@ def test_an_undecided_transaction_is_decided_by_hand(vowd, at):
 
 def test_a_heuristic_outcome_is_shown_until_it_is_forgotten(world, vowd, at):
     id = heuristic(world, vowd)
-    assert id in at("list", "--heuristic").fine().out
+    listed = at("list", "--heuristic").fine().out
+    assert id in listed and "(forgotten)" not in listed, listed
     assert "waits for an operator" in at("show", id).fine().out
     at("commit", id, "--yes").refused(ctl.ATTENTION)
     at("forget", id, "--reason", "booked back", "--yes").fine()
     assert "forgotten by an operator" in at("show", id).fine().out
+    listed = at("list", "--heuristic").fine().out
+    assert re.search(rf"^{id} .* \(forgotten\) ", listed, re.M), listed
     done = committed(world, vowd)
     at("forget", done, "--reason", "tidy", "--yes").refused(ctl.REFUSED)
 
