@@ -431,9 +431,66 @@ static void what_is_not_there(void **state) {
   vow_pcore_free(NULL);
 }
 
+/* ---- what rides on what, and who waits for whom ---- */
+
+static bool has_action(enum vow_paction_type type) {
+  bool found = false;
+  for (uint32_t i = 0; i < actions.count; i++) found |= actions.items[i].type == type;
+  return found;
+}
+
+/* A purge waits for a report, and what need not be on the disk is not reported. */
+static void a_purge_rides_on_what_is_forced(void **state) {
+  (void)state;
+  send(VOW_MESSAGE_PREPARE, 1, "http://c", NOWHERE);
+  vote(1, VOW_VOTE_READ_ONLY, NULL);
+  finished_below = id_of(5);
+  send(VOW_MESSAGE_PREPARE, 6, "http://c", NOWHERE);
+  vote(6, VOW_VOTE_READ_ONLY, NULL);
+  assert_true(has_action(VOW_PACTION_LOG));
+  assert_false(has_action(VOW_PACTION_PURGE));
+  send(VOW_MESSAGE_PREPARE, 7, "http://c", NOWHERE);
+  vote(7, VOW_VOTE_COMMIT, NULL);
+  assert_true(has_action(VOW_PACTION_PURGE));
+}
+
+/* What has been decided waits for the application alone. */
+static void a_coordinator_that_is_away_delays_no_callback(void **state) {
+  (void)state;
+  assert_int_equal(load_row(1, VOW_PRECORD_DECIDED, 1), VOW_OK);
+  assert_int_equal(load_row(2, VOW_PRECORD_PREPARED, 2), VOW_OK);
+  struct vow_pevent event = {.type = VOW_PEVENT_ASK_FAILED, .now_ms = 1};
+  event.u.coordinator.url = "http://c";
+  must_step(event);
+  must_step((struct vow_pevent){.type = VOW_PEVENT_TICK, .now_ms = 2});
+  assert_int_equal(action_of(VOW_PACTION_CALL)->u.call, VOW_MESSAGE_COMMIT);
+  assert_false(has_action(VOW_PACTION_ASK));
+}
+
+/* It is none that lags. */
+static void a_log_that_says_nothing_of_itself_moves_the_watermark(void **state) {
+  (void)state;
+  send(VOW_MESSAGE_PREPARE, 6, "http://c", (struct vow_log_position){5, 50});
+  finished_below = id_of(5);
+  send(VOW_MESSAGE_PREPARE, 7, "http://c", NOWHERE);
+  assert_memory_equal(vow_pcore_finished_below(core, "http://c").bytes, id_of(5).bytes, 16);
+}
+
+/* It contradicts itself, and there is nobody whose watermark could be kept. */
+static void who_was_never_heard_of_says_that_it_is_over(void **state) {
+  (void)state;
+  finished_below = id_of(5);
+  send(VOW_MESSAGE_ABORT, 1, "http://new", NOWHERE);
+  assert_int_equal(action_of(VOW_PACTION_REPLY)->u.reply.error, VOW_E_UNKNOWN_BRANCH);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
+      TEST(a_purge_rides_on_what_is_forced),
+      TEST(a_coordinator_that_is_away_delays_no_callback),
+      TEST(a_log_that_says_nothing_of_itself_moves_the_watermark),
+      TEST(who_was_never_heard_of_says_that_it_is_over),
       TEST(each_branch_has_a_row_of_its_own),
       TEST(of_two_rows_the_later_counts_where_the_first_was_over),
       TEST(other_rows_of_one_branch_are_refused),
