@@ -257,14 +257,15 @@ static enum MHD_Result hand_over(struct vow_server_request *request) {
   return MHD_YES;
 }
 
-/* Microhttpd takes the first of two lengths, and keeps the space of "Idempotency-Key : 1" in a name
- * that nobody asks for. A proxy may read such a request otherwise: where it ends, or what it is. */
+/* Microhttpd takes the first of two lengths, waits for the end of the connection where a body comes
+ * in any other way than chunked, and keeps the space of "Idempotency-Key : 1" in a name that nobody
+ * asks for. A proxy may read such a request otherwise: where it ends, or what it is. */
 static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, const char *name,
                                     size_t name_bytes, const char *value, size_t value_bytes) {
   static const char *const once[] = {MHD_HTTP_HEADER_CONTENT_LENGTH,
                                      MHD_HTTP_HEADER_TRANSFER_ENCODING, "Idempotency-Key"};
   struct vow_server_request *request = context;
-  (void)kind, (void)value;
+  (void)kind;
   request->head_bytes += name_bytes + strlen(": \r\n") + value_bytes + HEAD_ITEM_BYTES;
   if (name_bytes > 0 && (name[name_bytes - 1] == ' ' || name[name_bytes - 1] == '\t')) {
     request->header_fault = "the name of a header ends with a space";
@@ -277,6 +278,10 @@ static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, cons
           "stand there once";
     }
     request->headers_seen |= (unsigned char)(1u << i);
+  }
+  if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0 &&
+      (value == NULL || strcasecmp(value, "chunked") != 0)) {
+    request->header_fault = "Transfer-Encoding can only be chunked";
   }
   if ((request->headers_seen & 3) == 3) {
     request->header_fault = "Content-Length and Transfer-Encoding exclude each other";

@@ -353,6 +353,8 @@ AMBIGUOUS = {
     "Content-Length: 2\r\nContent-Length: 60": "may each stand there once",
     "Content-Length: 2\r\nTransfer-Encoding: chunked": "exclude each other",
     "transfer-encoding: chunked\r\ncontent-length: 2": "exclude each other",
+    "Transfer-Encoding: gzip, chunked": "can only be chunked",
+    "Transfer-Encoding: identity": "can only be chunked",
     "Content-Length: 2\r\nIdempotency-Key : a": "ends with a space",
     "Content-Length: 2\r\nIdempotency-Key: a\r\nidempotency-key: b": "may each stand there once",
 }
