@@ -21,7 +21,9 @@
  * account's balance is, with its CHECK).
  *
  * What vow keeps in your database: tables, and triggers on the tables that took part, whose names
- * begin with "vow_". See participant-sdk/README.md for what the triggers cannot see.
+ * begin with "vow_". See participant-sdk/README.md for what the triggers cannot see. Beside it lies
+ * an empty file, its name and "-vow.lock", by which a second participant is refused: it is not a
+ * leftover, and must not be removed while one runs.
  */
 #ifndef VOW_SQLITE_H
 #define VOW_SQLITE_H
