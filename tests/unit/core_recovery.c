@@ -353,6 +353,9 @@ static void nonsense_in_the_log_is_refused(void **state) {
   CORRUPT(image.delegated = true, image.delegated = false);
   CORRUPT(image.presumed = true, image.presumed = false);
   CORRUPT(image.forgotten = true, image.forgotten = false);
+  image.heuristic = VOW_HEURISTIC_MIXED; /* only what has ended is forgotten */
+  CORRUPT(image.forgotten = true, image.forgotten = false);
+  image.heuristic = VOW_HEURISTIC_NONE;
   CORRUPT(image.branches[1].number = 3, image.branches[1].number = 2);
   CORRUPT(image.branches[1].state = (enum vow_branch_state)0,
           image.branches[1].state = VOW_BRANCH_PREPARING);
@@ -376,6 +379,7 @@ static void nonsense_in_the_log_is_refused(void **state) {
   vow_txn_fini(&image);
   image = world_copy_image(&again);
   assert_int_equal(load(w, &image), VOW_OK);
+  again.idempotency_key[0] = 'l';
   assert_int_equal(load(w, &again), VOW_E_LOG_CORRUPT); /* the same id twice */
   other.id.bytes[15]++;
   assert_int_equal(load(w, &other), VOW_E_LOG_CORRUPT); /* the same key twice */
