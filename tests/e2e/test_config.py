@@ -155,6 +155,7 @@ def test_signals_at_every_moment_of_the_stop_change_nothing_about_its_end(world,
     vowd.process.signal(signal.SIGTERM)
     while vowd.process.running():
         vowd.process.signal(again)
+        time.sleep(0.001)  # so that it is not busy with signals only
     assert vowd.process.wait() == 0
     b.unscript()
     vowd.start()
