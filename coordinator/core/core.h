@@ -148,6 +148,8 @@ struct vow_event {
         const char *error;              /* else: a sentence; kept as last_error */
         bool not_delivered; /* of ENDPOINT_DOWN: the request certainly never reached the participant
                                (no connection was made), so it cannot have voted */
+        bool timed_out;     /* of ENDPOINT_DOWN: it had no answer in time. As BRANCH_FAILED, of an
+                               endpoint that has answered others since it left */
       } * results;
       uint32_t count;
       struct vow_log_position seen; /* of the log by the participant; or nothing */
@@ -313,6 +315,7 @@ struct vow_endpoint_view {
   const char *last_error;
 };
 /* Endpoints in a stable order; false when index is past the last. */
+bool vow_core_endpoint_is_down(const struct vow_core *core, const char *url);
 bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
                           struct vow_endpoint_view *out);
 

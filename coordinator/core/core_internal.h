@@ -59,13 +59,15 @@ struct core_endpoint {
   struct core_list place;     /* in core.ready while it may send, in core.idle without branches */
   struct core_list queue;     /* tasks with a message to send, first come first served */
   struct core_list under_way; /* requests, the oldest first */
-  struct core_timer timer;    /* down: armed until it is to be probed; up: while messages wait for a
-                                 slot, until the next request under way has taken long */
-  char *url;                  /* owned */
-  char *last_error;           /* owned; of the failure that took it down */
-  uint64_t epoch;             /* failures counted; a request remembers the epoch it left in */
+  struct core_timer timer; /* down: armed until it is to be probed; else, while messages wait for a
+                              slot, until the next request under way has taken long */
+  char *url;               /* owned */
+  char *last_error;        /* owned; of the failure that took it down */
+  uint64_t epoch;          /* failures counted; a request remembers the epoch it left in */
   uint64_t failures_in_row;
-  uint32_t branches; /* of transactions in the core */
+  uint64_t answered_ms; /* when it last answered anything */
+  uint64_t probed_ms;   /* when the newest probe left */
+  uint32_t branches;    /* of transactions in the core */
   uint32_t queued;
   uint32_t inflight;
   uint32_t slow;          /* of the requests under way, those that have taken long already */
@@ -75,7 +77,7 @@ struct core_endpoint {
   bool batch_refused;     /* it did not take one: its offers do not count until it comes back up */
   bool down;
   bool introduced; /* in this run it has answered, and so has said what it saw of the log */
-  bool probing;    /* down, and one request is under way to see whether it still is */
+  uint8_t probes;  /* down: requests under way to see whether it still is */
 };
 
 /* ---- what is to be done for one branch ---- */
@@ -306,6 +308,9 @@ bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpo
 uint32_t core_endpoint_batch(const struct core_endpoint *endpoint);
 /* Its timer is due. */
 void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint);
+/* It is up, and has answered another request since this one left. */
+bool core_endpoint_answers(const struct core_endpoint *endpoint,
+                           const struct core_request *request);
 /* A request leaves, and comes back. */
 void core_endpoint_sent(struct vow_core *core, struct core_request *request);
 void core_endpoint_returned(struct core_request *request);

@@ -9,9 +9,12 @@
  *    +------------------------------- the probe is answered ------------------------------+
  *
  * Requests that left before the failure that took it down (an older epoch) say nothing new: their
- * failures are part of the same outage, and their answers do not end it. A message whose request
- * failed goes to the end of the queue, so that the next probe carries another one: a message that
- * never gets an answer can't keep the endpoint down for the rest.
+ * failures are part of the same outage, and their answers do not end it.
+ *
+ * A message that never gets an answer must not hold up the rest. If the endpoint has answered
+ * others since that message left, it is up, and the message is tried again by itself. Else it takes
+ * the endpoint down: it goes to the end of the queue, so that the next probe carries another one,
+ * and a second probe leaves beside one that has had no answer for retry_min_ms.
  *
  * Batches. A participant offers with its answers how many messages it takes at once. To one that
  * does, two requests are under way at a time, and what queues up meanwhile leaves as one; the
@@ -86,7 +89,7 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
   core_timer_clear(&core->timers, &endpoint->timer);
   if (endpoint->down) endpoint->batch_refused = false; /* as when a probe is answered */
   endpoint->down = false;
-  endpoint->probing = false;
+  endpoint->probes = 0;
   endpoint->failures_in_row = 0;
   free(endpoint->last_error);
   endpoint->last_error = NULL;
@@ -104,9 +107,16 @@ static bool has_slot(const struct vow_core *core, const struct core_endpoint *en
   return quick < CORE_SLOTS && endpoint->queued >= endpoint->messages - endpoint->slow_messages;
 }
 
+/* From when on another may leave beside the first. */
+static uint64_t second_probe_ms(const struct vow_core *core, const struct core_endpoint *endpoint) {
+  return endpoint->probed_ms + core->config.retry_min_ms;
+}
+
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
   if (endpoint->queued == 0 || !has_slot(core, endpoint)) return false;
-  return !endpoint->down || (!endpoint->probing && !endpoint->timer.armed);
+  if (!endpoint->down) return true;
+  if (endpoint->timer.armed || endpoint->probes > 1) return false;
+  return endpoint->probes == 0 || core->now_ms >= second_probe_ms(core, endpoint);
 }
 
 uint32_t core_endpoint_batch(const struct core_endpoint *endpoint) {
@@ -137,12 +147,18 @@ static struct core_request *oldest_quick(struct core_endpoint *endpoint) {
   return NULL;
 }
 
-/* Messages that wait for a slot get one when a request has become slow. */
+/* Messages that wait for a slot get one when a request has become slow, and a second probe when the
+ * first has. */
 static void await_slot(struct vow_core *core, struct core_endpoint *endpoint) {
-  const struct core_request *next = oldest_quick(endpoint);
-
-  if (endpoint->down || endpoint->queued == 0 || endpoint->timer.armed || next == NULL) return;
+  if (endpoint->queued == 0 || endpoint->timer.armed) return;
   if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return;
+  if (endpoint->down) {
+    if (endpoint->probes > 1) return;
+    core_timer_set(&core->timers, &endpoint->timer, second_probe_ms(core, endpoint));
+    return;
+  }
+  const struct core_request *next = oldest_quick(endpoint);
+  CORE_ASSERT(next != NULL); /* else there were a slot */
   core_timer_set(&core->timers, &endpoint->timer, next->sent_ms + CORE_PATIENCE_MS);
 }
 
@@ -173,7 +189,14 @@ void core_endpoint_sent(struct vow_core *core, struct core_request *request) {
   core_list_insert_before(&endpoint->under_way, &request->link);
   endpoint->inflight++;
   endpoint->messages += request->count;
-  endpoint->probing = endpoint->down;
+  if (!endpoint->down) return;
+  endpoint->probes++;
+  endpoint->probed_ms = core->now_ms;
+}
+
+bool core_endpoint_answers(const struct core_endpoint *endpoint,
+                           const struct core_request *request) {
+  return !endpoint->down && endpoint->answered_ms > request->sent_ms;
 }
 
 void core_endpoint_returned(struct core_request *request) {
@@ -201,6 +224,7 @@ static void adapt(struct vow_core *core, struct core_endpoint *endpoint, uint32_
 
 void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoint, uint64_t epoch,
                             uint32_t batch_max) {
+  endpoint->answered_ms = core->now_ms;
   if (epoch == endpoint->epoch) {
     if (endpoint->down) {
       core->counts.endpoints_down--;
@@ -208,7 +232,7 @@ void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoin
     }
     adapt(core, endpoint, batch_max);
     endpoint->down = false;
-    endpoint->probing = false;
+    endpoint->probes = 0;
     endpoint->failures_in_row = 0;
     free(endpoint->last_error);
     endpoint->last_error = NULL;
@@ -221,7 +245,7 @@ void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint,
   if (epoch == endpoint->epoch) {
     if (!endpoint->down) core->counts.endpoints_down++;
     endpoint->down = true;
-    endpoint->probing = false;
+    endpoint->probes = 0;
     endpoint->batch_max = 1; /* until it offers batches again */
     endpoint->epoch++;
     endpoint->failures_in_row++;
@@ -304,13 +328,19 @@ bool vow_core_messages_can_wait(const struct vow_core *core) {
   return others < decisions;
 }
 
+bool vow_core_endpoint_is_down(const struct vow_core *core, const char *url) {
+  const struct core_tree_node *node = core_tree_find(&core->by_url, url);
+  return node != NULL && core_container(node, const struct core_endpoint, by_url)->down;
+}
+
 bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
                           struct vow_endpoint_view *out) {
   const struct core_tree_node *node = core_tree_at(&core->by_url, index);
   if (node == NULL) return false;
 
   const struct core_endpoint *endpoint = core_container(node, struct core_endpoint, by_url);
-  bool waits = endpoint->down && endpoint->timer.armed && endpoint->timer.due_ms > now_ms;
+  bool waits = endpoint->down && endpoint->probes == 0 && endpoint->timer.armed &&
+               endpoint->timer.due_ms > now_ms;
   *out = (struct vow_endpoint_view){
       .url = endpoint->url,
       .up = !endpoint->down,

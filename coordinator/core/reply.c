@@ -345,8 +345,12 @@ static struct answer read_result(const struct core_request *request, const struc
     answer.kind = VOW_REPLY_REFUSED;
     answer.error = "the answer does not fit the question";
   }
+  if (answer.kind == VOW_REPLY_ENDPOINT_DOWN && event->u.reply.results[index].timed_out &&
+      core_endpoint_answers(request->endpoint, request)) {
+    answer.kind = VOW_REPLY_BRANCH_FAILED;
+  }
   if (answer.error == NULL) answer.error = "no reason was given";
-  if (answer.kind == VOW_REPLY_ENDPOINT_DOWN) {
+  if (event->u.reply.results[index].kind == VOW_REPLY_ENDPOINT_DOWN) {
     answer.not_delivered = event->u.reply.results[index].not_delivered;
   }
   return answer;
@@ -371,6 +375,7 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
 
   struct core_endpoint *endpoint = request->endpoint;
   const char *down = NULL;
+  bool answered = false;
   core_witness(core, event->u.reply.seen, endpoint->url);
   core_tree_remove(&core->by_number, &number, node);
   core_endpoint_returned(request);
@@ -386,13 +391,16 @@ enum vow_error core_reply(struct vow_core *core, const struct vow_event *event) 
     if (!task->txn->parked && core_task_message(task, &due)) hear(core, task, &answer);
     /* These two it has written itself, and beside them what it has seen. */
     endpoint->introduced |= kind == VOW_REPLY_ANSWERED || kind == VOW_REPLY_UNKNOWN_BRANCH;
-    if (kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
+    if (answer.kind == VOW_REPLY_ENDPOINT_DOWN) down = answer.error;
+    answered |= kind != VOW_REPLY_ENDPOINT_DOWN;
     if (kind == VOW_REPLY_NOT_A_BATCH) core_endpoint_refused_batch(endpoint);
   }
-  if (down == NULL) {
+  if (down != NULL) {
+    core_endpoint_failed(core, endpoint, request->epoch, down);
+  } else if (answered) {
     core_endpoint_answered(core, endpoint, request->epoch, event->u.reply.batch_max);
   } else {
-    core_endpoint_failed(core, endpoint, request->epoch, down);
+    core_endpoint_kick(core, endpoint);
   }
   free(request);
   return VOW_OK;

@@ -247,7 +247,9 @@ static void read_answer(struct exchange *exchange, const struct vow_sender_answe
       bool sent = !answer->not_sent;
       fail_all(exchange, sent ? VOW_REPLY_BRANCH_FAILED : VOW_REPLY_ENDPOINT_DOWN, !sent);
     } else {
+      bool timed_out = answer->error == VOW_E_TIMEOUT && !answer->not_sent;
       fail_all(exchange, VOW_REPLY_ENDPOINT_DOWN, answer->not_sent);
+      for (uint32_t i = 0; i < exchange->count; i++) exchange->results[i].timed_out = timed_out;
     }
   } else if (answer->status != 200) {
     read_failure(exchange, answer);
@@ -275,6 +277,7 @@ static void note_result(const struct exchange *exchange, uint32_t index) {
                                  .message = sent->type,
                                  .url = exchange->url,
                                  .outcome = result->reply.outcome};
+  if (result->timed_out) return; /* see note_silence */
   if (result->kind == VOW_REPLY_ENDPOINT_DOWN) {
     note_down(driver, note.url, result->error);
     return;
@@ -288,6 +291,13 @@ static void note_result(const struct exchange *exchange, uint32_t index) {
     note.type = VOW_NOTE_HEURISTIC;
     vow_driver_note(driver, &note);
   }
+}
+
+/* Whether a request without an answer in time has taken its endpoint down the core has decided. */
+static void note_silence(const struct exchange *exchange) {
+  if (!exchange->results[0].timed_out) return;
+  if (!vow_core_endpoint_is_down(exchange->driver->core, exchange->url)) return;
+  note_down(exchange->driver, exchange->url, exchange->results[0].error);
 }
 
 #ifdef VOW_FAILPOINTS
@@ -334,6 +344,7 @@ static void on_answer(void *context, const struct vow_sender_answer *answer) {
   event.u.reply.batch_max = read_offer(answer);
   event.u.reply.seen = exchange->seen;
   vow_driver_step(exchange->driver, &event);
+  note_silence(exchange);
   exchange_free(exchange);
 }
 

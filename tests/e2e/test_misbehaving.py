@@ -248,6 +248,34 @@ def test_bad_participants_delay_nobody_else(world, behave):
     )
 
 
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_branch_that_hangs_delays_no_other_of_its_participant(world, busy):
+    """Its commit is never answered, and is told again and again: whether others have traffic
+    meanwhile, or come when it has taken the participant down already."""
+    vowd = world.vowd(request_timeout_ms=3000, prepare_timeout_ms=20000, retry_max_ms=200)
+    one, other = world.two_toys()
+    id = vowd.client.begin()
+    for each in (one, other):
+        vowd.client.enlist(id, each.url)
+    one.script(
+        "commit",
+        lambda exchange: (toy.hang if exchange.message.transaction == id else toy.obey)(exchange),
+    )
+    assert_committed(vowd.client.commit(id))
+    if not busy:
+        wait_until(lambda: "does not answer" in vowd.process.text(), "it is taken for down")
+    end = time.monotonic() + 7
+    while time.monotonic() < end:
+        began = time.monotonic()
+        assert_committed(vowd.client.one_shot([one.url, other.url]))
+        assert time.monotonic() - began < 2.5
+        time.sleep(0.02)
+    assert one.count("commit", id) >= 2
+    assert ("does not answer" in vowd.process.text()) is not busy
+    one.unscript()
+    vowd.wait_state(id, "committed")
+
+
 def test_messages_that_arrive_twice_take_effect_once(world):
     vowd, (a, b) = world.vowd(), world.two_toys()
     for kind in ("prepare", "commit"):

@@ -142,6 +142,7 @@ static void a_reply(void) {
     world_reply(w, send, VOW_REPLY_ANSWERED, any_answer(send->type), false);
   } else {
     enum vow_reply_kind failure = (enum vow_reply_kind)(VOW_REPLY_ENDPOINT_DOWN + kind % 4);
+    send->timed_out = kind & 32;
     world_reply(w, send, failure, (struct vow_message_reply){0}, kind & 16);
   }
 }

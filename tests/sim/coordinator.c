@@ -285,6 +285,7 @@ static void end_exchange(struct sim *s, struct sim_exchange *exchange,
     results[i].kind = reply.kind;
     results[i].reply = (struct vow_message_reply){.vote = reply.vote, .outcome = reply.outcome};
     results[i].not_delivered = reply.not_delivered;
+    results[i].timed_out = reply.timed_out;
     if (reply.kind != VOW_REPLY_ANSWERED) results[i].error = errors[reply.kind];
   }
   event.u.reply.request = exchange->request;
@@ -301,7 +302,7 @@ void sim_c_reply(struct sim *s, const struct sim_event *event) {
   if (!exchange->open || exchange->generation != event->a) return;
   struct sim_reply reply = event->reply;
   if (event->kind == SIM_EXCHANGE_TIMES_OUT) {
-    reply = (struct sim_reply){.kind = VOW_REPLY_ENDPOINT_DOWN};
+    reply = (struct sim_reply){.kind = VOW_REPLY_ENDPOINT_DOWN, .timed_out = true};
   }
   end_exchange(s, exchange, &reply);
 }

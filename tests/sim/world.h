@@ -70,7 +70,7 @@ struct sim_reply {
   enum vow_reply_kind kind;
   enum vow_vote vote;
   enum vow_outcome outcome;
-  bool not_delivered;
+  bool not_delivered, timed_out;
   uint32_t batch_max;           /* offered with it */
   struct vow_log_position seen; /* of the coordinator's log */
 };

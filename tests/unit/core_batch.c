@@ -397,7 +397,7 @@ static void what_was_lost_stays_alone_until_it_is_answered(void **state) {
   wait_ms(w, 200);
   not_delivered(w, "a5"); /* the next */
   begin_from(w, 6, 8);
-  wait_ms(w, 400);
+  wait_ms(w, view(w).retry_in_ms);
   world_forget_trace(w);
   yes(w, "a4");
   expect(w, "send prepare t5/a5", "send prepare t6/a6", "with prepare t7/a7", "with prepare t8/a8");

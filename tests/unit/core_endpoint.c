@@ -115,6 +115,72 @@ static void stragglers_change_nothing(void **state) {
   assert_true(world_endpoint(w, "http://a").up);
 }
 
+/* One message that is never answered holds up nobody where others are answered meanwhile. */
+static void a_message_that_hangs_is_tried_by_itself(void **state) {
+  struct world *w = *state;
+
+  committing(w, 2);
+  acknowledge(w, "b1", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "b2", VOW_OUTCOME_COMMITTED);
+  wait_ms(w, 1);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  silent(w, "a1");
+  assert_true(world_endpoint(w, "http://a").up);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 0);
+  assert_false(vow_core_endpoint_is_down(w->core, "http://a"));
+  begin_one_shot(w, "a3@a+ b3@b+");
+  assert_true(under_way(w, "a3"));
+  wait_ms(w, 100);
+  assert_true(under_way(w, "a1"));
+  yes(w, "a3");
+  yes(w, "b3");
+  sync(w);
+  acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
+  silent(w, "a1");
+  assert_true(world_endpoint(w, "http://a").up);
+  wait_ms(w, 99); /* longer each time: 100 to 200 ms now */
+  assert_false(under_way(w, "a1"));
+  wait_ms(w, 101);
+  acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 0);
+}
+
+/* Where nothing else was answered, silence is the endpoint's. A second probe leaves beside one that
+ * hangs, so that what is not to blame gets through; and no third. */
+static void a_probe_that_hangs_has_a_second_beside_it(void **state) {
+  struct world *w = *state;
+  char first[32], second[32];
+
+  committing(w, 3);
+  wait_ms(w, 10000);
+  while (one_out(w, "http://a", first, sizeof(first))) silent(w, first);
+  assert_false(world_endpoint(w, "http://a").up);
+  assert_true(vow_core_endpoint_is_down(w->core, "http://a"));
+  assert_false(vow_core_endpoint_is_down(w->core, "http://b"));
+  assert_false(vow_core_endpoint_is_down(w->core, "http://nobody"));
+  wait_ms(w, world_endpoint(w, "http://a").retry_in_ms);
+  assert_true(one_out(w, "http://a", first, sizeof(first)));
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 1);
+  assert_int_equal(world_endpoint(w, "http://a").retry_in_ms, 0);
+  wait_ms(w, 99);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 1);
+  wait_ms(w, 1);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
+  wait_ms(w, 5000);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
+  for (uint32_t i = 0; i < w->send_count; i++) {
+    const struct world_send *send = &w->sends[i];
+    if (!send->done && strcmp(send->url, "http://a") == 0)
+      (void)snprintf(second, sizeof(second), "%s", send->branch);
+  }
+  assert_string_not_equal(first, second);
+  acknowledge(w, second, VOW_OUTCOME_COMMITTED);
+  assert_true(world_endpoint(w, "http://a").up);
+  silent(w, first);
+  assert_true(world_endpoint(w, "http://a").up);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 1);
+}
+
 /* A branch that fails waits by itself, ever longer; the others go on. */
 static void a_failing_branch_waits_alone(void **state) {
   struct world *w = *state;
@@ -259,6 +325,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(the_dead_cost_one_probe_at_a_time),
       TEST(stragglers_change_nothing),
+      TEST(a_message_that_hangs_is_tried_by_itself),
+      TEST(a_probe_that_hangs_has_a_second_beside_it),
       TEST(a_failing_branch_waits_alone),
       TEST(the_limit_may_be_raised),
       TEST(a_late_message_probes_at_once),

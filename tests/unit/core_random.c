@@ -310,6 +310,10 @@ static void network(bool healed) {
     return;
   }
   if (!deliver(send, &reply)) kind = VOW_REPLY_UNKNOWN_BRANCH;
+  if (!healed && trouble(LOST_ANSWERS, 20)) {
+    world_time_out(run.w, send);
+    return;
+  }
   if (!healed && trouble(LOST_ANSWERS, 20)) kind = VOW_REPLY_ENDPOINT_DOWN;
   if (!healed && trouble(GARBAGE, 10)) kind = VOW_REPLY_REFUSED;
   world_reply(run.w, send, kind, reply, false);

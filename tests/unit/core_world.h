@@ -51,7 +51,7 @@ struct world_send {
   /* its answer, which waits until the others of its request have theirs */
   enum vow_reply_kind kind;
   struct vow_message_reply answer;
-  bool lost;
+  bool lost, timed_out;
 };
 
 struct world {
@@ -137,12 +137,15 @@ void read_only(struct world *w, const char *branch);
 void acknowledge(struct world *w, const char *branch, enum vow_outcome outcome);
 void answer(struct world *w, const char *branch, enum vow_vote vote, enum vow_outcome outcome);
 void down(struct world *w, const char *branch);
+void silent(struct world *w, const char *branch); /* no answer came in time */
 void not_delivered(struct world *w, const char *branch);
 void failed(struct world *w, const char *branch);
 void refused(struct world *w, const char *branch);
 void unknown(struct world *w, const char *branch);
 void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind kind,
                  struct vow_message_reply message, bool lost);
+/* None came in time. */
+void world_time_out(struct world *w, struct world_send *send);
 /* The same for all messages of the request that this branch is in. */
 void whole_batch(struct world *w, const char *branch, enum vow_reply_kind kind, bool lost);
 bool under_way(const struct world *w, const char *branch);

@@ -161,6 +161,7 @@ static void reply_to_request(struct world *w, uint64_t request) {
     event.u.reply.results[count].kind = send->kind;
     event.u.reply.results[count].reply = send->answer;
     event.u.reply.results[count].not_delivered = send->lost;
+    event.u.reply.results[count].timed_out = send->timed_out;
     if (send->kind != VOW_REPLY_ANSWERED) event.u.reply.results[count].error = "it failed";
     count++;
   }
@@ -184,6 +185,11 @@ void world_reply(struct world *w, struct world_send *send, enum vow_reply_kind k
   send->lost = lost;
   send->done = true;
   if (missing(w, send->request) == 0) reply_to_request(w, send->request);
+}
+
+void world_time_out(struct world *w, struct world_send *send) {
+  send->timed_out = true;
+  world_reply(w, send, VOW_REPLY_ENDPOINT_DOWN, (struct vow_message_reply){0}, false);
 }
 
 static void reply(struct world *w, const char *branch, enum vow_reply_kind kind,
@@ -230,6 +236,13 @@ void acknowledge(struct world *w, const char *branch, enum vow_outcome outcome) 
 
 void down(struct world *w, const char *branch) {
   reply(w, branch, VOW_REPLY_ENDPOINT_DOWN, (struct vow_message_reply){0}, false);
+}
+
+void silent(struct world *w, const char *branch) {
+  struct world_send *send = find_send(w, branch);
+
+  if (send == NULL) fail_msg("nothing is under way to %s", branch);
+  world_time_out(w, send);
 }
 
 void not_delivered(struct world *w, const char *branch) {
