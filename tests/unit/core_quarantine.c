@@ -153,6 +153,28 @@ static void what_is_decided_is_told_and_not_pushed(void **state) {
   expect_picture(w, T1, "committing [a committed, b committing]");
 }
 
+/* So it is with an abort that was decided: unlike a presumed one it is not held back. */
+static void a_decided_abort_is_told_and_not_pushed(void **state) {
+  struct world *w = *state;
+  struct vow_core_counts counts;
+  leave_undecided(w);
+  resolve(w, T1, 0, VOW_OUTCOME_ABORTED);
+  sync(w);
+  restart(w, true);
+  sync(w);
+  expect(w, "log! ceiling");
+  expect_picture(w, T1, "aborting [a aborting, b aborting]");
+  assert_int_equal(vow_txn_outcome(world_find(w, T1)), VOW_OUTCOME_ABORTED);
+  assert_false(vow_core_held_back(w->core, world_id(w, T1)));
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.held_back, 0);
+  uint64_t token = abort_txn(w, T1);
+  assert_int_equal(w->outcome[token], VOW_OUTCOME_ABORTED);
+  world_forget_trace(w);
+  wait_ms(w, 600000);
+  expect(w, NULL);
+}
+
 /* A witness that speaks up late stops what was only presumed, and what is under way counts no
  * more. */
 static void a_late_witness_takes_presumptions_back(void **state) {
@@ -325,6 +347,7 @@ int main(void) {
       TEST(a_log_that_says_nothing_of_itself_is_judged_by_nobody),
       TEST(what_was_undecided_is_held_back),
       TEST(what_is_decided_is_told_and_not_pushed),
+      TEST(a_decided_abort_is_told_and_not_pushed),
       TEST(a_late_witness_takes_presumptions_back),
       TEST(a_presumption_is_not_recorded),
       TEST(a_presumption_is_recorded_when_it_has_ended),
