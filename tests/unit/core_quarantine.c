@@ -151,6 +151,12 @@ static void what_is_decided_is_told_and_not_pushed(void **state) {
   resolve(w, T1, 1, VOW_OUTCOME_COMMITTED); /* an operator may still say what was done by hand */
   expect(w, "log! t1 committing");
   expect_picture(w, T1, "committing [a committed, b committing]");
+  sync(w);
+  world_forget_trace(w);
+  resolve(w, T1, 2, VOW_OUTCOME_COMMITTED); /* nor does it end before the log is reconciled */
+  expect(w, "log! t1 committing");
+  sync(w);
+  expect_picture(w, T1, "committing [a committed, b committed]");
 }
 
 /* So it is with an abort that was decided: unlike a presumed one it is not held back. */
