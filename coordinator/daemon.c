@@ -193,8 +193,7 @@ static bool is_loopback(const char *listen) {
 
 /* ---- the end ---- */
 
-/* Without a handler they would end the process by signal, and a second one is no failure. The other
- * threads take none. */
+/* Without a handler they would end the process by signal, and a second one is no failure. */
 static void hold_signals(void) {
   sigset_t held;
   sigemptyset(&held);
@@ -216,6 +215,10 @@ static void stop(struct vow_daemon *daemon) {
   uv_close((uv_handle_t *)&daemon->term, NULL);
   uv_close((uv_handle_t *)&daemon->interrupt, NULL);
   uv_close((uv_handle_t *)&daemon->hangup, NULL);
+  /* libuv has let go of them: a thread that the resolver still has may not end by one either. */
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
 }
 
 /* Those with a heuristic outcome wait for a person, and not for us. */
@@ -227,6 +230,14 @@ static uint64_t count_open(const struct vow_daemon *daemon) {
 }
 
 static void say_stopping(struct vow_daemon *daemon, uint64_t open, uint64_t parked) {
+  struct vow_driver_status status;
+  vow_driver_status(daemon->driver, &status);
+  if (status.log_refuses == VOW_E_LOG_MOVED) {
+    vow_logger_say(
+        &daemon->logger, VOW_LEVEL_ERROR, "log-moved",
+        "stopping while the log is not at its path: if it was moved, move it back before "
+        "the next start; if it was deleted, it is lost now; the runbook says what to do");
+  }
   if (parked > 0 || vow_core_quarantined(vow_driver_core(daemon->driver))) {
     vow_logger_say(&daemon->logger, VOW_LEVEL_WARN, "stopping",
                    "stopping in quarantine with %llu transactions open; %llu of earlier runs wait "

@@ -2,7 +2,8 @@
  * Which files an SQLite database and its write-ahead log are. A file that is moved, deleted or
  * replaced while it is open is written on as if nothing had happened, and is not what the next
  * start finds: what is promised or decided from then on would be lost with the process. The
- * write-ahead log counts as well: without it the database lacks all since the last checkpoint.
+ * write-ahead log counts as well: without it the database lacks all since the last checkpoint. A
+ * file that is written over in place (cp, truncate) stays the same file, and is not noticed.
  */
 #ifndef VOW_PROTO_FILES_H
 #define VOW_PROTO_FILES_H

@@ -120,13 +120,13 @@ void vow_api_healthz(struct vow_api_call *call) {
 static const char *why_not_ready(const struct vow_api *api, char room[TODO_BYTES]) {
   struct vow_driver_status status;
   vow_driver_status(api->driver, &status);
+  if (status.log_refuses == VOW_E_LOG_MOVED) return VOW_LOG_MOVED_WHY;
   if (api->draining) return "the daemon is shutting down";
   if (vow_core_loading(vow_driver_core(api->driver))) return "the log is still being read";
   if (status.log.quarantined_ms != 0) {
     snprintf(room, TODO_BYTES, QUARANTINE_REASON, api->config->log);
     return room;
   }
-  if (status.log_refuses == VOW_E_LOG_MOVED) return VOW_LOG_MOVED_WHY;
   if (status.log_refuses != VOW_OK) return "the disk of the log is nearly full";
   return NULL;
 }

@@ -67,7 +67,7 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
   vow_json_get_bool(&o, "loading", VOW_JSON_REQUIRED, &status.loading);
   vow_json_get_bool(&o, "draining", VOW_JSON_REQUIRED, &status.draining);
   vow_json_get_bool(&o, "log_space_low", VOW_JSON_REQUIRED, &status.log_space_low);
-  vow_json_get_bool(&o, "log_moved", VOW_JSON_REQUIRED, &status.log_moved);
+  vow_json_get_bool(&o, "log_moved", VOW_JSON_OPTIONAL, &status.log_moved);
   vow_json_get_uint(&o, "recovering", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovering);
   vow_json_get_uint(&o, "recovered", VOW_JSON_REQUIRED, 0, UINT64_MAX, &status.recovered);
   vow_json_get_object(&o, "quarantine", VOW_JSON_OPTIONAL, &quarantine);
@@ -87,9 +87,9 @@ enum vow_error ctl_status_read(const struct vow_json_node *node, struct ctl_stat
 
 static const char *condition(const struct ctl_status *status) {
   if (status->quarantine != NULL) return "IN QUARANTINE: its log may have lost records";
+  if (status->log_moved) return "WITHOUT ITS LOG: it was moved or deleted";
   if (status->loading) return "loading its log";
   if (status->draining) return "draining: it takes no new transactions";
-  if (status->log_moved) return "WITHOUT ITS LOG: it was moved or deleted";
   if (status->log_space_low) return "short of disk: it takes no new transactions";
   return status->ready ? "ready" : "not ready";
 }

@@ -186,8 +186,7 @@ enum vow_error vow_log_query_now(struct vow_log *log,
   "same file back, or take it out of /proc as the runbook says, but do not stop vowd before"
 
 /* On the loop, after wake: runs done() of finished queries and reports how far the log is durable,
- * whether it
- * wants no new transactions, and whether the log failed. After a failure nothing more becomes
+ * whether it wants no new transactions, and whether it failed. After a failure nothing more becomes
  * durable: the process must end (rule 2). */
 struct vow_log_progress {
   uint64_t durable;       /* position */

@@ -32,7 +32,7 @@
 #define LOG_QUERY_SLICE_MS    2    /* queries run this long between two writes */
 #define LOG_BACKUP_STEP_PAGES 64
 #define PATH_BYTES_MAX        4200 /* PATH_MAX and the longest suffix */
-#define LOG_SPACE_CHECK_MS    250
+#define LOG_FILES_CHECK_MS    250
 #define LOG_SPACE_BACK_MS     1000 /* after the reserve was given up */
 #define LOG_FULL_RETRY_MS     100
 #define LOG_AHEAD_MIN         16
@@ -239,7 +239,7 @@ struct vow_log {
   uint64_t page_bytes;
   uint64_t database_bytes; /* of the file, when it was last looked at: it grows at checkpoints */
   uint64_t wrote_ms, slice_end_ms, retry_ms, tidy_ms; /* all monotonic */
-  uint64_t purge_check_ms, space_check_ms, checkpoint_retry_ms;
+  uint64_t purge_check_ms, files_check_ms, checkpoint_retry_ms;
   sqlite3_int64 purge_from;   /* rowid: up to it this round has looked; 0: it begins */
   struct vow_log_counts done; /* what this thread counts; copied to `counts` now and then */
   uint64_t reserve_bytes;     /* of the reserve that is held */

@@ -50,13 +50,13 @@ bool log_space_release(struct vow_log *log) {
   if (unlink(log->reserve) != 0) return false;
   /* A disk may refuse a write and yet report free blocks (a quota): do not take them back at once.
    */
-  log->space_check_ms = log_now_ms() + LOG_SPACE_BACK_MS;
+  log->files_check_ms = log_now_ms() + LOG_SPACE_BACK_MS;
   return true;
 }
 
 void log_space_check(struct vow_log *log, uint64_t now_ms) {
   uint64_t reserve = log->limits.reserve_bytes;
-  log->space_check_ms = now_ms + LOG_SPACE_CHECK_MS;
+  log->files_check_ms = now_ms + LOG_FILES_CHECK_MS;
   if (log->reserve_held && log->reserve_bytes != reserve) { /* another size is wanted now */
     log->reserve_held = false;
     unlink(log->reserve);
@@ -83,5 +83,5 @@ void log_space_open(struct vow_log *log) {
     log->reserve_bytes = log->limits.reserve_bytes;
   }
   uint64_t now = log_now_ms();
-  if (now >= log->space_check_ms) log_space_check(log, now);
+  if (now >= log->files_check_ms) log_space_check(log, now);
 }

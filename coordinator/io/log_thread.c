@@ -8,8 +8,8 @@
  *   ahead     when many records wait and none of that is due: writes their rows, without COMMIT
  *   query     for a short while after a write even if the next one is due: readers never starve
  *   backup    a few pages after every write, and whenever nothing else is due
- *   tidy      checkpoint, purge, disk space: when it is quiet; under load in or after a batch
- *   stop      when all of that has been done
+ *   tidy      checkpoint, purge, the disk and the files: when it is quiet; under load in or after a
+ * batch stop      when all of that has been done
  *
  * Because a write takes the whole queue, everything up to the newest position taken is written, or
  * superseded by a newer image in the same transaction, once its COMMIT returns: that position is
@@ -153,7 +153,7 @@ static void write_queue(struct vow_log *log, bool stopping) {
     drop_taken(log);
   }
   now = log_now_ms();
-  if (now >= log->space_check_ms && !log->lent) check_files(log, now);
+  if (now >= log->files_check_ms && !log->lent) check_files(log, now);
   log->wrote_ms = now;
   log->slice_end_ms = now + LOG_QUERY_SLICE_MS;
   log->backup_turn = true;
@@ -203,7 +203,7 @@ static void tidy(struct vow_log *log, uint64_t now) {
   char why[VOW_LOG_WHY_BYTES];
   enum vow_error refused = log_refuses(log);
   struct vow_log_counts before = log->done;
-  if (now >= log->space_check_ms) check_files(log, now);
+  if (now >= log->files_check_ms) check_files(log, now);
   log->purge_check_ms = min_u64(log->purge_check_ms, now);
   if (log_purge_wanted(log, now)) {
     enum vow_error error = log_write(log, &nothing, 1, true, why);
@@ -302,8 +302,8 @@ static enum job choose(const struct vow_log *log, uint64_t now_us, uint64_t *unt
   uint64_t tidy_at = log->tidy_ms;
   if (log->wal_bytes > log->limits.wal_bytes_max / 4)
     tidy_at = min_u64(tidy_at, log->wrote_ms + LOG_IDLE_MS);
-  if (log_refuses(log) != VOW_OK || log->wrote_ms + LOG_SPACE_CHECK_MS >= log->space_check_ms)
-    tidy_at = min_u64(tidy_at, log->space_check_ms);
+  if (log_refuses(log) != VOW_OK || log->wrote_ms + LOG_FILES_CHECK_MS >= log->files_check_ms)
+    tidy_at = min_u64(tidy_at, log->files_check_ms);
   *until_us = min_u64(*until_us, tidy_at * 1000);
   return now >= tidy_at ? JOB_TIDY : JOB_WAIT;
 }
@@ -332,7 +332,7 @@ static void take_queue(struct vow_log *log) {
 static void take_limits(struct vow_log *log) {
   log->limits = log->new_limits;
   log->limits_changed = false;
-  log->tidy_ms = log->space_check_ms = 0;
+  log->tidy_ms = log->files_check_ms = 0;
 }
 
 /* Sleeps until there is a job and takes what it needs from the shared part. */

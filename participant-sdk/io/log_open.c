@@ -443,6 +443,12 @@ void vow_log_close(struct vow_log *log) {
   if (!log) return;
   if (log->attached) log->resource->detach(log->resource->context);
   vow_log_finalize_statements(log);
+  /* SQLite leaves the WAL of a database that was moved unwritten, under the name that it had: the
+   * database would lack what is in it, and whatever is put there would take it for its own. */
+  if (!log->broken && vow_files_moved(&log->files, log->path)) {
+    char why[200];
+    (void)!vow_log_checkpoint(log, SQLITE_CHECKPOINT_TRUNCATE, why, sizeof why);
+  }
   (void)sqlite3_close(log->db);
   if (log->lock_fd >= 0) (void)close(log->lock_fd);
   sem_destroy(&log->wake);

@@ -3,6 +3,7 @@
 Each is ended by its own pid. What one prints on standard output is read line by line by a thread.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -104,7 +105,8 @@ class Process:
     def place(self, processors):
         """It, with the threads it has and makes, runs on these alone."""
         for task in os.listdir(f"/proc/{self.pid}/task"):
-            os.sched_setaffinity(int(task), processors)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.sched_setaffinity(int(task), processors)
 
     def cpu_us(self):
         """CPU time of all its threads, in user and kernel mode: clock_getcpuclockid(3) of its

@@ -175,7 +175,7 @@ static void took_us(struct fixture *f, uint64_t write_us) {
     pthread_mutex_lock(&f->log->mutex);
   }
   f->log->company.write_us = write_us;
-  f->log->tidy_ms = f->log->space_check_ms = log_now_ms() + 3600 * 1000;
+  f->log->tidy_ms = f->log->files_check_ms = log_now_ms() + 3600 * 1000;
   pthread_mutex_unlock(&f->log->mutex);
 }
 
@@ -307,7 +307,7 @@ static void what_a_failed_read_took_back_is_written_again(void **state) {
   f->log->batches_since_purge = LOG_PURGE_EVERY - 2;
   assert_int_equal(vow_log_start(f->log), VOW_OK);
   decide(f, 1, 8);
-  usleep((LOG_SPACE_CHECK_MS + LOG_PURGE_CHECK_MS + 1000) * 1000);
+  usleep((LOG_FILES_CHECK_MS + LOG_PURGE_CHECK_MS + 1000) * 1000);
   write_ahead(f, 1, 4);
   atomic_store(&look_fails, true);
   wait_durable(f, append_nth(f, 9, VOW_TXN_COMMITTING, 0, true));

@@ -138,6 +138,24 @@ static void a_log_of_two_names_is_refused(void **state) {
   expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
 }
 
+/* Closed in good order it is whole where it lies, and nothing is left for what has its name. */
+static void a_log_that_was_moved_is_whole_once_it_is_closed(void **state) {
+  struct fixture *f = *state;
+  char aside[sizeof f->path + 8], wal[sizeof f->path + 8];
+  struct stat file;
+  (void)snprintf(aside, sizeof aside, "%s.aside", f->path);
+  (void)snprintf(wal, sizeof wal, "%s-wal", f->path);
+  fixture_open(f);
+  expect(send_message(f, "prepare", 1, ""), 200, VOTE_COMMIT);
+  assert_int_equal(rename(f->path, aside), 0);
+  fixture_close(f);
+  assert_true(stat(wal, &file) != 0 || file.st_size == 0);
+  assert_int_equal(rename(aside, f->path), 0);
+  (void)unlink(wal);
+  fixture_open(f);
+  expect(send_message(f, "commit", 1, ""), 200, COMMITTED);
+}
+
 static void a_newer_log_is_left_alone(void **state) {
   struct fixture *f = *state;
   given_a_log_with_a_branch_in_doubt(f);
@@ -500,6 +518,7 @@ int main(void) {
       test(a_file_that_is_no_database_is_refused),
       test(a_database_of_something_else_is_left_alone),
       test(a_log_of_two_names_is_refused),
+      test(a_log_that_was_moved_is_whole_once_it_is_closed),
       test(a_newer_log_is_left_alone),
       test(a_folder_that_is_missing_is_named),
       test(a_read_only_log_is_refused),
