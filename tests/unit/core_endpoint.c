@@ -149,8 +149,11 @@ static void a_message_that_hangs_is_tried_by_itself(void **state) {
  * hangs, so that what is not to blame gets through; and no third. */
 static void a_probe_that_hangs_has_a_second_beside_it(void **state) {
   struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
   char first[32], second[32];
 
+  w->config.inflight_per_endpoint_max = 4;
+  world_must(w, &event);
   committing(w, 3);
   wait_ms(w, 10000);
   while (one_out(w, "http://a", first, sizeof(first))) silent(w, first);
@@ -167,6 +170,7 @@ static void a_probe_that_hangs_has_a_second_beside_it(void **state) {
   wait_ms(w, 1);
   assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   wait_ms(w, 5000);
+  begin_one_shot(w, "a4@a+ b4@b+");
   assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   for (uint32_t i = 0; i < w->send_count; i++) {
     const struct world_send *send = &w->sends[i];
@@ -178,7 +182,7 @@ static void a_probe_that_hangs_has_a_second_beside_it(void **state) {
   assert_true(world_endpoint(w, "http://a").up);
   silent(w, first);
   assert_true(world_endpoint(w, "http://a").up);
-  assert_int_equal(world_endpoint(w, "http://a").inflight, 1);
+  assert_int_equal(world_endpoint(w, "http://a").inflight, 2); /* those that waited */
 }
 
 /* A branch that fails waits by itself, ever longer; the others go on. */
