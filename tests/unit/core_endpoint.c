@@ -171,6 +171,8 @@ static void a_probe_that_hangs_has_a_second_beside_it(void **state) {
   assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   wait_ms(w, 5000);
   begin_one_shot(w, "a4@a+ b4@b+");
+  sync(w); /* ids are long behind the clock */
+  assert_int_equal(world_endpoint(w, "http://a").queued, 2);
   assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   for (uint32_t i = 0; i < w->send_count; i++) {
     const struct world_send *send = &w->sends[i];
