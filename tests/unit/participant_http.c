@@ -183,6 +183,7 @@ static bool is_answered(int fd, int wait_ms) {
 static void descriptors_run_out(void **state) {
   struct fixture *f = *state;
   bool served = false;
+  if (!descriptors_can_run_out()) skip();
   fixture_open(f);
   serve(f);
   int kept = connect_to(f);
