@@ -194,12 +194,13 @@ static bool is_loopback(const char *listen) {
 /* ---- the end ---- */
 
 /* Without a handler they would end the process by signal, and a second one is no failure. */
+static const int handled[] = {SIGTERM, SIGINT, SIGHUP};
+#define HANDLED (sizeof handled / sizeof *handled)
+
 static void hold_signals(void) {
   sigset_t held;
   sigemptyset(&held);
-  sigaddset(&held, SIGTERM);
-  sigaddset(&held, SIGINT);
-  sigaddset(&held, SIGHUP);
+  for (size_t i = 0; i < HANDLED; i++) sigaddset(&held, handled[i]);
   pthread_sigmask(SIG_BLOCK, &held, NULL);
 }
 
@@ -216,9 +217,7 @@ static void stop(struct vow_daemon *daemon) {
   uv_close((uv_handle_t *)&daemon->interrupt, NULL);
   uv_close((uv_handle_t *)&daemon->hangup, NULL);
   /* libuv has let go of them: a thread that the resolver still has may not end by one either. */
-  signal(SIGTERM, SIG_IGN);
-  signal(SIGINT, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
+  for (size_t i = 0; i < HANDLED; i++) signal(handled[i], SIG_IGN);
 }
 
 /* Those with a heuristic outcome wait for a person, and not for us. */

@@ -59,14 +59,17 @@ void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *
 
 /* ---- problems ---- */
 
+static bool is_of_the_log(enum vow_error error) {
+  return error == VOW_E_LOG_FULL || error == VOW_E_LOG_MOVED;
+}
+
 static const char *retry_after(enum vow_error error) {
-  bool log = error == VOW_E_LOG_FULL || error == VOW_E_LOG_MOVED;
-  return log ? "10" : error == VOW_E_DRAINING ? "5" : "1";
+  return is_of_the_log(error) ? "10" : error == VOW_E_DRAINING ? "5" : "1";
 }
 
 static void note_refused(struct vow_api_call *call, enum vow_error error, const char *detail) {
   struct vow_api *api = call->api;
-  if (error != VOW_E_OVERLOADED && error != VOW_E_LOG_FULL && error != VOW_E_LOG_MOVED) return;
+  if (error != VOW_E_OVERLOADED && !is_of_the_log(error)) return;
   if (!vow_logger_allow(&api->refused, 5, vow_api_wall_ms())) return;
   if (!vow_logger_begin(api->logger, VOW_LEVEL_WARN, "refused", "a request was refused: %s",
                         detail != NULL ? detail : vow_error_text(error))) {

@@ -314,8 +314,8 @@ struct vow_endpoint_view {
   uint64_t retry_in_ms; /* 0 when up */
   const char *last_error;
 };
-/* Endpoints in a stable order; false when index is past the last. */
 bool vow_core_endpoint_is_down(const struct vow_core *core, const char *url);
+/* Endpoints in a stable order; false when index is past the last. */
 bool vow_core_endpoint_at(const struct vow_core *core, uint32_t index, uint64_t now_ms,
                           struct vow_endpoint_view *out);
 

@@ -34,6 +34,7 @@
 #define CORE_BATCH_PAYLOAD_MAX  (128u * 1024) /* of a batch, which fits VOW_BATCH_BYTES_MAX then */
 #define CORE_SLOTS              2    /* requests under way to who takes batches, the slow apart */
 #define CORE_FEW                16   /* messages that a request more or less matters to */
+#define CORE_PROBES             2    /* requests under way to who is down */
 #define CORE_PATIENCE_MS        10   /* under way for so long, a request is slow */
 #define CORE_ENDPOINTS_IDLE_MAX 256  /* endpoints without a branch, kept for display */
 #define CORE_TEXT_BYTES_MAX     1024 /* of a reason or error that is kept, with its NUL */
@@ -59,8 +60,9 @@ struct core_endpoint {
   struct core_list place;     /* in core.ready while it may send, in core.idle without branches */
   struct core_list queue;     /* tasks with a message to send, first come first served */
   struct core_list under_way; /* requests, the oldest first */
-  struct core_timer timer; /* down: armed until it is to be probed; else, while messages wait for a
-                              slot, until the next request under way has taken long */
+  struct core_timer timer; /* down: armed until it is to be probed, or probed once more beside the
+                              first; up: while messages wait for a slot, until the next request
+                              under way has taken long */
   char *url;               /* owned */
   char *last_error;        /* owned; of the failure that took it down */
   uint64_t epoch;          /* failures counted; a request remembers the epoch it left in */

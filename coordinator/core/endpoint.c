@@ -115,7 +115,7 @@ static uint64_t second_probe_ms(const struct vow_core *core, const struct core_e
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint) {
   if (endpoint->queued == 0 || !has_slot(core, endpoint)) return false;
   if (!endpoint->down) return true;
-  if (endpoint->timer.armed || endpoint->probes > 1) return false;
+  if (endpoint->timer.armed || endpoint->probes == CORE_PROBES) return false;
   return endpoint->probes == 0 || core->now_ms >= second_probe_ms(core, endpoint);
 }
 
@@ -153,7 +153,7 @@ static void await_slot(struct vow_core *core, struct core_endpoint *endpoint) {
   if (endpoint->queued == 0 || endpoint->timer.armed) return;
   if (endpoint->inflight >= core->config.inflight_per_endpoint_max) return;
   if (endpoint->down) {
-    if (endpoint->probes > 1) return;
+    if (endpoint->probes == CORE_PROBES) return;
     core_timer_set(&core->timers, &endpoint->timer, second_probe_ms(core, endpoint));
     return;
   }

@@ -166,10 +166,9 @@ void ctl_status_append(struct vow_buf *out, const struct ctl_terminal *terminal,
   ctl_duration_format(now_ms > status->started_ms ? now_ms - status->started_ms : 0, age);
   snprintf(text, sizeof text, "%s (vowd %.40s, up %s)", condition(status), status->version, age);
   ctl_fact(out, terminal, "daemon",
-           status->ready                ? CTL_GOOD
-           : status->quarantine != NULL ? CTL_BAD
-           : status->log_moved          ? CTL_BAD
-                                        : CTL_WARN,
+           status->ready                                     ? CTL_GOOD
+           : status->quarantine != NULL || status->log_moved ? CTL_BAD
+                                                             : CTL_WARN,
            text);
   if (status->log_moved) ctl_fact(out, terminal, "", CTL_BAD, CTL_LOG_MOVED_ADVICE);
   quarantine_fact(out, terminal, status);

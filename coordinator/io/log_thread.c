@@ -8,8 +8,8 @@
  *   ahead     when many records wait and none of that is due: writes their rows, without COMMIT
  *   query     for a short while after a write even if the next one is due: readers never starve
  *   backup    a few pages after every write, and whenever nothing else is due
- *   tidy      checkpoint, purge, the disk and the files: when it is quiet; under load in or after a
- * batch stop      when all of that has been done
+ *   tidy      checkpoint, purge, disk and files: when it is quiet; under load in or after a batch
+ *   stop      when all of that has been done
  *
  * Because a write takes the whole queue, everything up to the newest position taken is written, or
  * superseded by a newer image in the same transaction, once its COMMIT returns: that position is
