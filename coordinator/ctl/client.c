@@ -137,6 +137,8 @@ static void take_answer(void *context, const struct vow_sender_answer *answer) {
   if (reply == NULL) return; /* the caller gave up on it */
   client->waiting = NULL;
   reply->done = true;
+  /* It may have come in a timer's turn, behind which the loop would wait for something else. */
+  uv_stop(&client->loop);
   if (answer->error != VOW_OK) {
     reply_fail(reply, answer->error, answer->why);
     reply->maybe_done = reply->post && !answer->not_sent;

@@ -347,6 +347,7 @@ static void on_signal(uv_signal_t *handle, int number) {
 
 static void on_timer(uv_timer_t *handle) {
   ((struct watch *)handle->data)->tick = true;
+  uv_stop(handle->loop); /* else it would wait once more before it returns */
 }
 
 static enum ctl_exit start(struct watch *watch) {
