@@ -130,7 +130,8 @@ class OneProcessor(http.server.BaseHTTPRequestHandler):
         page = int(urllib.parse.parse_qs(self.path.partition("?")[2]).get("cursor", ["0"])[0]) + 1
         if page == 1:
             os.sched_setscheduler(self.server.child.pid, os.SCHED_IDLE, os.sched_param(0))
-        text = b'{"transactions":[]%s}' % (b',"next_cursor":"%d"' % page if page < self.pages else b"")
+        cursor = f',"next_cursor":"{page}"' if page < self.pages else ""
+        text = f'{{"transactions":[]{cursor}}}'.encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
