@@ -31,6 +31,7 @@
 #define RECOVERY_MS               10000 /* between two lines about its progress */
 #define GIVE_MORE                 "give this process more"
 #define NO_MEMORY                 "out of memory; " GIVE_MORE
+#define BODIES_BYTES_MAX          (512u * 1024 * 1024) /* of requests, together */
 #define LAZY_FLUSH_MS             50
 #define ENDS_TOGETHER             16
 #define LINGER_US                 100  /* about what a request costs both sides */
@@ -359,6 +360,7 @@ static int open_server(struct vow_daemon *daemon) {
                                      .connections_max = daemon->clients_max,
                                      .idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
                                      .body_bytes_max = (size_t)config->limits_body_bytes,
+                                     .bodies_bytes_max = BODIES_BYTES_MAX,
                                      .handle = vow_api_handle,
                                      .gone = vow_api_gone,
                                      .context = daemon->api};

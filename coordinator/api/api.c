@@ -141,10 +141,28 @@ static void note_damaged(struct vow_api *api, const struct vow_log_result *resul
   vow_logger_end(api->logger);
 }
 
+static bool answers_long(const struct vow_api_route *route) {
+  return route->handle == vow_api_list || route->handle == vow_api_get ||
+         route->handle == vow_api_history || route->handle == vow_api_participants;
+}
+
+/* False: the call was answered. What clients do not read is kept for them, and to make a page takes
+ * the loop some milliseconds. */
+static bool has_room(struct vow_api_call *call, uint64_t page_bytes) {
+  struct vow_server_counts counts;
+  if (!answers_long(call->route)) return true;
+  vow_server_counts(call->api->server, &counts);
+  if (counts.answer_bytes + page_bytes <= API_ANSWERS_BYTES_MAX) return true;
+  vow_api_problem(call, VOW_E_OVERLOADED,
+                  "long answers of more than 64 MiB are on their way to clients, who have to read "
+                  "them first; ask again, or for less (limit)");
+  return false;
+}
+
 static void on_read(void *context, const struct vow_log_result *result) {
   struct vow_api_call *call = context;
   note_damaged(call->api, result);
-  call->read(call, result);
+  if (call->request == NULL || has_room(call, 0)) call->read(call, result);
 }
 
 void vow_api_query(struct vow_api_call *call, struct vow_log_query *query,
@@ -295,6 +313,11 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
     vow_api_problem(call, VOW_E_BODY_TOO_LARGE, detail);
     return;
   }
+  if (vow_request_body_has_no_room(request)) {
+    vow_api_problem(call, VOW_E_OVERLOADED,
+                    "the bodies of other requests take all the room there is; send it again later");
+    return;
+  }
   for (size_t i = 0; i < ROUTE_COUNT && call->route == NULL; i++) {
     if (same_method(method, routes[i].method) && match(routes[i].path, path, &id)) {
       call->route = &routes[i];
@@ -302,7 +325,8 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
   }
   if (call->route == NULL) {
     refuse_path(call, path);
-  } else if (check_query(call) && (id == NULL || take_id(call, id))) {
+  } else if (check_query(call) && (id == NULL || take_id(call, id)) &&
+             has_room(call, api->page_bytes)) {
     call->route->handle(call);
   }
 }

@@ -17,15 +17,16 @@
 #include "io/txn_json.h"
 #include "json.h"
 
-#define API_LIMIT_MAX      1000 /* of a page, and of a bulk question */
-#define API_LIMIT_DEFAULT  100
-#define API_LIST_SCAN_MAX  5000 /* open transactions a page looks at; the loop waits for it */
-#define API_NAME_BYTES_MAX 128
-#define API_KEY_BYTES_MAX  255
-#define API_PAGE_BYTES_MAX (4u * 1024 * 1024) /* a page ends early when it is larger */
-#define API_TIMEOUT_MS_MAX 86400000
-#define API_URLS_KEPT      16
-#define API_URL_KEPT_BYTES 128 /* with the NUL */
+#define API_LIMIT_MAX         1000 /* of a page, and of a bulk question */
+#define API_LIMIT_DEFAULT     100
+#define API_LIST_SCAN_MAX     5000 /* open transactions a page looks at; the loop waits for it */
+#define API_NAME_BYTES_MAX    128
+#define API_KEY_BYTES_MAX     255
+#define API_PAGE_BYTES_MAX    (4u * 1024 * 1024)  /* a page ends early when it is larger */
+#define API_ANSWERS_BYTES_MAX (64u * 1024 * 1024) /* of pages at once; the loop waits for each */
+#define API_TIMEOUT_MS_MAX    86400000
+#define API_URLS_KEPT         16
+#define API_URL_KEPT_BYTES    128 /* with the NUL */
 
 struct vow_api {
   const struct vow_config *config;
@@ -34,6 +35,7 @@ struct vow_api {
   struct vow_server *server;
   uint64_t started_ms;
   bool draining;
+  uint64_t page_bytes;     /* of pages that are being made */
   struct vow_buf out;      /* scratch: the body of the answer that is being written */
   struct vow_jsonw writer; /* into `out` */
   uint64_t answers[6];     /* by the first digit of the status */

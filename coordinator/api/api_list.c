@@ -19,6 +19,7 @@ struct open_entry {
 };
 
 struct list {
+  struct vow_api *api;
   struct vow_id before; /* nil: from the newest */
   uint64_t limit;
   enum vow_txn_state state;
@@ -35,6 +36,7 @@ struct list {
 
 static void list_free(void *more) {
   struct list *list = more;
+  list->api->page_bytes -= list->open_text.bytes;
   vow_buf_fini(&list->open_text);
   free(list->open);
   free(list);
@@ -132,6 +134,7 @@ static enum vow_error take_open(struct vow_api_call *call, struct list *list) {
     vow_txn_json_write(&w, NULL, txn, VOW_TXN_JSON_SUMMARY);
     entry->bytes = list->open_text.bytes - entry->at;
   }
+  list->api->page_bytes += list->open_text.bytes;
   return list->open_text.error;
 }
 
@@ -210,6 +213,7 @@ void vow_api_list(struct vow_api_call *call) {
     return;
   }
   vow_buf_init(&list->open_text, (size_t)API_PAGE_BYTES_MAX * 16);
+  list->api = call->api;
   call->more = list;
   call->free_more = list_free;
   if (!read_query(call, list)) return;

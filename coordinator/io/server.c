@@ -70,8 +70,18 @@ static void request_free(struct vow_server_request *request) {
   free(request);
 }
 
+static void drop_body(struct vow_server_request *request) {
+  free(request->body);
+  request->body = NULL;
+  request->body_bytes = request->body_capacity = 0;
+  request->server->counts.body_bytes -= request->held_bytes;
+  request->held_bytes = 0;
+}
+
 static void request_release(struct vow_server_request *request) {
   struct vow_server *server = request->server;
+  server->counts.body_bytes -= request->held_bytes;
+  server->counts.answer_bytes -= request->answer_bytes;
   if (request->response != NULL) MHD_destroy_response(request->response);
   free(request->encoded_path);
   server->counts.requests_open--;
@@ -317,20 +327,31 @@ static enum MHD_Result start(struct vow_server_request *request) {
   return hand_over(request);
 }
 
+/* Who sends a long body slowly holds it for long, and there may be one on each connection. */
+static bool has_room(const struct vow_server_request *request, size_t bytes) {
+  const struct vow_server *server = request->server;
+  return request->body_bytes + bytes <= VOW_SERVER_BODY_KEEP_BYTES ||
+         server->counts.body_bytes + bytes <= server->config.bodies_bytes_max;
+}
+
 static enum MHD_Result take_body(struct vow_server_request *request, const char *data,
                                  size_t *bytes) {
   struct vow_server *server = request->server;
   size_t size = *bytes;
-  if (!request->too_large && size > server->config.body_bytes_max - request->body_bytes) {
-    request->too_large = true;
+  if (!request->too_large && !request->no_room) {
+    request->too_large = size > server->config.body_bytes_max - request->body_bytes;
+    request->no_room = !request->too_large && !has_room(request, size);
     request->dropped_bytes = request->body_bytes;
   }
-  if (request->too_large) {
-    request->body_bytes = 0;
+  if (request->too_large || request->no_room) {
+    drop_body(request);
     request->dropped_bytes += size;
     if (request->dropped_bytes > drain_bytes_max(server)) return MHD_NO;
   } else if (!vow_server_append_body(request, data, size)) {
     return MHD_NO;
+  } else {
+    request->held_bytes += size;
+    server->counts.body_bytes += size;
   }
   *bytes = 0;
   return MHD_YES;

@@ -24,6 +24,7 @@ struct vow_server_config {
   uint32_t connections_max; /* further ones wait in the listen queue */
   uint32_t idle_timeout_ms; /* of a connection that sends nothing; rounded up to seconds */
   size_t body_bytes_max;
+  uint64_t bodies_bytes_max; /* of all at once; short ones are taken beyond it */
   /* A complete request. It must be answered exactly once, now or later, unless `gone` says that the
    * client hung up. */
   void (*handle)(void *context, struct vow_server_request *request);
@@ -52,6 +53,8 @@ struct vow_server_counts {
   uint64_t requests_waiting; /* handed up and not answered */
   uint64_t requests;         /* since the start */
   uint64_t hangups;          /* clients that left before their answer */
+  uint64_t body_bytes;       /* of requests, held now */
+  uint64_t answer_bytes;     /* of long answers that are not sent completely */
 };
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out);
 
@@ -76,6 +79,8 @@ void vow_request_peer(const struct vow_server_request *request, char out[VOW_PEE
 const char *vow_request_body(const struct vow_server_request *request, size_t *bytes);
 /* Then the body is empty: answer 413, before handle() returns. */
 bool vow_request_body_too_large(const struct vow_server_request *request);
+/* The bodies of others leave no room for it. Then it is empty: answer 503. */
+bool vow_request_body_has_no_room(const struct vow_server_request *request);
 
 void vow_request_set_data(struct vow_server_request *request, void *data); /* the handler's own */
 void *vow_request_data(const struct vow_server_request *request);

@@ -21,9 +21,9 @@ struct vow_server_request {
   struct MHD_Response *response; /* owned until it is queued; ANSWERED without one: hang up */
   enum request_state state;
   int status;
-  bool started;   /* the access handler has seen it */
-  bool suspended; /* see invariant 2 */
-  bool too_large;
+  bool started;            /* the access handler has seen it */
+  bool suspended;          /* see invariant 2 */
+  bool too_large, no_room; /* the body is thrown away */
   const char *method;
   const char *path;
   bool query_malformed;
@@ -33,7 +33,8 @@ struct vow_server_request {
   char *encoded_path;         /* owned; only where microhttpd's decoding would change it */
   char *body;                 /* owned; NUL-terminated; when answered, perhaps that of the answer */
   size_t body_bytes, body_capacity;
-  size_t dropped_bytes;                    /* of a body that is too large */
+  size_t dropped_bytes;                    /* of a body that is thrown away */
+  size_t held_bytes, answer_bytes;         /* what it adds to the counts of these names */
   char headers[VOW_REQUEST_HEADERS_BYTES]; /* of the answer: "name\0value\0name\0value\0" */
   size_t headers_bytes;
   void *data;

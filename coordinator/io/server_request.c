@@ -76,6 +76,10 @@ bool vow_request_body_too_large(const struct vow_server_request *request) {
   return request->too_large;
 }
 
+bool vow_request_body_has_no_room(const struct vow_server_request *request) {
+  return request->no_room;
+}
+
 void vow_request_set_data(struct vow_server_request *request, void *data) {
   request->data = data;
 }
@@ -102,6 +106,8 @@ static struct MHD_Response *response_with(struct vow_server_request *request, co
     void *out;
   } copied = {.in = body}; /* the API lacks a const that MUST_COPY implies */
   if (bytes >= VOW_SERVER_BODY_KEEP_BYTES) {
+    request->answer_bytes = bytes;
+    request->server->counts.answer_bytes += bytes;
     return MHD_create_response_from_buffer(bytes, copied.out, MHD_RESPMEM_MUST_COPY);
   }
   request->body_bytes = 0;

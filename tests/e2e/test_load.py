@@ -120,6 +120,37 @@ def test_more_transactions_than_allowed_are_refused_with_a_hint(world):
     )
 
 
+def test_pages_that_nobody_reads_have_a_limit_together(world):
+    """A hundred clients ask for a page of 4 MiB and read none of it: past 64 MiB pages are refused,
+    everything else goes on, and pages are back when those clients have left."""
+    vowd = world.vowd()
+    begin = {"metadata": {"long": "x" * 4000}, "timeout_ms": 600000}
+    answers = parallel(
+        lambda n: vowd.client.post("/v1/transactions", begin), range(1020), threads=10
+    )
+    assert {answer.status for answer in answers} == {201}
+    ask = "/v1/transactions?limit=1000"
+    host, _, port = vowd.address.rpartition(":")
+    lazy = [socket.socket() for _ in range(100)]
+    try:
+        for one in lazy:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(60)
+            one.connect((host, int(port)))
+            one.sendall(f"GET {ask} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        first = [one.recv(len("HTTP/1.1 200")) for one in lazy]
+        assert 10 <= first.count(b"HTTP/1.1 200") <= 20
+        assert first.count(b"HTTP/1.1 503") == 100 - first.count(b"HTTP/1.1 200")
+        refused = vowd.client.get(ask)
+        assert refused.status == 503 and refused.problem == "overloaded"
+        assert refused.headers["Retry-After"]
+        assert vowd.client.commit(vowd.client.begin()).status == 200
+    finally:
+        for one in lazy:
+            one.close()
+    wait_until(lambda: vowd.client.get(ask).status == 200, "there are pages again")
+
+
 def test_memory_and_descriptors_come_back(world):
     """After a burst nothing is left behind: descriptors return, and a second burst needs no more
     memory."""

@@ -53,19 +53,21 @@ static struct vow_driver *new_driver(void) {
 /* One request with the marks in front of it. */
 static struct vow_server_request *play(struct vow_api *api, struct vow_driver *driver,
                                        const uint8_t *data, size_t bytes) {
-  bool hangs_up = false, waits = false, too_large = false, syncs = true;
+  bool hangs_up = false, waits = false, too_large = false, no_room = false, syncs = true;
   enum vow_vote vote = VOW_VOTE_COMMIT;
-  for (; bytes > 0 && strchr("!~-+?=", *data) != NULL && *data != '\0'; data++, bytes--) {
+  for (; bytes > 0 && strchr("!~-+^?=", *data) != NULL && *data != '\0'; data++, bytes--) {
     if (*data == '!') hangs_up = true;
     if (*data == '~') waits = true;
     if (*data == '-') vote = VOW_VOTE_ABORT;
     if (*data == '+') too_large = true;
+    if (*data == '^') no_room = true;
     if (*data == '?') vote = VOW_VOTE_NONE;
     if (*data == '=') syncs = false;
   }
   struct vow_server_request *request = stub_request(data, bytes, stub_latest(driver));
   if (request == NULL) return NULL;
   request->too_large = too_large;
+  request->no_room = no_room;
   vow_api_handle(api, request);
   if (hangs_up && !request->answered) {
     vow_api_gone(api, request);

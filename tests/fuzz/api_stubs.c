@@ -129,6 +129,10 @@ bool vow_request_body_too_large(const struct vow_server_request *request) {
   return request->too_large;
 }
 
+bool vow_request_body_has_no_room(const struct vow_server_request *request) {
+  return request->no_room;
+}
+
 void vow_request_set_data(struct vow_server_request *request, void *data) {
   must(!request->gone);
   request->data = data;
@@ -160,6 +164,7 @@ void vow_request_answer(struct vow_server_request *request, int status, const ch
   must(!request->answered && !request->gone);
   must(status >= 200 && status <= 599);
   must(!request->too_large || status == 413);
+  must(!request->no_room || request->too_large || status == 503);
   request->answered = true;
   request->status = status;
   if (content_type == NULL || strstr(content_type, "json") == NULL) return;

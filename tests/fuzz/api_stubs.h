@@ -21,7 +21,7 @@ struct vow_server_request {
   char *text; /* owned; everything below points into it */
   const char *method, *path, *body;
   size_t body_bytes;
-  bool too_large, query_malformed;
+  bool too_large, no_room, query_malformed;
   struct stub_pair query[STUB_PAIRS_MAX], headers[STUB_PAIRS_MAX];
   unsigned query_count, header_count;
   size_t added; /* bytes of the answer's headers */

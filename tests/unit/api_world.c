@@ -102,6 +102,7 @@ static struct vow_server *open_server(struct api_world *w,
                                      .connections_max = 1000,
                                      .idle_timeout_ms = 60000,
                                      .body_bytes_max = 1 << 20,
+                                     .bodies_bytes_max = 1 << 24,
                                      .handle = handle,
                                      .gone = gone,
                                      .context = context};

@@ -41,6 +41,8 @@ void handle(void *context, struct vow_server_request *request) {
     answer_text(request, 400, vow_request_header_fault(request));
   } else if (vow_request_body_too_large(request)) {
     answer_text(request, 413, "too large");
+  } else if (vow_request_body_has_no_room(request)) {
+    answer_text(request, 503, "no room");
   } else if (strcmp(path, "/echo") == 0) {
     echo(request);
   } else if (strcmp(path, "/hold") == 0) {
@@ -75,6 +77,7 @@ struct world *world_new(uint32_t connections_max) {
                                      .connections_max = connections_max,
                                      .idle_timeout_ms = 60000,
                                      .body_bytes_max = BODY_BYTES_MAX,
+                                     .bodies_bytes_max = BODIES_BYTES_MAX,
                                      .handle = handle,
                                      .gone = gone,
                                      .context = w};

@@ -18,9 +18,10 @@
 #include "io/sender.h"
 #include "io/server.h"
 
-#define DEADLINE_MS    10000
-#define BODY_BYTES_MAX 4096
-#define ANSWER_MAX     8192
+#define DEADLINE_MS      10000
+#define BODY_BYTES_MAX   20480
+#define BODIES_BYTES_MAX 50000
+#define ANSWER_MAX       8192
 
 /* Its server answers by path: /echo, /hold (kept in `held` until the test answers), /big?n=,
  * /none; anything else is described. */
