@@ -184,8 +184,8 @@ void ctl_client_call(struct ctl_client *client, const char *method, const char *
 void ctl_reply_print(const struct ctl_reply *reply) {
   size_t bytes = reply->body_bytes;
   while (bytes > 0 && isspace((unsigned char)reply->body[bytes - 1])) bytes--;
-  fwrite(reply->body, 1, bytes, stdout);
-  putchar('\n');
+  ctl_put_text(reply->body, bytes);
+  ctl_put_text("\n", 1);
 }
 
 enum ctl_exit ctl_client_strange(const struct ctl_client *client, const char *why) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "text.h"
+#include "view.h"
 
 enum ctl_exit ctl_exit_of(enum vow_error error) {
   switch (error) {
@@ -82,7 +83,7 @@ enum ctl_exit ctl_fail(enum ctl_exit code, const char *todo, const char *what, .
   vsnprintf(text, sizeof text, what, args);
   va_end(args);
   /* Standard output first, so that the two do not mix up on a terminal. */
-  fflush(stdout);
+  (void)ctl_put_flush();
   put_safe("vowctl: ", text);
   if (todo != NULL) put_safe("", todo);
   return code;

@@ -61,7 +61,7 @@ bool ctl_lister_page(struct ctl_lister *lister) {
   }
   ctl_put(&lister->out);
   /* Whoever reads may have seen enough: then the rest is not worth fetching. */
-  return fflush(stdout) == 0 && lister->left > 0;
+  return ctl_put_flush() == 0 && lister->left > 0;
 }
 
 void ctl_lister_end(struct ctl_lister *lister, const char *next_cursor) {

@@ -2,7 +2,6 @@
  * vowctl: the operator's tool of a vow coordinator. This file sets up the process and hands over to
  * the command that was asked for; each command is in a file of its own.
  */
-#include <errno.h>
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,12 +28,10 @@ static enum ctl_exit flush_output(enum ctl_exit code) {
                                   "it is done, but not all could be shown: out of memory.");
     if (code == CTL_EXIT_OK) code = lost;
   }
-  errno = 0;
-  bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;
-  if (!failed || reader_is_gone()) return code;
-  enum ctl_exit failure =
-      ctl_fail(CTL_EXIT_FAILED, "Make room, or write elsewhere.",
-               "standard output cannot be written: %s.", strerror(errno == 0 ? EIO : errno));
+  int failed = ctl_put_flush();
+  if (failed == 0 || reader_is_gone()) return code;
+  enum ctl_exit failure = ctl_fail(CTL_EXIT_FAILED, "Make room, or write elsewhere.",
+                                   "standard output cannot be written: %s.", strerror(failed));
   return code == CTL_EXIT_OK ? failure : code;
 }
 

@@ -252,7 +252,8 @@ enum ctl_exit ctl_offline_list(const struct ctl_args *args, bool lines) {
   code = ctl_read_open(log, &reader);
   source.open_left = source.open_count;
   if (code == CTL_EXIT_OK) code = print_ended(&source, log);
-  if (code == CTL_EXIT_OK && source.lister.left > 0) code = print_open(&source, NULL);
+  bool goes_on = source.lister.left > 0 && ctl_put_flush() == 0;
+  if (code == CTL_EXIT_OK && goes_on) code = print_open(&source, NULL);
   if (code != CTL_EXIT_OK) goto out;
   ctl_lister_end(&source.lister, NULL);
   if (source.bad > 0) code = CTL_EXIT_LOG_DAMAGED; /* each was reported as it was met */

@@ -422,7 +422,7 @@ enum ctl_exit ctl_watch(const struct ctl_args *args) {
   while (code == CTL_EXIT_OK && !watch.client.interrupted) {
     code = step(&watch);
     bool last = ctl_given(args, CTL_OPT_COUNT) && watch.looks >= args->number[CTL_OPT_COUNT];
-    if (code != CTL_EXIT_OK || last || fflush(stdout) != 0) break;
+    if (code != CTL_EXIT_OK || last || ctl_put_flush() != 0) break;
     while (!watch.tick && !watch.client.interrupted) uv_run(&watch.client.loop, UV_RUN_ONCE);
     watch.tick = false;
   }

@@ -2,11 +2,16 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import uuid
 
 import pytest
 from vowtest import assert_committed, ctl, toy, wait_until
+from vowtest.process import program
+from vowtest.waiting import SLOWNESS
 
 
 def digest(folder):
@@ -90,6 +95,33 @@ def test_an_export_has_everything_and_no_secrets(dead):
     assert all(e["history"] for e in entries)
     aborted = ctl.run("export", "--log", dead.log, "--state", "aborted").fine().lines
     assert [json.loads(line)["id"] for line in aborted] == [dead.ids["aborted"]]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_long_export_that_cannot_be_written_ends_there_and_says_why(world):
+    """Behind its first page is a row that is damaged: it is not come to."""
+    vowd, (a, b) = world.vowd(), world.two_toys(batch_max=100)
+    first = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    for _ in range(201):
+        last = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    vowd.wait_ended(last)
+    vowd.stop()
+    with contextlib.closing(sqlite3.connect(vowd.log, isolation_level=None)) as log:
+        damage = "UPDATE ended_txn SET checksum = checksum + 1 WHERE id = ?"
+        assert log.execute(damage, (uuid.UUID(first).bytes,)).rowcount == 1
+    for command in ("export", "list --all"):
+        assert ctl.run(*command.split(), "--log", vowd.log).code == ctl.DAMAGED
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [program("vowctl"), *command.split(), "--log", vowd.log],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60 * SLOWNESS,
+                env=ctl.environment(),
+            )
+        assert done.returncode == ctl.FAILED and "No space left" in done.stderr, done
+        assert first not in done.stderr, done
 
 
 def test_looking_changes_no_byte(dead):

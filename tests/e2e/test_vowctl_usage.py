@@ -429,6 +429,22 @@ def test_output_that_cannot_be_written_is_a_failure():
     assert done.returncode == ctl.FAILED and "No space left" in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["list --all", "list --all --json"])
+def test_a_long_list_that_cannot_be_written_ends_there_and_says_why(command):
+    with Imposter(pages([400] * 20)) as daemon, open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [program("vowctl"), *command.split(), "--url", daemon.url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=ctl.environment(),
+        )
+        assert done.returncode == ctl.FAILED and "No space left" in done.stderr, done
+        assert len(daemon.requests) == 1, "the rest is not worth asking for"
+
+
 def test_a_closed_standard_output_is_a_failure_too():
     with Imposter(pages([1])) as daemon:
         done = subprocess.run(
