@@ -16,7 +16,7 @@ packages_of() {
       echo curl ;;
     test)
       echo libcmocka-dev libjansson-dev clang libclang-rt-14-dev clang-format clang-tidy valgrind \
-        shellcheck sqlite3 spin groff-base python3 python3-venv python3-pytest \
+        openssl shellcheck sqlite3 spin groff-base python3 python3-venv python3-pytest \
         python3-pytest-xdist python3-yaml python3-jsonschema ;;
     bench)
       echo python3 ;;

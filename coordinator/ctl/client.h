@@ -31,6 +31,7 @@ struct ctl_reply {
   bool post;            /* it was asked to change something */
   bool maybe_done;      /* of a failure: what was asked may have been done nevertheless */
   bool unread;          /* NO_MEMORY that is ours, and not the other side's word */
+  bool not_secure;      /* UNREACHABLE for what TLS found, and not because nobody is there */
   char detail[512];     /* of a failure: a sentence, or "" */
   char *body;           /* owned; NULL when nothing usable came */
   size_t body_bytes;

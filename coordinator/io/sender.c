@@ -251,6 +251,7 @@ static void finish(struct transfer *t, CURLcode code) {
   } else {
     answer.error = vow_sender_explain(t, code, why);
     answer.not_sent = vow_sender_nothing_left(t);
+    answer.not_secure = vow_sender_was_insecure(t, code);
   }
   count(&sender->counts, &answer);
   t->done(t->context, &answer);

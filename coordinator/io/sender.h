@@ -53,6 +53,7 @@ struct vow_sender_answer {
    * came), TIMEOUT, PROTOCOL (not HTTP, too large), NO_MEMORY (here: the answer is lost). */
   enum vow_error error;
   bool not_sent;   /* the request certainly never reached the other side: no byte of it left */
+  bool not_secure; /* UNREACHABLE for what TLS found: a certificate, this side's or the other's */
   const char *why; /* a sentence when error, else "" */
   int status;
   const char *content_type; /* or "" */

@@ -49,8 +49,17 @@ static void say_no_memory(CURL *easy, const char *host, char *why) {
            status == 0 ? "" : ", or its answer has a header that is too long");
 }
 
+/* With TLS 1.3 the other side looks at our certificate when the request is on its way already, and
+ * to curl its alert is an answer that was lost. */
+bool vow_sender_was_insecure(const struct transfer *t, CURLcode code) {
+  bool alert = strstr(t->curl_error, " alert ") != NULL;
+  return code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION ||
+         code == CURLE_SSL_CACERT_BADFILE ||
+         (alert && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR));
+}
+
 /* The code does not tell a certificate that has expired from one that nobody knows. */
-static void say_no_trust(const struct transfer *t, CURLcode code, const char *host, char *why) {
+static void say_not_secure(const struct transfer *t, CURLcode code, const char *host, char *why) {
   snprintf(why, VOW_SENDER_WHY_BYTES, "no secure connection to %s: %s", host,
            t->curl_error[0] == '\0' ? curl_easy_strerror(code) : t->curl_error);
 }
@@ -60,6 +69,10 @@ enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
   char host[160];
   host_of(t->easy, host, sizeof host);
   if (t->refused_socket && code == CURLE_COULDNT_CONNECT) code = CURLE_OUT_OF_MEMORY;
+  if (vow_sender_was_insecure(t, code)) {
+    say_not_secure(t, code, host, why);
+    return VOW_E_UNREACHABLE;
+  }
   switch (code) {
     case CURLE_COULDNT_CONNECT:
       say_no_connection(t, host, why);
@@ -93,11 +106,6 @@ enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
     case CURLE_OUT_OF_MEMORY:
       say_no_memory(t->easy, host, why);
       return VOW_E_NO_MEMORY;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-      say_no_trust(t, code, host, why);
-      return VOW_E_UNREACHABLE;
     default:
       snprintf(why, VOW_SENDER_WHY_BYTES, "the answer of %s cannot be read: %s", host,
                curl_easy_strerror(code));

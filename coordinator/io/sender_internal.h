@@ -59,6 +59,8 @@ struct vow_sender {
 /* What to call the failure of a transfer that ended with `code`; the sentence goes to `why`. */
 enum vow_error vow_sender_explain(const struct transfer *t, CURLcode code,
                                   char why[VOW_SENDER_WHY_BYTES]);
+/* It ended with `code` since TLS would not do, here or at the other side. */
+bool vow_sender_was_insecure(const struct transfer *t, CURLcode code);
 /* Not a byte of the request has left this process. */
 bool vow_sender_nothing_left(const struct transfer *t);
 

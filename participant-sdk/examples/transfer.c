@@ -122,6 +122,7 @@ static void transfer_once(unsigned *seed, long number) {
       continue;
     } else if (vow_error_class(error) == VOW_CLASS_RETRY) {
       unknown++;
+      fprintf(stderr, "transfer: given up: %s: %s\n", vow_error_text(error), why);
     } else {
       failed++;
       fprintf(stderr, "transfer: %s: %s\n", vow_error_text(error), why);

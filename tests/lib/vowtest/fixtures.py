@@ -27,8 +27,8 @@ class World:
         self.vowds.append(vowd)
         return vowd.start() if start else vowd
 
-    def toy(self, name=None, batch_max=0):
-        toy = Toy(name or f"toy{len(self.toys) + 1}", batch_max).start()
+    def toy(self, name=None, batch_max=0, tls=None):
+        toy = Toy(name or f"toy{len(self.toys) + 1}", batch_max, tls).start()
         self.toys.append(toy)
         return toy
 

@@ -226,8 +226,9 @@ def obey(exchange):
 
 
 class Toy:
-    def __init__(self, name="toy", batch_max=0):
+    def __init__(self, name="toy", batch_max=0, tls=None):
         self.name = name
+        self.tls = tls  # an ssl.SSLContext of a server; None: plain http
         self.batch_max = batch_max  # messages it takes at once; 0: it offers nothing
         self.batches = []  # how many messages each batch had
         self.port = 0
@@ -266,7 +267,7 @@ class Toy:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/{self.name}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{self.name}"
 
     def script(self, type, behaviour, times=None):
         """From now on this behaviour answers messages of the type: the next `times` of them, or
@@ -440,6 +441,18 @@ class Toy:
                 branch.told_vote = None
 
 
+def linger(connection):
+    """Waits for the other side to close, too: what was not read would have what was said last, an
+    alert, thrown away."""
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(2)
+        while connection.recv(65536):
+            pass
+    except OSError:
+        pass
+
+
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
@@ -451,11 +464,18 @@ class Server(http.server.ThreadingHTTPServer):
 
     def get_request(self):
         connection, address = super().get_request()
+        if self.toy.tls:  # the handshake is made by the thread that reads
+            connection = self.toy.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         self.connections.add(connection)
         return connection, address
 
     def shutdown_request(self, request):
         self.connections.discard(request)
+        if self.toy.tls:
+            request = socket.socket(fileno=request.detach())
+            linger(request)
         super().shutdown_request(request)
 
     def end_connections(self):
