@@ -10,6 +10,7 @@
 #include "reconcile.h"
 #include "reconcile_report.h"
 #include "text.h"
+#include "view.h"
 
 #define NOTHING(name)                               \
   enum ctl_exit name(const struct ctl_args *args) { \
@@ -98,4 +99,8 @@ enum ctl_exit ctl_reconcile_print(const struct ctl_reconciliation *r) {
     printf("%c%s\n", r->places.items[i].left_out ? '-' : '+', r->places.items[i].url);
   }
   return CTL_EXIT_OK;
+}
+
+int ctl_put_flush(void) {
+  return fflush(stdout);
 }
