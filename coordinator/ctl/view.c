@@ -3,11 +3,11 @@
  */
 #include "view.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "exit.h"
 #include "text.h"
 
 #define BRANCHES_MAX UINT32_MAX
@@ -316,27 +316,11 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
 }
 
 static bool put_failed;
-static int put_errno; /* why standard output has failed: a later failure may not know it */
-
-static void note_failure(bool failed) {
-  if (failed && put_errno == 0) put_errno = errno == 0 ? EIO : errno;
-}
-
-void ctl_put_text(const char *text, size_t bytes) {
-  errno = 0;
-  note_failure(fwrite(text, 1, bytes, stdout) != bytes);
-}
 
 void ctl_put(struct vow_buf *buf) {
   if (buf->error == VOW_E_NO_MEMORY) put_failed = true;
   ctl_put_text(vow_buf_text(buf), buf->bytes);
   vow_buf_reset(buf);
-}
-
-int ctl_put_flush(void) {
-  errno = 0;
-  note_failure(fflush(stdout) != 0 || ferror(stdout) != 0);
-  return put_errno;
 }
 
 bool ctl_put_failed(void) {

@@ -67,10 +67,6 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
 
 /* Writes the buffer to standard output and empties it. */
 void ctl_put(struct vow_buf *buf);
-void ctl_put_text(const char *text, size_t bytes);
-/* Writes what is buffered. An errno of the first write that failed: whoever reads has gone, or
- * there is no room, and the rest is not worth making. 0: all has arrived. */
-int ctl_put_flush(void);
 /* Whether memory was out for some of it. */
 bool ctl_put_failed(void);
 
