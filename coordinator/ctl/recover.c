@@ -54,6 +54,7 @@ static enum ctl_exit read_work(const struct ctl_args *args, struct ctl_work *wor
   /* Without `bad`: a log with a damaged row is not recovered from. */
   struct ctl_open_reader reader = {.take = take_open, .context = work};
   vow_log_info(log, &info);
+  work->starts = info.starts;
   if (info.quarantined_ms != 0 || info.backup_ms != 0) {
     code = ctl_fail(CTL_EXIT_ATTENTION, CTL_RECONCILE_FIRST,
                     "nothing may be concluded from this log: %s.",

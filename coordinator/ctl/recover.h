@@ -17,6 +17,7 @@ struct ctl_work {
   size_t by_plan[CTL_PLAN_OPERATOR + 1];
   size_t to_do;        /* those that get messages */
   size_t waiting;      /* for an operator; those with unknown branches get messages nevertheless */
+  uint64_t starts;     /* of the log, when it was looked at */
   char *advertise_url; /* owned; of the daemon that wrote the log, "" if none did */
 };
 void ctl_work_fini(struct ctl_work *work);
@@ -39,7 +40,8 @@ void ctl_report_fini(struct ctl_report *report);
 
 /* Runs the core on the log until all of the work has ended, the time is over, a signal came or a
  * participant shows that the log has lost records: nothing is driven on it then. Fills the report,
- * whose results hold the work's images then. */
+ * whose results hold the work's images then. Refuses a log on which somebody was at work since the
+ * work was read. */
 enum ctl_exit ctl_recover_run(const struct ctl_args *args, struct ctl_work *work,
                               struct ctl_report *report);
 

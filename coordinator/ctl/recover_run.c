@@ -29,6 +29,7 @@ struct run {
   const struct ctl_args *args;
   const char *advertise_url; /* where the participants believe the coordinator to be */
   struct ctl_report *report; /* its results are in the order of the ids */
+  uint64_t starts;           /* of the log before this one */
   struct vow_driver *driver;
   struct ctl_terminal terminal; /* of standard error */
   uv_loop_t loop;
@@ -293,6 +294,17 @@ static const char *advertise_url_of(const struct ctl_args *args, const struct ct
   return given;
 }
 
+/* While somebody was asked a daemon may have run, and left more than was shown: it would not be in
+ * the report, and everything that is would be over too soon. */
+static enum ctl_exit check_same(const struct run *run) {
+  struct vow_driver_status status;
+  vow_driver_status(run->driver, &status);
+  if (status.log.starts == run->starts + 1) return CTL_EXIT_OK;
+  return ctl_fail(CTL_EXIT_ATTENTION, "Run it again: it shows what is in doubt now.",
+                  "the log %s has been in use since it was looked at; nothing was sent.",
+                  run->args->text[CTL_OPT_LOG]);
+}
+
 static enum ctl_exit open_run(struct run *run) {
   char why[VOW_LOG_WHY_BYTES];
   struct vow_driver_config config = config_of(run);
@@ -309,7 +321,7 @@ static enum ctl_exit open_run(struct run *run) {
                     "timers and signals cannot be used.");
   }
   enum vow_error error = vow_driver_open(&run->driver, &run->loop, &config, why);
-  return error == VOW_OK ? CTL_EXIT_OK : ctl_log_fail(error, why);
+  return error == VOW_OK ? check_same(run) : ctl_log_fail(error, why);
 }
 
 /* Flushes the log, too: ends that were not synced yet are afterwards. */
@@ -336,7 +348,7 @@ static void keep_rest(struct run *run) {
 
 enum ctl_exit ctl_recover_run(const struct ctl_args *args, struct ctl_work *work,
                               struct ctl_report *report) {
-  struct run run = {.args = args, .report = report, .to_do = work->to_do};
+  struct run run = {.args = args, .report = report, .starts = work->starts, .to_do = work->to_do};
   enum ctl_exit code = ctl_report_of(work, report);
   if (code != CTL_EXIT_OK) return code;
   ctl_terminal_of(stderr, &run.terminal);

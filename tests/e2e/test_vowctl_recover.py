@@ -227,6 +227,25 @@ def test_a_recovery_asks_first_and_draws_a_bar(world):
         assert terminal.end() == ctl.OK
 
 
+def test_what_was_not_shown_is_not_confirmed(world):
+    """While somebody is asked a daemon runs, and leaves more."""
+    vowd, ids, a, b = killed(world, count=1)
+    with ctl.Terminal("recover", "--log", vowd.log) as terminal:
+        terminal.expect('1 transactions are in doubt(?s:.*)Type "yes"')
+        vowd.start()
+        vowd.wait_ended(ids[0])
+        b.script("commit", toy.drop)
+        more = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+        vowd.kill()
+        b.unscript()
+        terminal.type("yes\r")
+        terminal.expect("in use since it was looked at(?s:.*)Run it again")
+        assert terminal.end() == ctl.ATTENTION
+    assert b.outcome(more) is None and pushed_to(b) == 0
+    assert f"{more} committed (1 of 1)" in recover(vowd).err
+    assert b.outcome(more) == "committed"
+
+
 def test_a_reader_that_goes_away_does_not_stop_a_recovery(world):
     vowd, ids, _, b = killed(world)
     line = f"{program('vowctl')} recover --log {vowd.log} --yes 2>&1 | true"
