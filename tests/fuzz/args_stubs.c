@@ -10,7 +10,6 @@
 #include "reconcile.h"
 #include "reconcile_report.h"
 #include "text.h"
-#include "view.h"
 
 #define NOTHING(name)                               \
   enum ctl_exit name(const struct ctl_args *args) { \
@@ -99,8 +98,4 @@ enum ctl_exit ctl_reconcile_print(const struct ctl_reconciliation *r) {
     printf("%c%s\n", r->places.items[i].left_out ? '-' : '+', r->places.items[i].url);
   }
   return CTL_EXIT_OK;
-}
-
-int ctl_put_flush(void) {
-  return fflush(stdout);
 }
