@@ -63,9 +63,10 @@ static enum vow_error fail(const struct opening *o, int code) {
                                         " again"
                                       : taken);
     case VOW_E_LOG_CORRUPT:
-      return explain(o, error,
-                     "not a vote log, or damaged; restore it, or have the coordinator's operator"
-                     " resolve the branches that were in doubt");
+      return explain(
+          o, error,
+          "not a vote log, or damaged; restore it, with no old -wal left beside it, or have"
+          " the coordinator's operator resolve the branches that were in doubt");
     case VOW_E_LOG_READ_ONLY:
       return explain(o, error, "cannot be written; mend the permissions or the mount");
     case VOW_E_LOG_FULL:

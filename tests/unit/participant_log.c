@@ -108,7 +108,7 @@ static void a_damaged_structure_is_noticed(void **state) {
   struct stat file;
   assert_int_equal(stat(f->path, &file), 0);
   assert_int_equal(truncate(f->path, file.st_size / 2), 0);
-  fixture_refuses(f, VOW_E_LOG_CORRUPT, "restore");
+  fixture_refuses(f, VOW_E_LOG_CORRUPT, "restore it, with no old -wal left beside it");
 }
 
 static void a_file_that_is_no_database_is_refused(void **state) {

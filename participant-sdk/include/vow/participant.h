@@ -164,11 +164,15 @@ VOW_PUBLIC enum vow_error vow_participant_handle(struct vow_participant *partici
                                                  struct vow_http_response *response);
 
 /* A branch that a human settled, or that the application had to end by itself against the promise:
- * recorded durably, reported to the coordinator as heuristic. No callback is called; with `sqlite`
- * the database follows: HEURISTIC_COMMIT applies the prepared work, the others drop it.
+ * recorded durably, reported as heuristic when the coordinator comes with its decision. No callback
+ * is called; with `sqlite` the database follows: HEURISTIC_COMMIT applies the prepared work, the
+ * others drop it.
+ * A coordinator that crashed before it had decided does not come: its transaction has aborted, and
+ * to compare is the caller's.
  * Not from a callback: with `sqlite`, or no `callback_threads`, it would wait for itself.
  * Blocks: on disk. Errors: INVALID_ARGUMENT (not a heuristic outcome), INVALID_ID, UNKNOWN_BRANCH,
- * ILLEGAL_STATE (it is not prepared, or a callback of it runs), OVERLOADED (try again), LOG_*. */
+ * ILLEGAL_STATE (it is not prepared, or is settled, or a callback of it runs), OVERLOADED (try
+ * again), DATABASE (the work cannot be applied: the branch stays prepared), LOG_*. */
 VOW_PUBLIC enum vow_error vow_participant_heuristic(struct vow_participant *participant,
                                                     const char *transaction, uint32_t branch,
                                                     enum vow_outcome outcome) VOW_MUST_CHECK;
