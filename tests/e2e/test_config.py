@@ -77,6 +77,9 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, flags, words):
         ("colour = red\n", ["colour", "1"]),
         ("prepare_timeout_ms = soon\n", ["prepare_timeout_ms", "soon"]),
         ("log_level = info\nprepare_timeout_ms\n", ["2"]),
+        ("log_level = in\0fo\n", ["line 1", "NUL"]),
+        ("retry_min_ms = 7\0", ["line 1", "NUL"]),
+        ("log_level = info\n" + "\0" * 5000, ["line 2", "NUL"]),
     ],
 )
 def test_a_wrong_line_of_the_file_is_named(tmp_path, content, words):
