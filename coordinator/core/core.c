@@ -235,12 +235,29 @@ static void tick(struct vow_core *core) {
   }
 }
 
+/* A pause that was drawn under a larger limit is drawn anew: it may be an hour. */
+static void shorten(struct vow_core *core, struct core_timer *timer) {
+  if (!timer->armed || timer->due_ms <= core->now_ms + core->config.retry_max_ms) return;
+  core_timer_set(&core->timers, timer, core->now_ms + core_backoff_ms(core, UINT64_MAX));
+}
+
+static void shorten_pauses(struct vow_core *core) {
+  for (uint32_t i = 0; i < core_tree_count(&core->by_id); i++) {
+    struct core_txn *txn = core_container(core_tree_at(&core->by_id, i), struct core_txn, by_id);
+    for (uint32_t n = 0; n < txn->image.branch_count; n++) shorten(core, &txn->tasks[n].timer);
+  }
+}
+
 static enum vow_error configure(struct vow_core *core, const struct vow_core_config *config) {
   if (!config_is_valid(config)) return VOW_E_CONFIG;
+  bool shorter = config->retry_max_ms < core->config.retry_max_ms;
   core->config = *config;
+  if (shorter) shorten_pauses(core);
   for (uint32_t i = 0; i < core_tree_count(&core->by_url); i++) {
-    core_endpoint_kick(
-        core, core_container(core_tree_at(&core->by_url, i), struct core_endpoint, by_url));
+    struct core_endpoint *endpoint =
+        core_container(core_tree_at(&core->by_url, i), struct core_endpoint, by_url);
+    if (shorter) shorten(core, &endpoint->timer);
+    core_endpoint_kick(core, endpoint);
   }
   return VOW_OK;
 }

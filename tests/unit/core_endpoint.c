@@ -225,6 +225,36 @@ static void the_limit_may_be_raised(void **state) {
   assert_int_equal(world_endpoint(w, "http://a").inflight, 3);
 }
 
+/* A smaller limit counts for pauses that have begun, of endpoints and of branches; a larger one and
+ * the same do not. */
+static void a_pause_under_way_may_be_shortened(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+
+  committing(w, 1);
+  for (int i = 0; i < 6; i++) {
+    failed(w, "a1");
+    down(w, "b1");
+    if (i < 5) wait_ms(w, 1600);
+  }
+  w->config.retry_max_ms = 3600;
+  world_must(w, &event);
+  uint64_t left_ms = world_endpoint(w, "http://b").retry_in_ms;
+  assert_in_range(left_ms, 800, 1600);
+  w->config.retry_max_ms = 1600;
+  world_must(w, &event);
+  assert_int_equal(world_endpoint(w, "http://b").retry_in_ms, left_ms);
+  world_forget_trace(w);
+  w->config.retry_max_ms = 200;
+  world_must(w, &event);
+  assert_in_range(world_endpoint(w, "http://b").retry_in_ms, 100, 200);
+  wait_ms(w, 99);
+  expect(w, "");
+  wait_ms(w, 101);
+  assert_true(under_way(w, "a1"));
+  assert_true(under_way(w, "b1"));
+}
+
 /* When the delay of a dead endpoint is over, the next message is its probe, whenever it comes. */
 static void a_late_message_probes_at_once(void **state) {
   struct world *w = *state;
@@ -335,6 +365,7 @@ int main(void) {
       TEST(a_probe_that_hangs_has_a_second_beside_it),
       TEST(a_failing_branch_waits_alone),
       TEST(the_limit_may_be_raised),
+      TEST(a_pause_under_way_may_be_shortened),
       TEST(a_late_message_probes_at_once),
       TEST(idle_endpoints_are_bounded),
       TEST(idle_endpoints_are_not_down),
