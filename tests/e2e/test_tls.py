@@ -12,6 +12,7 @@ from vowtest.ctl import UNREACHABLE, run
 from vowtest.process import COMPLAINT, LAUNCHER, program
 
 HERE, ELSEWHERE = "subjectAltName=IP:127.0.0.1", "subjectAltName=DNS:x.example"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 ALERT = "alert certificate required|alert handshake failure"
 
 
@@ -25,13 +26,13 @@ class Authority:
     def __init__(self, folder, name="authority"):
         self.folder, self.name, self.file = folder, name, folder / f"{name}.pem"
         self.key = folder / f"{name}.key"
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key,
+        openssl("req", "-x509", *NEW_KEY, "-nodes", "-keyout", self.key,
                 "-out", self.file, "-days", 3650, "-subj", f"/CN={name}")  # fmt: skip
 
     def server(self, name="server", extension=HERE, days=1):
         """A server's context, with a certificate of its own."""
         key, request, file = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request,
+        openssl("req", *NEW_KEY, "-nodes", "-keyout", key, "-out", request,
                 "-subj", f"/CN={name}")  # fmt: skip
         openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key,
                 "-CAcreateserial", "-days", days, "-out", file, "-extfile", "/dev/stdin",
