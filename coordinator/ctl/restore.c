@@ -25,8 +25,10 @@
 #define RESTORING  ".restoring-" /* behind the log's name, in that of a copy; six letters follow */
 
 static enum ctl_exit fail_errno(const char *what, const char *path, int error_number) {
-  return ctl_fail(CTL_EXIT_FAILED, "Nothing was put in the log's place.", "%s %s: %s.", what, path,
-                  strerror(error_number));
+  const char *todo = error_number == ENOENT
+                         ? "Make its folder first; nothing was put in the log's place."
+                         : "Nothing was put in the log's place.";
+  return ctl_fail(CTL_EXIT_FAILED, todo, "%s %s: %s.", what, path, strerror(error_number));
 }
 
 /* A log that is there, or a part of one, is somebody's to look at first. */
@@ -46,24 +48,6 @@ static enum ctl_exit check_place(const char *path) {
   return CTL_EXIT_OK;
 }
 
-static void take_check(void *context, const struct vow_log_result *result) {
-  enum ctl_exit *code = context;
-  if (result->error != VOW_OK) *code = ctl_log_fail(result->error, result->why);
-}
-
-static enum ctl_exit check_backup(const struct ctl_args *args, const char *path) {
-  struct ctl_args of_backup = *args;
-  struct vow_log *log = NULL;
-  of_backup.text[CTL_OPT_LOG] = path;
-  enum ctl_exit code = ctl_log_open(&of_backup, &log);
-  if (code != CTL_EXIT_OK) return code;
-  struct vow_log_query query = {.type = VOW_LOG_QUERY_CHECK, .done = take_check, .context = &code};
-  enum vow_error error = vow_log_query_now(log, &query);
-  if (error != VOW_OK) code = ctl_log_fail(error, vow_error_text(error));
-  vow_log_close(log);
-  return code;
-}
-
 /* What is only in its write-ahead log would be left behind. */
 static enum ctl_exit check_whole(const char *backup) {
   char name[NAME_BYTES];
@@ -74,6 +58,27 @@ static enum ctl_exit check_whole(const char *backup) {
   return ctl_fail(
       CTL_EXIT_REFUSED, "Move both to the log's place yourself, with the -witness if there is one.",
       "%s is no backup but a log that was not closed: its newest records are in %s.", backup, name);
+}
+
+static void take_check(void *context, const struct vow_log_result *result) {
+  enum ctl_exit *code = context;
+  if (result->error != VOW_OK) *code = ctl_log_fail(result->error, result->why);
+}
+
+static enum ctl_exit check_backup(const struct ctl_args *args, const char *path) {
+  struct ctl_args of_backup = *args;
+  struct vow_log *log = NULL;
+  of_backup.text[CTL_OPT_LOG] = path;
+  enum ctl_exit code = ctl_log_open(&of_backup, &log);
+  if (code != CTL_EXIT_OK) return code; /* a daemon may have it, whose log nobody is to move */
+  code = check_whole(path);
+  if (code != CTL_EXIT_OK) goto out;
+  struct vow_log_query query = {.type = VOW_LOG_QUERY_CHECK, .done = take_check, .context = &code};
+  enum vow_error error = vow_log_query_now(log, &query);
+  if (error != VOW_OK) code = ctl_log_fail(error, vow_error_text(error));
+out:
+  vow_log_close(log);
+  return code;
 }
 
 static int copy_file(const char *from, int to) {
@@ -175,7 +180,6 @@ enum ctl_exit ctl_restore(const struct ctl_args *args) {
   const char *path = args->text[CTL_OPT_LOG], *backup = args->operand;
   char name[NAME_BYTES];
   enum ctl_exit code = check_place(path);
-  if (code == CTL_EXIT_OK) code = check_whole(backup);
   if (code == CTL_EXIT_OK) code = check_backup(args, backup);
   if (code != CTL_EXIT_OK) return code;
   if (snprintf(name, sizeof name, "%s" RESTORING "XXXXXX", path) >= (int)sizeof name)

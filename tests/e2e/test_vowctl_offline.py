@@ -43,6 +43,9 @@ def test_a_log_that_a_daemon_holds_is_refused(world):
     for command in ("check", "list", "export", "recover --dry-run", "recover --yes"):
         result = ctl.run(*command.split(), "--log", vowd.log)
         result.refused(ctl.LOCKED, str(vowd.log), "without --log")
+    # Nor is anybody told to move it away under the daemon: it is no backup.
+    mistaken = ctl.run("restore", vowd.log, "--log", vowd.folder / "other.log")
+    assert "Move" not in mistaken.refused(ctl.LOCKED, str(vowd.log), "in use").err
     assert vowd.client.get("/readyz").status == 200, "and the daemon does not mind"
 
 
