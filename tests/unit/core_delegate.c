@@ -84,6 +84,35 @@ static void silence_is_asked_about(void **state) {
   assert_null(world_find(w, T1)->reason);
 }
 
+/* Whoever took no message at all holds no vote, but the commit was handed over: it is asked on. */
+static void refusing_everything_proves_nothing(void **state) {
+  struct world *w = *state;
+
+  begin_one_shot(w, "a+");
+  sync(w);
+  refused(w, "a");
+  expect(w, "log! t1 preparing delegated", "send prepare t1/a one-phase", "send abort t1/a");
+  for (int i = 0; i < 3; i++) {
+    refused(w, "a");
+    expect(w, "");
+    wait_ms(w, 400);
+    expect(w, "send abort t1/a");
+  }
+  acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
+  expect(w, "log t1 committed delegated ended", "answer #1 ok t1 committed created");
+}
+
+/* Its outcome is heard, whatever it voted before it ended by itself. */
+static void a_heuristic_commit_commits(void **state) {
+  struct world *w = *state;
+
+  begin_one_shot(w, "a+");
+  sync(w);
+  world_forget_trace(w);
+  answer(w, "a", VOW_VOTE_ABORT, VOW_OUTCOME_HEURISTIC_COMMIT);
+  expect(w, "log! t1 committed delegated heuristic-commit", "answer #1 ok t1 committed created");
+}
+
 /* The client that asks for an abort waits for the branch's word, too. */
 static void abort_asks(void **state) {
   struct world *w = *state;
@@ -190,6 +219,8 @@ int main(void) {
       TEST(a_no_has_its_reason),
       TEST(one_phase_may_be_ignored),
       TEST(silence_is_asked_about),
+      TEST(refusing_everything_proves_nothing),
+      TEST(a_heuristic_commit_commits),
       TEST(abort_asks),
       TEST(what_never_left_is_not_asked_about),
       TEST(earlier_work_is_told),
