@@ -74,6 +74,19 @@ static void earlier_work_is_undone(void **state) {
   expect_picture(w, T1, "aborting [a aborting, b aborted]");
 }
 
+/* An abort that never arrived is no reason to think that it holds a vote. */
+static void what_never_arrived_asks_for_no_proof(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a");
+  abort_txn(w, T1);
+  not_delivered(w, "a");
+  wait_ms(w, 100);
+  world_forget_trace(w);
+  refused(w, "a");
+  expect(w, "log t1 aborted ended");
+}
+
 /* An abort takes the place of a prepare that still queues. */
 static void abort_replaces_a_queued_prepare(void **state) {
   struct world *w = *state;
@@ -331,6 +344,7 @@ int main(void) {
       TEST(two_yes_votes_commit),
       TEST(the_first_no_aborts),
       TEST(earlier_work_is_undone),
+      TEST(what_never_arrived_asks_for_no_proof),
       TEST(abort_replaces_a_queued_prepare),
       TEST(readers_need_no_record),
       TEST(a_reader_is_done),
