@@ -72,7 +72,7 @@ static void an_abort_tells_its_story(void **state) {
   yes(w, "a");
   wait_ms(w, 5000);
   acknowledge(w, "a", VOW_OUTCOME_HEURISTIC_COMMIT);
-  no(w, "b", NULL);
+  no(w, "b", "no money");
   forget(w, T1);
   sync(w);
   acknowledge(w, "a", VOW_OUTCOME_NONE);
@@ -80,7 +80,7 @@ static void an_abort_tells_its_story(void **state) {
       history(world_find(w, T1)),
       "begun; commit-asked; prepare-sent 1; prepare-sent 2; vote 1 (commit); timed-out; "
       "decided (abort: no vote from branch 'b' in time); decision-sent 1 (abort); "
-      "heuristic 1 (heuristic-commit); vote 2 (abort); forgotten (seen); "
+      "heuristic 1 (heuristic-commit); vote 2 (abort: no money); forgotten (seen); "
       "decision-sent 1 (forget); ended");
 }
 
@@ -115,10 +115,25 @@ static void decisions_are_in_it_once(void **state) {
                          "recovered (committing: the commit is sent again)"));
   sync(w);
   unknown(w, "a"); /* the next record */
+  assert_non_null(strstr(history(world_find(w, T1)),
+                         "attempt-failed 1 (it failed); "
+                         "heuristic 1 (told to commit, it does not know the branch)"));
   crash(w, 1);
   const char *first = strstr(history(world_find(w, T1)), "decided");
   assert_non_null(first);
   assert_null(strstr(first + 1, "decided"));
+}
+
+/* What cannot be read counts as a no, and people are told what was wrong with it. */
+static void nonsense_is_called_so(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  answer(w, "a", VOW_VOTE_READ_ONLY, VOW_OUTCOME_COMMITTED);
+  const struct vow_branch *branch = world_find(w, T1)->branches;
+  assert_int_equal(branch->vote, VOW_VOTE_ABORT);
+  assert_string_equal(branch->last_error, "the answer does not fit the question");
 }
 
 /* Failures that repeat are counted, though several branches fail in turn. */
@@ -307,6 +322,7 @@ int main(void) {
       TEST(an_abort_tells_its_story),
       TEST(operators_and_restarts_are_in_it),
       TEST(decisions_are_in_it_once),
+      TEST(nonsense_is_called_so),
       TEST(repeated_failures_are_counted),
       TEST(history_is_bounded),
       TEST(failures_are_compared_with_the_last),

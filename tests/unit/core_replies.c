@@ -533,12 +533,25 @@ static void tidy(const struct world *w, char *out) {
   *out = '\0';
 }
 
+/* Whether it is to be noted for people: who does not know a branch has nothing to abort or forget.
+ */
+static bool is_failure(const struct world *w, size_t answered) {
+  enum vow_message_type asked = w->sends[w->send_count - 1].type;
+
+  if (answered < IS_DOWN || world_find(w, T1)->branches[0].resolved) return false;
+  if (asked == VOW_MESSAGE_FORGET) return answered < REFUSES;
+  return asked != VOW_MESSAGE_ABORT || answered < KNOWS_NOTHING;
+}
+
 /* What the answer does, the state it leaves, and what follows within two seconds, or, when it is
  * settled, once the log is synced. */
 static void play(struct world *w, size_t state, size_t answered, char *out) {
   states[state].run(w);
   world_forget_trace(w);
+  bool failure = is_failure(w, answered);
+  w->wall_ms += 7;
   answers[answered].run(w);
+  if (failure) assert_int_equal(world_find(w, T1)->branches[0].last_error_ms, w->wall_ms);
   tidy(w, out);
   out += strlen(out);
   out += sprintf(out, "=> %s", picture(w, T1));
