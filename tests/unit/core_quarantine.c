@@ -333,6 +333,24 @@ static void who_has_not_answered_is_asked(void **state) {
   assert_false(vow_id_is_nil(w->sends[w->send_count - 1].finished_below));
 }
 
+/* That it does not know a branch is an answer, too; that it fails later takes none of them back. */
+static void who_knows_no_branch_has_answered(void **state) {
+  struct world *w = *state;
+  restart(w, false);
+  sync(w);
+  begin(w, "a b");
+  abort_txn(w, T1);
+  unknown(w, "a");
+  begin(w, "c@a d@b");
+  commit_no_wait(w, T2);
+  assert_true(under_way(w, "c"));
+  assert_false(w->sends[w->send_count - 2].log_ask);
+  assert_true(w->sends[w->send_count - 1].log_ask);
+  failed(w, "c");
+  wait_ms(w, 100);
+  assert_false(w->sends[w->send_count - 1].log_ask);
+}
+
 /* Below what was once lost nothing is presumed, also when the quarantine is over. */
 static void what_was_lost_once_is_never_presumed(void **state) {
   struct world *w = *state;
@@ -361,6 +379,7 @@ int main(void) {
       TEST(nor_is_a_presumption_under_a_key),
       TEST(transactions_of_this_run_go_on),
       TEST(who_has_not_answered_is_asked),
+      TEST(who_knows_no_branch_has_answered),
       TEST(what_was_lost_once_is_never_presumed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
