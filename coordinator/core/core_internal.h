@@ -225,8 +225,7 @@ struct vow_core {
   uint64_t id_ms; /* of the newest id, or of the floor */
   uint16_t id_counter;
   struct vow_id ceiling;     /* durable */
-  uint64_t ceiling_ms;       /* the same in milliseconds */
-  uint64_t ceiling_after;    /* position of its record */
+  uint64_t ceiling_after;    /* position of its record; 0: the core has read it */
   uint64_t ceiling_position; /* of the newest ceiling record, until it is durable; then 0 */
   uint64_t next_ceiling_ms;  /* of the newest ceiling record */
   bool ceiling_forced;       /* somebody waits for it */

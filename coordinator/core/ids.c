@@ -32,9 +32,6 @@ void core_ids_load(struct vow_core *core, struct vow_id floor) {
   core->id_ms = vow_id_unix_ms(floor);
   core->id_counter = vow_id_counter(floor);
   core->ceiling = floor;
-  core->ceiling_ms = core->id_ms;
-  core->next_ceiling_ms = core->id_ms;
-  core->ceiling_after = core->durable;
   want_ceiling(core, core->wall_ms > core->id_ms ? core->wall_ms : core->id_ms, true);
 }
 
@@ -47,9 +44,9 @@ bool core_ids_issue(struct vow_core *core, struct vow_id *out) {
     ms = core->wall_ms;
     counter = 0;
   }
-  if (ms >= core->ceiling_ms) {
-    bool on_its_way = ms < core->next_ceiling_ms && core->ceiling_forced;
-    if (!on_its_way) want_ceiling(core, ms, true);
+  if (ms >= vow_id_unix_ms(core->ceiling)) {
+    /* One on its way may be too low by now: the next is asked for when it is there. */
+    if (!core->ceiling_forced) want_ceiling(core, ms, true);
     return false;
   }
   if (core->next_ceiling_ms - ms < core->config.id_reserve_ms / 2) want_ceiling(core, ms, false);
@@ -61,8 +58,7 @@ bool core_ids_issue(struct vow_core *core, struct vow_id *out) {
 
 void core_ids_durable(struct vow_core *core) {
   if (core->ceiling_position == 0 || core->durable < core->ceiling_position) return;
-  core->ceiling_ms = core->next_ceiling_ms;
-  core->ceiling = vow_id_floor(core->ceiling_ms, 0);
+  core->ceiling = vow_id_floor(core->next_ceiling_ms, 0);
   core->ceiling_after = core->ceiling_position;
   core->ceiling_position = 0;
   core->ceiling_forced = false;

@@ -43,7 +43,17 @@ static void ids_follow_the_clock(void **state) {
   assert_true(vow_id_is_v7(w->ids[2]));
 }
 
-/* When the clock goes back, ids count on; when it stands, a millisecond lends the next. */
+static void begin_more(struct world *w, int count) {
+  for (int i = 0; i < count; i++) {
+    sync(w);
+    world_forget_past(w);
+    begin(w, "");
+    abort_txn(w, w->id_count);
+  }
+}
+
+/* When the clock goes back, ids count on; when it stands, a millisecond lends the next, and that
+ * the one behind it. */
 static void the_clock_may_stand_or_go_back(void **state) {
   struct world *w = *state;
 
@@ -53,16 +63,15 @@ static void the_clock_may_stand_or_go_back(void **state) {
   begin(w, "");
   abort_txn(w, T1);
   abort_txn(w, T2);
-  for (int i = 0; i < 4094; i++) {
-    sync(w);
-    world_forget_past(w);
-    begin(w, "");
-    abort_txn(w, w->id_count);
-  }
+  begin_more(w, 4094);
   assert_int_equal(newest_ms(w), first);
   assert_int_equal(vow_id_counter(w->ids[w->id_count - 1]), 0xFFF);
   begin(w, "");
   assert_int_equal(newest_ms(w), first + 1);
+  assert_int_equal(vow_id_counter(w->ids[w->id_count - 1]), 0);
+  abort_txn(w, w->id_count);
+  begin_more(w, 4096);
+  assert_int_equal(newest_ms(w), first + 2);
   assert_int_equal(vow_id_counter(w->ids[w->id_count - 1]), 0);
 }
 
@@ -194,6 +203,18 @@ static void ids_grow_across_restarts(void **state) {
   knows_the_ceiling(w);
 }
 
+/* That may be in the middle of a millisecond. */
+static void ids_go_on_within_a_millisecond(void **state) {
+  struct world *w = *state;
+
+  w->ceiling = vow_id_floor(w->wall_ms + 60000, 7);
+  crash(w, 0);
+  begin(w, "");
+  sync(w);
+  assert_int_equal(newest_ms(w), w->wall_ms + 60000);
+  assert_int_equal(vow_id_counter(w->ids[0]), 8);
+}
+
 /* A clock far beyond reason is taken for a day in the far future, and ids still grow. */
 static void a_mad_clock_is_survived(void **state) {
   struct world *w = *state;
@@ -230,17 +251,12 @@ static void the_watermark_waits_for_the_oldest(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(ids_follow_the_clock),
-      TEST(the_clock_may_stand_or_go_back),
-      TEST(a_begin_waits_for_the_ceiling),
-      TEST(a_begin_may_wait_twice),
-      TEST(held_begins_are_freed),
-      TEST(a_held_begin_may_be_pending),
-      TEST(the_ceiling_moves_ahead),
-      TEST(the_reserve_may_shrink),
-      TEST(ids_grow_across_restarts),
-      TEST(a_mad_clock_is_survived),
-      TEST(the_watermark_waits_for_the_oldest),
+      TEST(ids_follow_the_clock),          TEST(the_clock_may_stand_or_go_back),
+      TEST(a_begin_waits_for_the_ceiling), TEST(a_begin_may_wait_twice),
+      TEST(held_begins_are_freed),         TEST(a_held_begin_may_be_pending),
+      TEST(the_ceiling_moves_ahead),       TEST(the_reserve_may_shrink),
+      TEST(ids_grow_across_restarts),      TEST(ids_go_on_within_a_millisecond),
+      TEST(a_mad_clock_is_survived),       TEST(the_watermark_waits_for_the_oldest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
