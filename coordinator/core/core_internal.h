@@ -327,7 +327,7 @@ void core_endpoint_failed(struct vow_core *core, struct core_endpoint *endpoint,
 bool core_task_message(const struct core_task *task, enum vow_message_type *out);
 /* Queues its message now, wherever it was; one that is under way is left alone. */
 void core_task_push(struct vow_core *core, struct core_task *task);
-/* The same after a delay. */
+/* The same after a delay, of one that is idle. */
 void core_task_delay(struct vow_core *core, struct core_task *task, uint64_t delay_ms);
 /* Nothing more is to be sent, or not now; one that is under way is left alone. */
 void core_task_stop(struct vow_core *core, struct core_task *task);

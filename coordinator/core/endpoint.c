@@ -89,7 +89,6 @@ void core_endpoint_release(struct vow_core *core, struct core_endpoint *endpoint
   core_timer_clear(&core->timers, &endpoint->timer);
   if (endpoint->down) endpoint->batch_refused = false; /* as when a probe is answered */
   endpoint->down = false;
-  endpoint->probes = 0;
   endpoint->failures_in_row = 0;
   free(endpoint->last_error);
   endpoint->last_error = NULL;
@@ -232,7 +231,6 @@ void core_endpoint_answered(struct vow_core *core, struct core_endpoint *endpoin
     }
     adapt(core, endpoint, batch_max);
     endpoint->down = false;
-    endpoint->probes = 0;
     endpoint->failures_in_row = 0;
     free(endpoint->last_error);
     endpoint->last_error = NULL;
@@ -301,7 +299,7 @@ void core_task_push(struct vow_core *core, struct core_task *task) {
 }
 
 void core_task_delay(struct vow_core *core, struct core_task *task, uint64_t delay_ms) {
-  core_task_stop(core, task);
+  CORE_ASSERT(task->state == CORE_TASK_IDLE);
   task->state = CORE_TASK_WAITING;
   core_timer_set(&core->timers, &task->timer, core->now_ms + delay_ms);
 }

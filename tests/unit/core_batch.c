@@ -155,6 +155,7 @@ static void a_few_leave_when_the_many_are_answered(void **state) {
   send_five(w);
   begin_from(w, 9, 10);
   assert_int_equal(view(w).queued, 2);
+  assert_int_equal(view(w).retry_in_ms, 0); /* which is no outage */
   answer_yes(w, 4, 7);
   assert_int_equal(view(w).queued, 2); /* the answer to a batch comes as one, with its last */
   answer_yes(w, 8, 8);

@@ -56,6 +56,7 @@ static bool one_out(const struct world *w, const char *url, char *branch, size_t
  * each with another message; the participant next door is not held up. */
 static void the_dead_cost_one_probe_at_a_time(void **state) {
   struct world *w = *state;
+  struct vow_core_counts counts;
   char branch[32], last[32] = "";
 
   committing(w, 20);
@@ -85,12 +86,17 @@ static void the_dead_cost_one_probe_at_a_time(void **state) {
     assert_int_equal(sent_to(w, "http://a"), before + probe);
     wait_ms(w, 1);
   }
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.endpoints_down, 1);
   assert_in_range(w->now_ms - began, 5000, 12000); /* 0.1 + 0.2 + … + 1.6 + 1.6 … s, jittered */
 
   assert_true(one_out(w, "http://a", branch, sizeof(branch)));
   acknowledge(w, branch, VOW_OUTCOME_COMMITTED); /* it is back: the queue drains */
   assert_true(world_endpoint(w, "http://a").up);
   assert_null(world_endpoint(w, "http://a").last_error);
+  assert_int_equal(world_endpoint(w, "http://a").failures_in_row, 0);
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.endpoints_down, 0);
   assert_int_equal(world_endpoint(w, "http://a").inflight, 2);
   while (one_out(w, "http://a", branch, sizeof(branch))) {
     acknowledge(w, branch, VOW_OUTCOME_COMMITTED);
@@ -113,6 +119,39 @@ static void stragglers_change_nothing(void **state) {
   acknowledge(w, "a3", VOW_OUTCOME_COMMITTED);
   expect_some(w, "send commit t1/a1");
   assert_true(world_endpoint(w, "http://a").up);
+}
+
+/* Nor is a probe that hangs answered by an answer from before the outage. */
+static void stragglers_answer_no_probe(void **state) {
+  struct world *w = *state;
+
+  committing(w, 3);
+  down(w, "a1");
+  wait_ms(w, 100);
+  assert_true(under_way(w, "a3"));
+  wait_ms(w, 1);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  silent(w, "a3");
+  assert_int_equal(world_endpoint(w, "http://a").failures_in_row, 2);
+  wait_ms(w, 200);
+  assert_true(under_way(w, "a1"));
+}
+
+/* A straggler that has failed leaves its slot to those that wait, also when nobody wants its own
+ * message any more. */
+static void a_failed_straggler_makes_room(void **state) {
+  struct world *w = *state;
+
+  committing(w, 5);
+  down(w, "a1");
+  wait_ms(w, 100);
+  acknowledge(w, "a3", VOW_OUTCOME_COMMITTED); /* the probe */
+  assert_true(under_way(w, "a4"));
+  assert_false(under_way(w, "a5"));
+  resolve(w, T2, 1, VOW_OUTCOME_COMMITTED);
+  down(w, "a2");
+  assert_true(world_endpoint(w, "http://a").up);
+  assert_true(under_way(w, "a5"));
 }
 
 /* One message that is never answered holds up nobody where others are answered meanwhile. */
@@ -143,6 +182,48 @@ static void a_message_that_hangs_is_tried_by_itself(void **state) {
   wait_ms(w, 101);
   acknowledge(w, "a1", VOW_OUTCOME_COMMITTED);
   assert_int_equal(world_endpoint(w, "http://a").inflight, 0);
+}
+
+/* And it is no answer itself: what left after the last real one, and hangs, too, takes the endpoint
+ * down. Until then what waits for a slot gets it. */
+static void silence_is_no_answer(void **state) {
+  struct world *w = *state;
+
+  committing(w, 4);
+  wait_ms(w, 1);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  wait_ms(w, 1);
+  assert_false(under_way(w, "a4"));
+  silent(w, "a1");
+  assert_true(under_way(w, "a4"));
+  assert_true(world_endpoint(w, "http://a").up);
+  silent(w, "a3");
+  assert_false(world_endpoint(w, "http://a").up);
+}
+
+/* Only where no answer came it counts that it took too long, or that nobody was reached. */
+static void an_answer_is_one_whatever_else_is_said(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a@x+ b@x+");
+  commit_no_wait(w, T1);
+  wait_ms(w, 1);
+  yes(w, "b");
+  world_forget_trace(w);
+  w->sends[0].timed_out = true;
+  world_reply(w, &w->sends[0], VOW_REPLY_REFUSED, (struct vow_message_reply){0}, true);
+  expect(w, "send abort t1/a", "send abort t1/b");
+}
+
+/* A connection that breaks is the endpoint's failure, though it has answered others. */
+static void a_broken_connection_takes_it_down(void **state) {
+  struct world *w = *state;
+
+  committing(w, 2);
+  wait_ms(w, 1);
+  acknowledge(w, "a2", VOW_OUTCOME_COMMITTED);
+  down(w, "a1");
+  assert_false(world_endpoint(w, "http://a").up);
 }
 
 /* Where nothing else was answered, silence is the endpoint's. A second probe leaves beside one that
@@ -361,7 +442,12 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(the_dead_cost_one_probe_at_a_time),
       TEST(stragglers_change_nothing),
+      TEST(stragglers_answer_no_probe),
+      TEST(a_failed_straggler_makes_room),
       TEST(a_message_that_hangs_is_tried_by_itself),
+      TEST(silence_is_no_answer),
+      TEST(an_answer_is_one_whatever_else_is_said),
+      TEST(a_broken_connection_takes_it_down),
       TEST(a_probe_that_hangs_has_a_second_beside_it),
       TEST(a_failing_branch_waits_alone),
       TEST(the_limit_may_be_raised),
