@@ -74,6 +74,21 @@ static void preparing_becomes_aborting(void **state) {
   assert_int_equal(counts.recovered, 1);
 }
 
+/* What has ended is presumed no more, and so its record says: the next start reads it again. */
+static void an_end_is_no_presumption(void **state) {
+  struct world *w = *state;
+
+  begin_one_shot(w, "a+ b+");
+  wait_ms(w, 1000);
+  restart(w, 1);
+  sync(w);
+  acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
+  acknowledge(w, "b", VOW_OUTCOME_ABORTED);
+  sync(w);
+  restart(w, 0);
+  expect_picture(w, T1, "aborted heuristic-mixed [a heuristic-commit, b aborted]");
+}
+
 /* A record without branches has nobody to be told. */
 static void an_empty_record_ends(void **state) {
   struct world *w = *state;
@@ -514,6 +529,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(what_was_not_recorded_is_over),
       TEST(preparing_becomes_aborting),
+      TEST(an_end_is_no_presumption),
       TEST(an_empty_record_ends),
       TEST(records_to_come_count_towards_the_limit),
       TEST(committing_goes_on),
