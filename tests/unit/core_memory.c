@@ -304,12 +304,36 @@ static void an_act_is_told_when_its_record_is_durable(void **state) {
   uint64_t first = forget(w, T1), again = forget(w, T1);
   actions_are_short = false;
   assert_true(world_find(w, T1)->forgotten);
+  assert_int_equal(vow_core_next_deadline(w->core), 0);
   tick(w);
   assert_int_equal(w->answered[first], 0);
   assert_int_equal(w->answered[again], 0);
   sync(w);
   assert_int_equal(w->answered[first], 1);
   assert_int_equal(w->answered[again], 1);
+  world_free(w);
+}
+
+/* Of many who wait for an outcome some find no memory for their answers, and get them later. */
+static void answers_come_as_memory_allows(void **state) {
+  enum { CLIENTS = 16 };
+
+  (void)state;
+  struct world *w = world_new();
+  struct vow_event config = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+  w->config.waiters_max = CLIENTS;
+  world_must(w, &config);
+  begin(w, "a+ b+");
+  for (int i = 0; i < CLIENTS; i++) (void)commit(w, T1);
+  yes(w, "a");
+  yes(w, "b");
+  actions_are_short = true;
+  sync(w);
+  actions_are_short = false;
+  assert_int_equal(w->answered[w->token], 0);
+  assert_int_equal(vow_core_next_deadline(w->core), 0);
+  tick(w);
+  for (uint64_t token = 2; token <= w->token; token++) assert_int_equal(w->answered[token], 1);
   world_free(w);
 }
 
@@ -363,6 +387,31 @@ static void ends_are_written_as_memory_allows(void **state) {
   assert_null(world_find(w, T1));
   assert_non_null(world_find(w, COUNT));
   tick(w);
+  sync(w);
+  assert_null(world_find(w, COUNT));
+  world_free(w);
+}
+
+/* Also where there are enough of them, and are no longer when some have been written. */
+static void enough_ends_are_written_as_memory_allows(void **state) {
+  enum { COUNT = 8 };
+
+  (void)state;
+  struct world *w = world_new();
+  struct vow_event config = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+  w->config.ends_together = COUNT;
+  world_must(w, &config);
+  for (uint32_t txn = T1; txn <= COUNT; txn++) {
+    begin(w, txn < COUNT ? "" : "a b");
+    abort_txn(w, txn);
+  }
+  acknowledge(w, "a", VOW_OUTCOME_ABORTED);
+  actions_are_short = true;
+  acknowledge(w, "b", VOW_OUTCOME_ABORTED);
+  actions_are_short = false;
+  sync(w);
+  assert_null(world_find(w, T1));
+  assert_non_null(world_find(w, COUNT));
   sync(w);
   assert_null(world_find(w, COUNT));
   world_free(w);
@@ -438,8 +487,10 @@ int main(void) {
       cmocka_unit_test(one_failure_changes_nothing),
       cmocka_unit_test(failures_in_a_row_change_nothing),
       cmocka_unit_test(an_act_is_told_when_its_record_is_durable),
+      cmocka_unit_test(answers_come_as_memory_allows),
       cmocka_unit_test(an_act_outlives_the_begin_of_a_quarantine),
       cmocka_unit_test(ends_are_written_as_memory_allows),
+      cmocka_unit_test(enough_ends_are_written_as_memory_allows),
       cmocka_unit_test(a_transaction_is_small),
       cmocka_unit_test(a_start_may_be_tried_again),
   };
