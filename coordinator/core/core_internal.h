@@ -121,7 +121,7 @@ struct core_waiter {
   struct core_timer timer;
   struct core_txn *txn;
   uint64_t token;
-  uint64_t position; /* RECORD: of the record; CORE_NEXT_RECORD: not emitted yet */
+  uint64_t position; /* RECORD: of the record; CORE_NEXT_RECORD: not emitted yet. Else 0 */
   uint8_t wait;      /* enum core_wait */
   bool created;      /* BEGIN made the transaction */
   bool expired;      /* waits no longer: it is answered with what there is */

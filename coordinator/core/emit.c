@@ -192,9 +192,8 @@ static uint64_t take_task(struct vow_core *core, struct core_request *request) {
     message->timeout_ms = late ? 1 : (uint32_t)(txn->deadline_ms - core->now_ms);
     message->one_phase = txn->image.delegated;
   }
-  bool free_to_go =
-      type == VOW_MESSAGE_ABORT || (type == VOW_MESSAGE_PREPARE && !message->one_phase);
-  return free_to_go ? 0 : txn->decided;
+  /* Nothing is decided yet where a prepare hands nothing over. */
+  return type == VOW_MESSAGE_ABORT ? 0 : txn->decided;
 }
 
 static bool send(struct vow_core *core, struct core_endpoint *endpoint,

@@ -30,7 +30,6 @@ void core_waiter_end(struct vow_core *core, struct core_waiter *waiter) {
   core_tree_remove(&core->by_token, &waiter->token, &waiter->by_token);
   core_list_remove(&waiter->link);
   waiter->txn->waiting--;
-  core_touch(core, waiter->txn);
   free(waiter);
 }
 
@@ -77,10 +76,8 @@ bool core_waiter_answer(const struct vow_core *core, const struct core_waiter *w
   if (!ready && !waiter->expired) return false;
 
   *out = (struct vow_action){.type = VOW_ACTION_ANSWER, .after = core->ceiling_after};
-  if (ready && answerable && txn->decided > out->after) out->after = txn->decided;
-  if (ready && waiter->wait == CORE_WAIT_RECORD && waiter->position > out->after) {
-    out->after = waiter->position;
-  }
+  if (answerable && txn->decided > out->after) out->after = txn->decided;
+  if (ready && waiter->position > out->after) out->after = waiter->position;
   out->u.answer.token = waiter->token;
   out->u.answer.txn = image;
   out->u.answer.created = waiter->created;

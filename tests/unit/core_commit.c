@@ -254,10 +254,12 @@ static void the_earlier_deadline_counts(void **state) {
 static void a_late_prepare_has_little_time(void **state) {
   struct world *w = *state;
 
-  begin(w, "a+ b+");
-  w->now_ms += 70000; /* the tick is late */
-  commit(w, T1);
-  assert_int_equal(w->sends[0].timeout_ms, 1);
+  for (uint32_t late_ms = 0; late_ms < 2; late_ms++) {
+    begin(w, "a+ b+");
+    w->now_ms += w->config.transaction_timeout_ms + late_ms; /* and so is the tick */
+    commit(w, w->id_count);
+    assert_int_equal(w->sends[w->send_count - 1].timeout_ms, 1);
+  }
 }
 
 /* A deadline beyond what a message can say is cut to it. */
@@ -295,6 +297,33 @@ static void long_phases_are_recorded(void **state) {
   expect(w, "log t1 aborting");
   acknowledge(w, "a", VOW_OUTCOME_ABORTED);
   expect(w, "log t1 aborted ended");
+}
+
+/* A decision is told when its own record is durable, whatever others have logged since. */
+static void no_decision_waits_for_the_next_record(void **state) {
+  struct world *w = *state;
+  struct vow_event again = {.type = VOW_EVENT_DURABLE};
+
+  begin_one_shot(w, "a+ b+");
+  wait_ms(w, 1000);
+  begin_one_shot(w, "c+ d+");
+  yes(w, "c");
+  yes(w, "d");
+  yes(w, "a");
+  world_forget_trace(w);
+  yes(w, "b");
+  expect(w, "log! t1 committing");
+  uint64_t last = w->position; /* before it t2, and before that t1, preparing */
+  sync_to(w, last - 2);
+  expect(w, "");
+  sync_to(w, last - 1);
+  expect(w, "answer #2 ok t2 committing created", "send commit t2/c", "send commit t2/d");
+  sync(w);
+  expect(w, "answer #1 ok t1 committing created", "send commit t1/a", "send commit t1/b");
+  again.u.position = last - 2; /* what is durable remains so */
+  world_must(w, &again);
+  commit(w, T1);
+  expect(w, "answer #3 ok t1 committing");
 }
 
 /* What was decided is pushed for ever. */
@@ -360,6 +389,7 @@ int main(void) {
       TEST(a_late_prepare_has_little_time),
       TEST(a_long_deadline_is_cut),
       TEST(long_phases_are_recorded),
+      TEST(no_decision_waits_for_the_next_record),
       TEST(decisions_do_not_time_out),
       TEST(a_keyed_abort_is_answered_when_its_record_is_durable),
   };

@@ -239,6 +239,21 @@ static void an_operator_aborts(void **state) {
   expect(w, "answer #3 ok t1 aborting");
 }
 
+/* Answers say which record they depend on: the decision's, or that of the act. */
+static void answers_depend_on_their_records(void **state) {
+  struct world *w = *state;
+
+  committing(w);
+  uint64_t decision = w->position;
+  commit(w, T1);
+  assert_int_equal(w->answered_after, decision);
+  resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  uint64_t act = w->position;
+  assert_true(act > decision);
+  sync(w);
+  assert_int_equal(w->answered_after, act);
+}
+
 /* An operator's wait ends like everybody's. */
 static void an_operator_waits_for_the_log(void **state) {
   struct world *w = *state;
@@ -263,6 +278,7 @@ int main(void) {
       TEST(acts_need_a_reason),
       TEST(operators_wait_like_others),
       TEST(an_operator_aborts),
+      TEST(answers_depend_on_their_records),
       TEST(an_operator_waits_for_the_log),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -370,6 +370,28 @@ static void nonsense_is_refused(void **state) {
   assert_int_equal(world_step(w, &event), VOW_E_INVALID_ARGUMENT);
 }
 
+/* Who begins again under a key is told of a decision when it is durable, and need not wait for a
+ * delegation that is not. */
+static void a_begin_again_depends_on_what_it_tells(void **state) {
+  struct world *w = *state;
+  struct vow_event event = {.u.begin.idempotency_key = "k"};
+
+  begin_with(w, &event, "a+");
+  commit_no_wait(w, T1);
+  world_forget_trace(w);
+  event = (struct vow_event){.u.begin.idempotency_key = "k"};
+  begin_with(w, &event, "a+");
+  expect(w, "answer #3 ok t1 preparing");
+  sync(w);
+  yes(w, "a");
+  world_forget_trace(w);
+  event = (struct vow_event){.u.begin.idempotency_key = "k"};
+  begin_with(w, &event, "a+");
+  expect(w, "");
+  sync(w);
+  expect(w, "answer #4 ok t1 committing", "send commit t1/a");
+}
+
 static void config_must_make_sense(void **state) {
   struct world *w = *state;
   struct vow_core *core = NULL;
@@ -393,6 +415,9 @@ static void config_must_make_sense(void **state) {
   BAD(inflight_per_endpoint_max, 0);
   BAD(history_max, 0);
   BAD(id_reserve_ms, 0);
+  struct vow_event event = {.type = VOW_EVENT_CONFIG, .u.config = &w->config};
+  w->config.retry_max_ms = w->config.retry_min_ms; /* always the same */
+  world_must(w, &event);
   vow_core_free(NULL);
 }
 
@@ -476,6 +501,7 @@ int main(void) {
       TEST(waiters_of_a_key_have_a_limit),
       TEST(keyed_outcomes_are_forced),
       TEST(nonsense_is_refused),
+      TEST(a_begin_again_depends_on_what_it_tells),
       TEST(config_must_make_sense),
       TEST(counts_add_up),
       TEST(transactions_are_listed_by_id),

@@ -101,18 +101,18 @@ static void number_new(struct world *w) {
 
 /* ---- the rules ---- */
 
-/* Is a commit of this transaction durable? */
-static bool commit_is_durable(const struct world *w, struct vow_id id, bool delegated) {
+/* Where a commit of this transaction is durable; 0: nowhere. */
+static uint64_t commit_durable_at(const struct world *w, struct vow_id id, bool delegated) {
   for (uint32_t i = 0; i < w->log_count; i++) {
     const struct world_record *record = &w->log[i];
     if (record->kind != VOW_RECORD_TXN || record->position > w->durable) continue;
     if (vow_id_compare(record->image.id, id) != 0) continue;
-    if (delegated && record->image.delegated) return true;
+    if (delegated && record->image.delegated) return record->position;
     if (record->image.state == VOW_TXN_COMMITTING || record->image.state == VOW_TXN_COMMITTED) {
-      return true;
+      return record->position;
     }
   }
-  return false;
+  return 0;
 }
 
 /* Of what only read the outcome means nothing, and no record keeps it (C3). */
@@ -131,7 +131,7 @@ static void check_shown(struct world *w, const struct vow_txn *image) {
 
   if (outcome == VOW_OUTCOME_NONE) return;
   if (outcome == VOW_OUTCOME_COMMITTED && depends_on_commit(image)) {
-    assert_true(commit_is_durable(w, image->id, image->delegated));
+    assert_true(commit_durable_at(w, image->id, image->delegated) != 0);
   }
   enum vow_outcome *told = &w->told[number - 1];
   if (depends_on_commit(image) && !w->overruled[number - 1]) {
@@ -224,8 +224,10 @@ static void take_send(struct world *w, const struct vow_action *action) {
     assert_string_equal(action->u.send.url, message->branch->url);
     (void)snprintf(send->url, sizeof(send->url), "%s", message->branch->url);
     (void)snprintf(send->branch, sizeof(send->branch), "%s", message->branch->name);
-    if (message->type == VOW_MESSAGE_COMMIT) assert_true(commit_is_durable(w, txn->id, false));
-    if (message->one_phase) assert_true(commit_is_durable(w, txn->id, true));
+    if (message->type == VOW_MESSAGE_COMMIT || message->one_phase) {
+      uint64_t at = commit_durable_at(w, txn->id, message->one_phase);
+      assert_true(at > 0 && action->after >= at);
+    }
     assert_true(message->type == VOW_MESSAGE_PREPARE ? message->timeout_ms > 0
                                                      : message->timeout_ms == 0);
     world_line(w, "%s %s t%u/%s%s", i == 0 ? "send" : "with", vow_message_type_name(message->type),
@@ -242,6 +244,7 @@ static void take_answer(struct world *w, const struct vow_action *action) {
   assert_true(token > 0 && token <= w->token && token < WORLD_SENDS_MAX);
   assert_int_equal(w->answered[token], 0);
   w->answered[token] = 1;
+  w->answered_after = action->after;
   if (txn != NULL) {
     check_shown(w, txn);
     w->outcome[token] = vow_txn_outcome(txn);
