@@ -131,6 +131,19 @@ static void abort_asks(void **state) {
          "answer #3 ok t1 aborted");
 }
 
+/* It waits no longer than others do. */
+static void who_aborts_does_not_wait_for_ever(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+");
+  commit_no_wait(w, T1);
+  sync(w);
+  abort_txn(w, T1);
+  world_forget_trace(w);
+  wait_ms(w, w->config.wait_timeout_ms);
+  expect(w, "answer #3 ok t1 preparing pending");
+}
+
 /* What was certainly never handed over is aborted without asking. */
 static void what_never_left_is_not_asked_about(void **state) {
   struct world *w = *state;
@@ -222,6 +235,7 @@ int main(void) {
       TEST(refusing_everything_proves_nothing),
       TEST(a_heuristic_commit_commits),
       TEST(abort_asks),
+      TEST(who_aborts_does_not_wait_for_ever),
       TEST(what_never_left_is_not_asked_about),
       TEST(earlier_work_is_told),
       TEST(a_hazard_is_neither),

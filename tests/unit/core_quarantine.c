@@ -278,6 +278,23 @@ static void a_settled_branch_makes_no_decision_of_a_presumption(void **state) {
   expect(w, "log t1 aborted ended");
 }
 
+/* It is on its way to the log, and told when it is there, though the presumption is taken back. */
+static void what_an_operator_settled_is_told(void **state) {
+  struct world *w = *state;
+  leave_undecided(w);
+  restart(w, false);
+  sync(w);
+  w->overruled[0] = true;
+  uint64_t token = resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  world_forget_trace(w);
+  witness(w, 65, 1);
+  assert_true(vow_core_held_back(w->core, world_id(w, T1)));
+  expect(w, "log! quarantine: 65.1 by somebody");
+  sync(w);
+  assert_int_equal(w->answered[token], 1);
+  expect_some(w, " ok t1 ");
+}
+
 /* A key changes nothing about that: a decision that the log lost may yet be heard of. */
 static void nor_is_a_presumption_under_a_key(void **state) {
   struct world *w = *state;
@@ -305,6 +322,7 @@ static void transactions_of_this_run_go_on(void **state) {
   witness(w, 65, 1);
   yes(w, "b");
   sync(w);
+  assert_true(w->sends[w->send_count - 1].log_ask); /* nobody keeps how far this log has come */
   acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
   acknowledge(w, "b", VOW_OUTCOME_COMMITTED);
   sync(w);
@@ -376,6 +394,7 @@ int main(void) {
       TEST(a_presumption_is_not_recorded),
       TEST(a_presumption_is_recorded_when_it_has_ended),
       TEST(a_settled_branch_makes_no_decision_of_a_presumption),
+      TEST(what_an_operator_settled_is_told),
       TEST(nor_is_a_presumption_under_a_key),
       TEST(transactions_of_this_run_go_on),
       TEST(who_has_not_answered_is_asked),
