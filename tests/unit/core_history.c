@@ -298,6 +298,20 @@ static void plain_reasons_are_bounded(void **state) {
   assert_int_equal(strlen(world_find(w, T1)->reason), 1023);
 }
 
+/* One that is a byte too long loses its last character as a whole. */
+static void the_last_character_goes_whole(void **state) {
+  struct world *w = *state;
+  char reason[1024];
+
+  begin(w, "a+ b+");
+  commit_no_wait(w, T1);
+  size_t bytes = 1024 - strlen("branch 'a' voted abort: ");
+  memset(reason, 'x', bytes);
+  memcpy(reason + bytes - 2, "\xC3\xA4", 3);
+  reply_with(w, reason);
+  assert_int_equal(strlen(world_find(w, T1)->reason), 1022);
+}
+
 /* Whoever gives no sentence with an error gets one made. */
 static void errors_always_say_something(void **state) {
   struct world *w = *state;
@@ -330,6 +344,7 @@ int main(void) {
       TEST(garbage_is_bounded),
       TEST(reasons_are_bounded),
       TEST(plain_reasons_are_bounded),
+      TEST(the_last_character_goes_whole),
       TEST(errors_always_say_something),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
