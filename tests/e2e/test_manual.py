@@ -86,3 +86,12 @@ def test_the_runbook_quotes_what_vowd_says_when_it_does_not_start():
     said = list(said_by_sources())
     for quote in quoted:
         assert any(one.startswith(quote) for one in said), quote
+
+
+def test_the_unit_checks_the_file_whenever_the_daemon_is_to_read_it():
+    unit = (ROOT / "deploy" / "systemd" / "vowd.service").read_text()
+    commands = re.findall(r"^Exec(\w+)=(.*)$", unit, re.M)
+    serve = next(line for kind, line in commands if kind == "Start")
+    for kind in ("StartPre", "Reload"):
+        first = next(line for of, line in commands if of == kind)
+        assert first == f"{serve} --check-config", (kind, first)
