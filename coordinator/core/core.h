@@ -32,6 +32,9 @@
 
 struct vow_core;
 
+/* Aborts and what operators ask for wait beyond those who wait for a commit: so many of each. */
+#define VOW_CORE_WAITERS_EXTRA 16
+
 struct vow_core_config {
   uint32_t transaction_timeout_ms;     /* default of a begin that names none */
   uint32_t transaction_timeout_max_ms; /* a begin that asks for more is refused */
@@ -46,7 +49,7 @@ struct vow_core_config {
   uint32_t ends_wait_ms;              /* for at most this long */
   uint32_t transactions_max;          /* open at once; past it begin is OVERLOADED */
   uint32_t branches_max;              /* of one transaction */
-  uint32_t waiters_max;               /* of one transaction */
+  uint32_t waiters_max;               /* of one transaction, for a commit; see WAITERS_EXTRA */
   uint32_t inflight_per_endpoint_max; /* requests under way to one endpoint; few of them at most
                                          times where several messages travel in one */
   uint32_t history_max;               /* entries kept of one transaction */

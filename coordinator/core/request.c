@@ -315,6 +315,12 @@ enum vow_error core_enlist(struct vow_core *core, const struct vow_event *event)
 
 /* ---- commit and abort ---- */
 
+/* An abort has room of its own, and so has an operator: else those that wait for a commit, and ask
+ * again for ever, would keep everybody from ending it. */
+static uint64_t waiters_max(const struct vow_core *core, enum core_wait wait) {
+  return (uint64_t)core->config.waiters_max + VOW_CORE_WAITERS_EXTRA * (wait - CORE_WAIT_COMMIT);
+}
+
 struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *event,
                               enum core_wait wait, uint64_t position, enum vow_error *error) {
   struct core_txn *txn = core_find(core, event->id);
@@ -328,9 +334,9 @@ struct core_txn *core_wait_on(struct vow_core *core, const struct vow_event *eve
     *error = refuse(core, event->token, VOW_E_QUARANTINED, CORE_QUARANTINE_DETAIL, NULL);
     return NULL;
   }
-  if (txn->waiting >= core->config.waiters_max) {
+  if (txn->waiting >= waiters_max(core, wait)) {
     *error = refuse(core, event->token, VOW_E_OVERLOADED,
-                    with_number(core, TOO_MANY_WAITERS, core->config.waiters_max), NULL);
+                    with_number(core, TOO_MANY_WAITERS, txn->waiting), NULL);
     return NULL;
   }
   struct core_waiter *waiter = NULL;

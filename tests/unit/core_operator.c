@@ -207,22 +207,49 @@ static void acts_need_a_reason(void **state) {
   expect(w, "answer #7 unknown-branch t1 active: the transaction has no branch of this number");
 }
 
-/* Clients can't keep operators out, but they share the bound. */
+/* Clients can't keep operators out, who have a bound of their own above it. */
 static void operators_wait_like_others(void **state) {
   struct world *w = *state;
 
   committing(w);
-  for (int i = 0; i < 4; i++) resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  for (int i = 0; i < 4 + 2 * VOW_CORE_WAITERS_EXTRA; i++) resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
   resolve(w, T1, 2, VOW_OUTCOME_COMMITTED);
   acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
   acknowledge(w, "b", VOW_OUTCOME_HEURISTIC_HAZARD);
   forget(w, T1);
   expect(w, "log! t1 committing",
-         "answer #7 overloaded: 4 clients wait for this transaction, and no more may "
+         "answer #39 overloaded: 36 clients wait for this transaction, and no more may "
          "(limits_waiters)",
          "log! t1 committed heuristic-hazard",
-         "answer #8 overloaded: 4 clients wait for this transaction, and no more may "
+         "answer #40 overloaded: 36 clients wait for this transaction, and no more may "
          "(limits_waiters)");
+}
+
+/* As many as may wait for a commit cannot keep a client from aborting it, nor those that wait for
+ * that an operator. */
+static void clients_that_wait_keep_nobody_out(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a b");
+  for (int i = 0; i < 4; i++) commit(w, T1);
+  world_forget_trace(w);
+  abort_txn(w, T1);
+  expect(w, "answer #2 transaction-aborted t1 aborting: a client asked to abort it",
+         "answer #3 transaction-aborted t1 aborting: a client asked to abort it",
+         "answer #4 transaction-aborted t1 aborting: a client asked to abort it",
+         "answer #5 transaction-aborted t1 aborting: a client asked to abort it",
+         "answer #6 ok t1 aborting");
+  begin(w, "a");
+  for (int i = 0; i < 4; i++) commit(w, T2);
+  sync(w); /* it is delegated: nobody can tell what becomes of it */
+  for (int i = 0; i < VOW_CORE_WAITERS_EXTRA; i++) abort_txn(w, T2);
+  world_forget_trace(w);
+  abort_txn(w, T2);
+  resolve(w, T2, 1, VOW_OUTCOME_ABORTED);
+  expect(w,
+         "answer #28 overloaded: 20 clients wait for this transaction, and no more may "
+         "(limits_waiters)",
+         "log! t2 aborted delegated ended");
 }
 
 /* An operator who decides gives the reason that clients are told. */
@@ -277,6 +304,7 @@ int main(void) {
       TEST(an_abort_may_come_too_late),
       TEST(acts_need_a_reason),
       TEST(operators_wait_like_others),
+      TEST(clients_that_wait_keep_nobody_out),
       TEST(an_operator_aborts),
       TEST(answers_depend_on_their_records),
       TEST(an_operator_waits_for_the_log),
