@@ -65,10 +65,9 @@ static void on_abort(void *context, const struct vow_action *action) {
   if (refused(call, action)) return;
   const struct vow_txn *txn = action->u.answer.txn;
   if (action->u.answer.pending && txn->delegated) {
-    vow_api_problem_of(call, VOW_E_ILLEGAL_STATE,
-                       "its only branch was asked to commit in one phase and has not answered, so "
-                       "nobody can tell yet; ask again",
-                       txn);
+    vow_api_problem(call, VOW_E_OUTCOME_UNKNOWN,
+                    "its only branch was asked to commit in one phase and has not answered, so "
+                    "nobody can tell yet; ask again");
   } else if (action->u.answer.pending) {
     vow_api_problem(call, VOW_E_OVERLOADED, "the abort waits for its record; ask again");
   } else {

@@ -298,3 +298,17 @@ def test_ids_grow(world):
     vowd = world.vowd()
     ids = [vowd.client.begin() for _ in range(50)]
     assert ids == sorted(ids) and len(set(ids)) == 50
+
+
+def test_an_abort_that_only_a_silent_branch_could_confirm_is_asked_for_again(world):
+    vowd, a = world.vowd(wait_timeout_ms=300), world.toy()
+    a.honour_one_phase = True
+    a.script("prepare", toy.hang)
+    id = vowd.client.one_shot([a.url], headers={"Prefer": "respond-async"}).json["id"]
+    wait_until(lambda: a.count("prepare") >= 1, "it was asked to commit in one phase")
+    unknown = vowd.client.abort(id)
+    assert unknown.status == 504 and unknown.problem == "outcome-unknown", unknown
+    assert "ask again" in unknown.json["detail"]
+    a.unscript()
+    vowd.wait_state(id, "aborted")
+    assert vowd.client.abort(id).status == 200

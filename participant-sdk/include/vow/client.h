@@ -85,7 +85,8 @@ VOW_PUBLIC enum vow_error vow_call(struct vow_transaction *transaction, const ch
  * knows, its history was purged before it could be asked, and only the participants know. */
 VOW_PUBLIC enum vow_error vow_commit(struct vow_transaction *transaction) VOW_MUST_CHECK;
 /* VOW_OK: aborted, or will be as nothing else is possible. ILLEGAL_STATE: it is committed.
- * OUTCOME_UNKNOWN, UNREACHABLE: if nobody ever asks again it aborts at its timeout. */
+ * OUTCOME_UNKNOWN: ask again, as it may yet commit where commit was asked. UNREACHABLE: likewise;
+ * where commit was not asked it aborts at its timeout by itself. */
 VOW_PUBLIC enum vow_error vow_abort(struct vow_transaction *transaction) VOW_MUST_CHECK;
 
 /* One-shot: begin, enlist all, commit, in one request. */
