@@ -52,7 +52,7 @@
   X(NUMBER, retention_count, "1000000", 0, 1000000000000, true, \
     "And at most this many of them: at 1000 transactions a second, the last quarter of an hour, and their keys.") \
   X(NUMBER, disk_reserve_bytes, "67108864", 0, 1099511627776, true, \
-    "New transactions are refused when the log's disk has less room than this, so that open ones can end.") \
+    "So much room is kept, in a file beside the log, for open transactions to end. New ones are refused unless as much again is free.") \
   X(NUMBER, limits_body_bytes, "1048576", 1024, 67108864, false, \
     "The largest request body.") \
   X(NUMBER, limits_answer_bytes, "1048576", 1024, 67108864, false, \

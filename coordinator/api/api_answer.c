@@ -109,10 +109,11 @@ static const char *default_detail(const struct vow_config *config, enum vow_erro
   if (error == VOW_E_LOADING) return "the log is still being read; ask again in a moment";
   if (error == VOW_E_LOG_MOVED) return VOW_LOG_MOVED_WHY;
   if (error == VOW_E_LOG_FULL) {
+    unsigned long long reserve = config->disk_reserve_bytes;
     snprintf(out, bytes,
-             "less than %llu bytes (disk_reserve_bytes) are free on the log's disk, and they are "
+             "the log's disk needs %llu bytes free beside the %llu (disk_reserve_bytes) that are "
              "kept for transactions that are open; make room there, and it goes on by itself",
-             (unsigned long long)config->disk_reserve_bytes);
+             reserve + reserve / 4, reserve);
     return out;
   }
   if (txn == NULL) return NULL;
