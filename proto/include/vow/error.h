@@ -6,9 +6,9 @@
  * and the slugs:
  *
  *   RETRY  nothing is wrong with the request; ask again later, the same way
- *   ABORT  this transaction cannot commit; abort it (or it is aborted), and start a new one if the
- * work still matters USAGE  the request is wrong; asking again gives the same answer FATAL  this
- * process or installation needs attention before anything else is tried
+ *   ABORT  this transaction cannot commit; start a new one if the work still matters
+ *   USAGE  the request is wrong; asking again gives the same answer
+ *   FATAL  this process or installation needs attention before anything else is tried
  *
  * On the wire an error is application/problem+json (RFC 9457) whose `type` is "urn:vow:" followed
  * by the slug.
