@@ -202,9 +202,12 @@ static enum ctl_exit judge(const struct check *check) {
                     check->info.why);
   }
   if (check->in_doubt > 0) {
-    return ctl_fail(CTL_EXIT_ATTENTION,
-                    "Start vowd on this log, or drive them to their end with `vowctl recover`.",
-                    "transactions are in doubt: %" PRIu64 ".", check->in_doubt);
+    return ctl_fail(
+        CTL_EXIT_ATTENTION,
+        check->info.backup_ms != 0
+            ? "The backup is good; whoever restores it reconciles them."
+            : "Start vowd on this log, or drive them to their end with `vowctl recover`.",
+        "transactions are in doubt: %" PRIu64 ".", check->in_doubt);
   }
   if (check->unknown > 0) {
     return ctl_fail(CTL_EXIT_ATTENTION, CTL_UNKNOWN_ADVICE,

@@ -224,6 +224,18 @@ def test_a_backup_that_was_restored(world):
     story.everybody_committed()
 
 
+def test_a_backup_in_which_something_is_open_is_good(world):
+    """It says so, and not what would be done with the log of a daemon that died."""
+    vowd, (a, b) = world.vowd(), world.two_toys()
+    b.script("commit", toy.drop)
+    id = assert_committed(vowd.client.one_shot([a.url, b.url]))["id"]
+    backup = vowd.folder / "backup.log"
+    ctl.run("backup", backup, "--url", vowd.url).fine()
+    checked = ctl.run("check", "--log", backup)
+    assert checked.code == ctl.ATTENTION and id in checked.out, checked
+    assert "backup is good" in checked.err and "recover" not in checked.err, checked
+
+
 def test_a_backup_that_is_restored_again_and_again(world):
     """Each time ids begin above those that the log before may have issued, which ran ahead of the
     clock: what is begun then is not refused as something that was over."""
