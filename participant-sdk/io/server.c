@@ -104,15 +104,14 @@ static enum MHD_Result start(struct request *request, const char *method, const 
       .path = path,
       .content_type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type"),
       .body = vow_buf_text(&request->body),
-      .body_bytes = request->body.bytes,
+      /* What was cut off is longer than any limit, which its refusal then names. */
+      .body_bytes = request->body.error ? SIZE_MAX : request->body.bytes,
   };
   request->started = true;
   request->dispatch.done = on_done;
   request->dispatch.context = request;
-  if (request->body.error) {
-    enum vow_error error =
-        request->body.error == VOW_E_LIMIT_EXCEEDED ? VOW_E_BODY_TOO_LARGE : VOW_E_NO_MEMORY;
-    vow_dispatch_problem(request->server->p, error, NULL, &response);
+  if (request->body.error == VOW_E_NO_MEMORY) {
+    vow_dispatch_problem(request->server->p, VOW_E_NO_MEMORY, NULL, &response);
     return queue(connection, &response);
   }
   if (vow_dispatch_start(request->server->p, &http, &request->dispatch, &response)) {

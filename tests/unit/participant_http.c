@@ -147,6 +147,7 @@ static void a_body_past_the_limit_is_cut_off(void **state) {
   exchange(f, "POST", "/prepare", body, out, sizeof out);
   expect_in(out, "HTTP/1.1 413 ");
   expect_in(out, "urn:vow:body-too-large");
+  expect_in(out, "at most 1048576 bytes");
   free(body);
   message(f, "prepare", 1, out, sizeof out);
   expect_in(out, VOTE_COMMIT);
