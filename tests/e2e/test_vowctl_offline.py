@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import pathlib
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -225,3 +227,23 @@ def test_a_damaged_row_of_the_history(world):
     assert rare.url in ctl.run(*how, "--participants", rare.url).out
     vowd.start()
     assert vowd.client.get(f"/v1/transactions/{id}").problem == "log-corrupt"
+
+
+MANUAL = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "man" / "vowctl.1"
+
+
+def test_the_manual_has_each_member_of_what_is_printed_of_a_log(dead):
+    section = re.search(r"^\.SH JSON\n(.*?)^\.SH ", MANUAL.read_text(), re.M | re.S)[1]
+    words = set(re.findall(r"\w+", section))
+
+    def members(value):
+        if isinstance(value, list):
+            return {name for one in value for name in members(one)}
+        if not isinstance(value, dict) or "branches" in value and "state" in value:
+            return set()  # what is below a transaction is the REST interface's
+        return set(value) | {name for one in value.values() for name in members(one)}
+
+    dead.toys[1].unscript()
+    for command in ("check", "recover --dry-run", "reconcile", "recover --yes"):
+        document = ctl.run(*command.split(), "--log", dead.log, "--json").json
+        assert members(document) - {"incarnation"} <= words, command
