@@ -69,7 +69,7 @@ struct world {
   struct vow_id ceiling;        /* durable */
   struct vow_id finished_below; /* highest ever sent */
   uint8_t answered[WORLD_SENDS_MAX];
-  uint64_t answered_after; /* the position that the newest answer depends on */
+  uint64_t answered_after;                   /* the position that the newest answer depends on */
   enum vow_outcome outcome[WORLD_SENDS_MAX]; /* told in the answer of this token */
   enum vow_outcome told[WORLD_TXNS_MAX];     /* to anyone; AC2 */
   bool overruled[WORLD_TXNS_MAX];            /* an operator may have said otherwise */
