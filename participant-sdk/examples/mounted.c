@@ -4,9 +4,10 @@
  *
  *     mounted --listen HOST:PORT --coordinator URL [--log FILE]
  *
- *     POST /orders   body: any JSON. Without a transaction the order stands at once. With the
- * header `Vow-Transaction: ID` the shop enlists itself, and the order stands when the transaction
- * commits. GET  /orders   the orders that stand, one a line
+ *     POST /orders   takes an order, any JSON, which stands at once
+ *                    with `Vow-Transaction: ID` the shop enlists itself, and the order stands
+ *                    when that transaction commits
+ *     GET  /orders   the orders that stand, one a line
  *
  * The order travels as the branch's payload: vow hands it back at prepare and, from its log, at
  * commit, so the shop keeps nothing for transactions under way. The orders that stand are in
