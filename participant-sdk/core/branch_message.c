@@ -57,9 +57,8 @@ static struct vow_message_reply vote_of(const struct vow_pbranch *b, bool one_ph
     out.vote = VOW_VOTE_ABORT;
     out.reason = b->reason ? b->reason : "the branch has been aborted";
   }
-  /* A heuristic outcome is not an answer to prepare: commit or abort will bring it to light. */
-  bool plain = b->state == VOW_PBRANCH_COMMITTED || b->state == VOW_PBRANCH_ABORTED;
-  if (one_phase && plain) out.outcome = outcome_of(b);
+  /* Of a heuristic one, too: to the vote alone the coordinator would answer that it commits. */
+  if (one_phase) out.outcome = outcome_of(b);
   return out;
 }
 
@@ -150,9 +149,15 @@ static void on_prepare(struct vow_pbranch *b, struct vow_pstep *step,
         vow_pbranch_call(b, step, VOW_MESSAGE_ABORT, VOW_PBRANCH_ABORTING);
       return;
     case VOW_PBRANCH_PREPARED:
+      answer(b, step, waiter);
+      return;
     case VOW_PBRANCH_HEURISTIC_CALLING:
     case VOW_PBRANCH_HEURISTIC_WRITING:
-      answer(b, step, waiter);
+      if (waiter->one_phase) {
+        (void)vow_pbranch_join(b, step, waiter);
+      } else {
+        answer(b, step, waiter);
+      }
       return;
     case VOW_PBRANCH_COMMITTING:
     case VOW_PBRANCH_COMMIT_WRITING:

@@ -190,6 +190,36 @@ static void an_operators_word_is_kept_until_it_is_forgotten(void **state) {
   assert_int_equal(f->app->commits, 0);
 }
 
+/* By itself the vote would mean that nothing has happened yet, and a client be told "committed". */
+static void who_asks_in_one_phase_is_told_an_operators_word(void **state) {
+  static const struct {
+    enum vow_outcome outcome;
+    const char *answer;
+  } cases[] = {
+      {VOW_OUTCOME_HEURISTIC_COMMIT, "{\"vote\":\"commit\",\"outcome\":\"heuristic-commit\"}"},
+      {VOW_OUTCOME_HEURISTIC_ABORT, "{\"vote\":\"commit\",\"outcome\":\"heuristic-abort\"}"},
+      {VOW_OUTCOME_HEURISTIC_MIXED, "{\"vote\":\"commit\",\"outcome\":\"heuristic-mixed\"}"},
+      {VOW_OUTCOME_HEURISTIC_HAZARD, "{\"vote\":\"commit\",\"outcome\":\"heuristic-hazard\"}"}};
+  struct fixture *f = *state;
+  f->app->commit_error = VOW_E_DATABASE;
+  f->options.inquiry_min_ms = 60000; /* the callback comes again only when it is asked for */
+  f->options.inquiry_max_ms = 60000;
+  fixture_open(f);
+  for (unsigned i = 0; i < 4; i++) {
+    expect_part(send_message(f, "prepare", i + 1, ONE_PHASE), 500, "not now");
+    assert_int_equal(vow_participant_heuristic(f->participant, id_of(i + 1), 1, cases[i].outcome),
+                     VOW_OK);
+    expect(send_message(f, "prepare", i + 1, ONE_PHASE), 200, cases[i].answer);
+    expect(send_message(f, "prepare", i + 1, ""), 200, VOTE_COMMIT);
+  }
+  fixture_reopen(f);
+  for (unsigned i = 0; i < 4; i++) {
+    expect(send_message(f, "prepare", i + 1, ONE_PHASE), 200, cases[i].answer);
+    expect(send_message(f, "forget", i + 1, ""), 200, "{}");
+    expect(send_message(f, "prepare", i + 1, ONE_PHASE), 200, cases[i].answer);
+  }
+}
+
 static void an_operator_cannot_settle_what_is_not_prepared(void **state) {
   struct fixture *f = *state;
   fixture_open(f);
@@ -380,6 +410,7 @@ int main(void) {
       test(a_one_phase_commit_that_fails_is_tried_again_and_never_aborted),
       test(a_callback_that_fails_is_called_again_when_the_message_comes_again),
       test(an_operators_word_is_kept_until_it_is_forgotten),
+      test(who_asks_in_one_phase_is_told_an_operators_word),
       test(an_operator_cannot_settle_what_is_not_prepared),
       test(forget_is_refused_while_a_branch_is_in_doubt),
       test(what_is_in_doubt_can_be_listed_in_order),
