@@ -123,7 +123,7 @@ const struct ctl_command ctl_commands[] = {
    .options = ONLINE | B(YES) | B(OUTCOME) | B(BRANCH) | B(REASON),
    .required = B(OUTCOME) | B(REASON),
    .summary = "settle by hand what cannot settle itself",
-   .details = "Decides an undecided transaction; or, with --branch, states that a branch was "
+   .details = "Aborts an undecided transaction; or, with --branch, states that a branch was "
               "settled by hand with this outcome. That branch is no longer pushed, and an outcome "
               "that differs from the decision counts as heuristic.",
    .examples = EXAMPLES("vowctl resolve " ID " --outcome aborted --reason 'bank-b is gone'",
