@@ -449,6 +449,23 @@ static void whoever_asks_is_answered_once(void **state) {
   }
 }
 
+/* To the vote alone the coordinator would commit in two phases, and tell its client so. */
+static void who_asks_in_one_phase_waits_for_the_operators_word(void **state) {
+  struct world w;
+  enum vow_error error = VOW_E_INTERNAL;
+  (void)state;
+  open_recipe(&w, PLAIN, "prepare-1 logged voted-commit logged failed operate-mixed");
+  assert_int_equal(happen(&w, "prepare-1"), VOW_OK);
+  assert_null(answer_of(&w, &error));
+  assert_int_equal(happen(&w, "logged"), VOW_OK);
+  const struct vow_message_reply *answer = answer_of(&w, &error);
+  assert_non_null(answer);
+  assert_int_equal(error, VOW_OK);
+  assert_int_equal(answer->vote, VOW_VOTE_COMMIT);
+  assert_int_equal(answer->outcome, VOW_OUTCOME_HEURISTIC_MIXED);
+  vow_pcore_free(w.core);
+}
+
 /* Where the promise stands, and in one phase, a vote to abort would be believed. */
 static void what_failed_is_no_vote_to_abort(void **state) {
   static const struct {
@@ -538,6 +555,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_is_known_of_a_branch_is_what_is_on_its_disk),
       cmocka_unit_test(a_commit_that_is_under_way_is_known_as_such),
       cmocka_unit_test(whoever_asks_is_answered_once),
+      cmocka_unit_test(who_asks_in_one_phase_waits_for_the_operators_word),
       cmocka_unit_test(what_failed_is_no_vote_to_abort),
       cmocka_unit_test(an_abort_is_the_coordinators_or_a_refusal),
       cmocka_unit_test(an_operators_word_that_failed_leaves_no_trace),
