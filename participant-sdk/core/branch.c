@@ -315,7 +315,6 @@ enum vow_error vow_pbranch_finished(struct vow_pbranch *b, struct vow_pstep *ste
         return VOW_OK;
       }
       vow_pbranch_fail_all(b, step, error, why);
-      b->live->abort_pending = false;
       fall_back(b, step);
       return VOW_OK;
     case VOW_PBRANCH_HEURISTIC_CALLING:
@@ -392,7 +391,6 @@ enum vow_error vow_pbranch_not_logged(struct vow_pbranch *b, struct vow_pstep *s
                                       uint64_t position, enum vow_error error, const char *why) {
   if (!is_writing(b, position)) return VOW_E_ILLEGAL_STATE;
   vow_pbranch_fail_all(b, step, error, why);
-  b->live->abort_pending = false;
   if (b->state != VOW_PBRANCH_FORGET_WRITING) b->outcome = VOW_OUTCOME_NONE;
   fall_back(b, step);
   return VOW_OK;

@@ -210,6 +210,8 @@ static const struct situation {
     {"heuristic-writing, decided", PLAIN,
      "prepare-1 logged voted-commit logged failed operate-mixed"},
     {"heuristic", PLAIN, "prepare logged voted-commit logged operate-mixed logged"},
+    {"heuristic, forget failed", PLAIN,
+     "prepare logged voted-commit logged operate-mixed logged forget not-logged"},
     {"forget-writing", PLAIN, "prepare logged voted-commit logged operate-mixed logged forget"},
     {"forgotten", PLAIN, "prepare logged voted-commit logged operate-mixed logged forget logged"},
 };
