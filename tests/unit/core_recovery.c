@@ -77,6 +77,7 @@ static void preparing_becomes_aborting(void **state) {
 /* What has ended is presumed no more, and so its record says: the next start reads it again. */
 static void an_end_is_no_presumption(void **state) {
   struct world *w = *state;
+  struct vow_core_counts counts;
 
   begin_one_shot(w, "a+ b+");
   wait_ms(w, 1000);
@@ -87,6 +88,9 @@ static void an_end_is_no_presumption(void **state) {
   sync(w);
   restart(w, 0);
   expect_picture(w, T1, "aborted heuristic-mixed [a heuristic-commit, b aborted]");
+  vow_core_counts(w->core, &counts);
+  assert_int_equal(counts.recovering, 0); /* it only waits to be forgotten */
+  assert_int_equal(counts.open_heuristic, 1);
 }
 
 /* A record without branches has nobody to be told. */
