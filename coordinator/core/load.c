@@ -158,11 +158,8 @@ static void recover(struct vow_core *core, struct core_txn *txn) {
       core_history(core, txn, 0, VOW_HISTORY_RECOVERED,
                    txn->image.delegated ? "undecided: its branch is asked" : "undecided: aborted");
       txn->pending = txn->image.branch_count;
-      if (txn->image.delegated && txn->image.branches[0].state == VOW_BRANCH_ABORTING) {
-        core_task_push(core, &txn->tasks[0]);
-      } else {
-        core_txn_abort(core, txn, core_text("the coordinator restarted before a decision"));
-      }
+      /* A delegate that was being asked is idle, so core_txn_advance asks it again. */
+      core_txn_abort(core, txn, core_text("the coordinator restarted before a decision"));
       break;
     case VOW_TXN_COMMITTING:
       core_history_decided_before(core, txn, txn->image.updated_ms);

@@ -229,7 +229,7 @@ static void abort_branch(struct vow_core *core, struct core_task *task) {
   struct vow_branch *branch = core_branch(task);
 
   if (core_branch_done(branch)) return;
-  if (branch->state != VOW_BRANCH_PREPARED && !may_hold_work(task)) {
+  if (!may_hold_work(task)) {
     core_branch_end(core, task, VOW_BRANCH_ABORTED, VOW_OUTCOME_ABORTED);
     return;
   }
@@ -447,7 +447,7 @@ static void go_on_durable(struct vow_core *core, struct core_txn *txn) {
 void core_txn_advance(struct vow_core *core, struct core_txn *txn) {
   struct vow_txn *image = &txn->image;
 
-  if (txn->held || txn->parked) return;
+  if (txn->parked) return;
   if (image->state == VOW_TXN_PREPARING && txn->pending == 0) decide_commit(core, txn);
   if (core_txn_decided(core, txn)) go_on_durable(core, txn);
   if (txn->pending > 0 || image->ended_ms != 0) return;

@@ -106,10 +106,8 @@ void core_hold_back(struct vow_core *core, struct core_txn *txn) {
 
 /* Was its abort only presumed, and has it not ended? No presumption is written as a decision. */
 static bool is_presumption(const struct core_txn *txn) {
-  const struct vow_txn *image = &txn->image;
-
-  if (!txn->presumed || txn->parked || image->ended_ms != 0) return false;
-  return image->state == VOW_TXN_PREPARING || image->state == VOW_TXN_ABORTING;
+  enum vow_txn_state state = txn->image.state;
+  return txn->presumed && (state == VOW_TXN_PREPARING || state == VOW_TXN_ABORTING);
 }
 
 /* Did the log say how it was decided, and has this run not ended it? */

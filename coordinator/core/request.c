@@ -210,9 +210,6 @@ static enum vow_error begin_again(struct vow_core *core, const struct vow_event 
     error = VOW_E_KEY_CONFLICT;
     detail =
         "the key was used with a request whose body is different; use a new key for a new request";
-  } else if (core_is_held_back(txn)) {
-    error = VOW_E_QUARANTINED;
-    detail = CORE_QUARANTINE_DETAIL;
   } else if (txn->waiting >= core->config.waiters_max) {
     error = VOW_E_OVERLOADED;
     detail = with_number(core, TOO_MANY_WAITERS, core->config.waiters_max);
