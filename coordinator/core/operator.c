@@ -74,6 +74,13 @@ static bool committed(enum vow_outcome outcome) {
   return outcome == VOW_OUTCOME_COMMITTED || outcome == VOW_OUTCOME_HEURISTIC_COMMIT;
 }
 
+static const char *ended_by_itself(const struct vow_branch *branch) {
+  if (branch->state == VOW_BRANCH_READ_ONLY) return "the branch has ended: it had only read";
+  return branch->outcome == VOW_OUTCOME_COMMITTED
+             ? "the branch has ended: its participant has committed it"
+             : "the branch has ended: its participant has aborted it";
+}
+
 static struct verdict judge_branch(const struct vow_txn *image, const struct vow_branch *branch,
                                    enum vow_outcome outcome) {
   bool delegate = image->state == VOW_TXN_PREPARING && image->delegated;
@@ -90,8 +97,8 @@ static struct verdict judge_branch(const struct vow_txn *image, const struct vow
   if (branch->state == VOW_BRANCH_HEURISTIC) {
     return illegal("the branch has ended as its participant reported: forget the transaction");
   }
-  if (branch->outcome == outcome) return legal(true);
-  if (core_branch_done(branch)) return illegal("the branch has ended");
+  /* Also where it has ended this way: nothing was settled, and who did it by hand did it twice. */
+  if (core_branch_done(branch)) return illegal(ended_by_itself(branch));
   return legal(false);
 }
 

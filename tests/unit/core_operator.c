@@ -135,6 +135,40 @@ static void settled_otherwise_is_heuristic(void **state) {
          "log t1 committed heuristic-mixed forgotten ended", "answer #5 ok t1 committed");
 }
 
+/* Whoever did by hand what a participant has done itself did it twice, and has to know. */
+static void what_has_ended_by_itself_cannot_be_settled(void **state) {
+  struct world *w = *state;
+
+  begin(w, "a+ b+ r+");
+  commit_no_wait(w, T1);
+  yes(w, "a");
+  yes(w, "b");
+  read_only(w, "r");
+  sync(w);
+  acknowledge(w, "a", VOW_OUTCOME_COMMITTED);
+  world_forget_trace(w);
+  resolve(w, T1, 1, VOW_OUTCOME_COMMITTED);
+  resolve(w, T1, 1, VOW_OUTCOME_ABORTED);
+  expect(w,
+         "answer #3 illegal-state t1 committing: the branch has ended: its participant has"
+         " committed it",
+         "answer #4 illegal-state t1 committing: the branch has ended: its participant has"
+         " committed it");
+  resolve(w, T1, 3, VOW_OUTCOME_COMMITTED);
+  expect(w, "answer #5 illegal-state t1 committing: the branch has ended: it had only read");
+  begin(w, "a+ b+ c+");
+  commit_no_wait(w, T2);
+  yes(w, "a");
+  yes(w, "b");
+  no(w, "c", NULL);
+  acknowledge(w, "a", VOW_OUTCOME_ABORTED);
+  world_forget_trace(w);
+  resolve(w, T2, 1, VOW_OUTCOME_ABORTED);
+  expect(w,
+         "answer #8 illegal-state t2 aborting: the branch has ended: its participant has aborted"
+         " it");
+}
+
 /* Settling twice the same way is settling once, also when it is against the decision. */
 static void settling_may_be_repeated(void **state) {
   struct world *w = *state;
@@ -301,6 +335,7 @@ int main(void) {
       TEST(settled_as_decided_is_plain),
       TEST(settled_otherwise_is_heuristic),
       TEST(settling_may_be_repeated),
+      TEST(what_has_ended_by_itself_cannot_be_settled),
       TEST(an_abort_may_come_too_late),
       TEST(acts_need_a_reason),
       TEST(operators_wait_like_others),
