@@ -453,6 +453,7 @@ static void a_transaction_is_small(void **state) {
     }
     sync(w);
     tick(w); /* frees what the last step dropped */
+    if (round == 1) assert_true(live_bytes <= 0);
   }
   world_free(w);
 }
