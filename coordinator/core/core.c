@@ -225,7 +225,7 @@ static void tick(struct vow_core *core) {
         core_task_push(core, core_container(timer, struct core_task, timer));
         break;
       case CORE_TIMER_ENDPOINT:
-        core_endpoint_due(core, core_container(timer, struct core_endpoint, timer));
+        core_endpoint_kick(core, core_container(timer, struct core_endpoint, timer));
         break;
       case CORE_TIMER_WAITER:
         core_container(timer, struct core_waiter, timer)->expired = true;

@@ -307,8 +307,6 @@ void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint);
 bool core_endpoint_may_send(const struct vow_core *core, const struct core_endpoint *endpoint);
 /* How many messages, from the front of its queue, the next request takes; it may send. */
 uint32_t core_endpoint_batch(const struct core_endpoint *endpoint);
-/* Its timer is due. */
-void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint);
 /* It is up, and has answered another request since this one left. */
 bool core_endpoint_answers(const struct core_endpoint *endpoint,
                            const struct core_request *request);

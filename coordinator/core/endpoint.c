@@ -161,16 +161,7 @@ static void await_slot(struct vow_core *core, struct core_endpoint *endpoint) {
   core_timer_set(&core->timers, &endpoint->timer, next->sent_ms + CORE_PATIENCE_MS);
 }
 
-void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
-  if (core_list_linked(&endpoint->place)) return;
-  if (core_endpoint_may_send(core, endpoint)) {
-    core_list_insert_before(&core->ready, &endpoint->place);
-  } else {
-    await_slot(core, endpoint);
-  }
-}
-
-void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
+static void mark_slow(const struct vow_core *core, struct core_endpoint *endpoint) {
   for (struct core_request *request = oldest_quick(endpoint);
        request != NULL && request->sent_ms + CORE_PATIENCE_MS <= core->now_ms;
        request = oldest_quick(endpoint)) {
@@ -178,7 +169,16 @@ void core_endpoint_due(struct vow_core *core, struct core_endpoint *endpoint) {
     endpoint->slow++;
     endpoint->slow_messages += request->count;
   }
-  core_endpoint_kick(core, endpoint);
+}
+
+void core_endpoint_kick(struct vow_core *core, struct core_endpoint *endpoint) {
+  if (core_list_linked(&endpoint->place)) return;
+  mark_slow(core, endpoint);
+  if (core_endpoint_may_send(core, endpoint)) {
+    core_list_insert_before(&core->ready, &endpoint->place);
+  } else {
+    await_slot(core, endpoint);
+  }
 }
 
 void core_endpoint_sent(struct vow_core *core, struct core_request *request) {
