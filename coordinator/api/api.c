@@ -20,31 +20,35 @@
  */
 #define ANSWER_BYTES_MAX (64u * 1024 * 1024)
 
+enum { SHORT, LONG }; /* is_long */
+
 static const struct vow_api_route routes[] = {
-    {"POST", "/v1/transactions", vow_api_begin, {NULL}},
+    {"POST", "/v1/transactions", vow_api_begin, SHORT, {NULL}},
     {"GET",
      "/v1/transactions",
      vow_api_list,
+     LONG,
      {"state", "participant", "heuristic", "older_than_ms", "limit", "cursor", NULL}},
-    {"POST", "/v1/transactions/{id}/commit", vow_api_commit, {NULL}},
-    {"POST", "/v1/transactions/{id}/branches", vow_api_enlist, {NULL}},
-    {"GET", "/v1/transactions/{id}", vow_api_get, {NULL}},
-    {"GET", "/v1/transactions/{id}/outcome", vow_api_outcome, {"seen", NULL}},
-    {"POST", "/v1/outcomes", vow_api_outcomes, {NULL}},
-    {"POST", "/v1/transactions/{id}/abort", vow_api_abort, {NULL}},
+    {"POST", "/v1/transactions/{id}/commit", vow_api_commit, SHORT, {NULL}},
+    {"POST", "/v1/transactions/{id}/branches", vow_api_enlist, SHORT, {NULL}},
+    {"GET", "/v1/transactions/{id}", vow_api_get, LONG, {NULL}},
+    {"GET", "/v1/transactions/{id}/outcome", vow_api_outcome, SHORT, {"seen", NULL}},
+    {"POST", "/v1/outcomes", vow_api_outcomes, SHORT, {NULL}},
+    {"POST", "/v1/transactions/{id}/abort", vow_api_abort, SHORT, {NULL}},
     {"GET",
      "/v1/transactions/{id}/history",
      vow_api_history,
+     LONG,
      {"kind", "branch", "limit", "cursor", NULL}},
-    {"POST", "/v1/transactions/{id}/resolve", vow_api_resolve, {NULL}},
-    {"POST", "/v1/transactions/{id}/forget", vow_api_forget, {NULL}},
-    {"GET", "/v1/participants", vow_api_participants, {NULL}},
-    {"GET", "/v1/status", vow_api_status, {NULL}},
-    {"POST", "/v1/backup", vow_api_backup, {NULL}},
-    {"GET", "/healthz", vow_api_healthz, {NULL}},
-    {"GET", "/readyz", vow_api_readyz, {NULL}},
-    {"GET", "/metrics", vow_api_metrics, {NULL}},
-    {"GET", "/openapi.yaml", vow_api_openapi, {NULL}},
+    {"POST", "/v1/transactions/{id}/resolve", vow_api_resolve, SHORT, {NULL}},
+    {"POST", "/v1/transactions/{id}/forget", vow_api_forget, SHORT, {NULL}},
+    {"GET", "/v1/participants", vow_api_participants, LONG, {NULL}},
+    {"GET", "/v1/status", vow_api_status, SHORT, {NULL}},
+    {"POST", "/v1/backup", vow_api_backup, SHORT, {NULL}},
+    {"GET", "/healthz", vow_api_healthz, SHORT, {NULL}},
+    {"GET", "/readyz", vow_api_readyz, SHORT, {NULL}},
+    {"GET", "/metrics", vow_api_metrics, SHORT, {NULL}},
+    {"GET", "/openapi.yaml", vow_api_openapi, SHORT, {NULL}},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof *routes)
 
@@ -141,16 +145,11 @@ static void note_damaged(struct vow_api *api, const struct vow_log_result *resul
   vow_logger_end(api->logger);
 }
 
-static bool answers_long(const struct vow_api_route *route) {
-  return route->handle == vow_api_list || route->handle == vow_api_get ||
-         route->handle == vow_api_history || route->handle == vow_api_participants;
-}
-
 /* False: the call was answered. What clients do not read is kept for them, and to make a page takes
  * the loop some milliseconds. */
 static bool has_room(struct vow_api_call *call, uint64_t page_bytes) {
   struct vow_server_counts counts;
-  if (!answers_long(call->route)) return true;
+  if (!call->route->is_long) return true;
   vow_server_counts(call->api->server, &counts);
   if (counts.answer_bytes + page_bytes <= API_ANSWERS_BYTES_MAX) return true;
   vow_api_problem(call, VOW_E_OVERLOADED,

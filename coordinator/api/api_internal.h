@@ -86,6 +86,7 @@ struct vow_api_route {
   const char *method;
   const char *path; /* "{id}" stands for one */
   void (*handle)(struct vow_api_call *call);
+  bool is_long;         /* its answer may be: many at once have a limit */
   const char *query[8]; /* parameters it takes */
 };
 
