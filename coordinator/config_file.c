@@ -48,34 +48,30 @@ static const char *misread(const char *line) {
   return NULL;
 }
 
-/* Whether fgets has read a NUL, which would hide the rest of its line: a crash may leave a file, or
- * its end, full of them. The buffer was full of line feeds. */
-static bool holds_nul(const char *buffer, size_t bytes) {
-  const char *feed = memchr(buffer, '\n', bytes);
-  size_t length = bytes - 1;
-  if (feed != NULL) {
-    size_t at = (size_t)(feed - buffer);
-    bool read = at + 1 < bytes && feed[1] == '\0'; /* else it is the first behind the text's end */
-    length = read ? at + 1 : at - 1;
-  }
-  return strlen(buffer) < length;
+/* As fgets, but it says how much it has read: a NUL would hide the rest of its line, and a crash
+ * may leave a file, or its end, full of them. */
+static size_t read_line(FILE *file, char *buffer, size_t bytes) {
+  size_t length = 0;
+  int c = 0;
+  while (length < bytes - 1 && c != '\n' && (c = getc(file)) != EOF) buffer[length++] = (char)c;
+  buffer[length] = '\0';
+  return length;
 }
 
 /* Hands libinih one line. Its buffer has `bytes`; what does not fit is an error, not two lines. */
 static char *next_line(char *buffer, int bytes, void *context) {
   struct file_reader *reader = context;
   if (reader->error != VOW_OK) return NULL;
-  memset(buffer, '\n', (size_t)bytes);
-  if (fgets(buffer, bytes, reader->file) == NULL) {
+  size_t length = read_line(reader->file, buffer, (size_t)bytes);
+  if (length == 0) {
     reader->error_number = errno;
     return NULL;
   }
   reader->line++;
-  if (holds_nul(buffer, (size_t)bytes)) {
+  if (strlen(buffer) < length) {
     fail(reader, "holds a NUL byte, as a file that was not written to its end may; write it anew");
     return NULL;
   }
-  size_t length = strlen(buffer);
   if (length == (size_t)bytes - 1 && buffer[length - 1] != '\n') {
     char what[160];
     snprintf(what, sizeof what,

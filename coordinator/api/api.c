@@ -145,23 +145,10 @@ static void note_damaged(struct vow_api *api, const struct vow_log_result *resul
   vow_logger_end(api->logger);
 }
 
-/* False: the call was answered. What clients do not read is kept for them, and to make a page takes
- * the loop some milliseconds. */
-static bool has_room(struct vow_api_call *call, uint64_t page_bytes) {
-  struct vow_server_counts counts;
-  if (!call->route->is_long) return true;
-  vow_server_counts(call->api->server, &counts);
-  if (counts.answer_bytes + page_bytes <= API_ANSWERS_BYTES_MAX) return true;
-  vow_api_problem(call, VOW_E_OVERLOADED,
-                  "long answers of more than 64 MiB are on their way to clients, who have to read "
-                  "them first; ask again, or for less (limit)");
-  return false;
-}
-
 static void on_read(void *context, const struct vow_log_result *result) {
   struct vow_api_call *call = context;
   note_damaged(call->api, result);
-  if (call->request == NULL || has_room(call, 0)) call->read(call, result);
+  call->read(call, result);
 }
 
 void vow_api_query(struct vow_api_call *call, struct vow_log_query *query,
@@ -313,8 +300,10 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
     return;
   }
   if (vow_request_body_has_no_room(request)) {
-    vow_api_problem(call, VOW_E_OVERLOADED,
-                    "the bodies of other requests take all the room there is; send it again later");
+    vow_api_problem(
+        call, VOW_E_OVERLOADED,
+        "the bodies of other requests take all the room there is (512 MiB together); send "
+        "it again later");
     return;
   }
   for (size_t i = 0; i < ROUTE_COUNT && call->route == NULL; i++) {
@@ -324,8 +313,7 @@ void vow_api_handle(void *context, struct vow_server_request *request) {
   }
   if (call->route == NULL) {
     refuse_path(call, path);
-  } else if (check_query(call) && (id == NULL || take_id(call, id)) &&
-             has_room(call, api->page_bytes)) {
+  } else if (check_query(call) && (id == NULL || take_id(call, id))) {
     call->route->handle(call);
   }
 }

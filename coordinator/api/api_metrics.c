@@ -101,6 +101,10 @@ static void put_server(struct vow_buf *out, const struct vow_api *api) {
   one(out, "vow_http_requests_total", "counter", "Requests begun.", counts.requests);
   one(out, "vow_http_hangups_total", "counter", "Clients that left before their answer.",
       counts.hangups);
+  one(out, "vow_http_body_bytes", "gauge", "Of requests, held: 512 MiB are the limit.",
+      counts.body_bytes);
+  one(out, "vow_http_answer_bytes", "gauge",
+      "Of long answers on their way to clients: 64 MiB are the limit.", counts.answer_bytes);
   head(out, "vow_http_answers_total", "counter", "Answers, by class of the status.");
   for (unsigned digit = 2; digit <= 5; digit++) {
     char class[4];

@@ -108,6 +108,7 @@ struct core_task {
 
 /* ---- a client that waits ---- */
 
+/* In the order in which room is left for them: see waiters_max in request.c. */
 enum core_wait {
   CORE_WAIT_BEGIN = 1, /* for an id */
   CORE_WAIT_COMMIT,    /* for the outcome; well if it is commit */

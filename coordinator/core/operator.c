@@ -78,7 +78,7 @@ static const char *ended_by_itself(const struct vow_branch *branch) {
   if (branch->state == VOW_BRANCH_READ_ONLY) return "the branch has ended: it had only read";
   return branch->outcome == VOW_OUTCOME_COMMITTED
              ? "the branch has ended: its participant has committed it"
-             : "the branch has ended: its participant has aborted it";
+             : "the branch has ended: it is aborted";
 }
 
 static struct verdict judge_branch(const struct vow_txn *image, const struct vow_branch *branch,

@@ -85,7 +85,7 @@ static void request_release(struct vow_server_request *request) {
   if (request->response != NULL) MHD_destroy_response(request->response);
   free(request->encoded_path);
   server->counts.requests_open--;
-  if (server->free_count >= REQUESTS_KEPT || request->body_capacity > VOW_SERVER_BODY_KEEP_BYTES) {
+  if (server->free_count >= REQUESTS_KEPT || request->body_capacity > VOW_SERVER_SHORT_BYTES) {
     request_free(request);
     return;
   }
@@ -328,9 +328,9 @@ static enum MHD_Result start(struct vow_server_request *request) {
 }
 
 /* Who sends a long body slowly holds it for long, and there may be one on each connection. */
-static bool has_room(const struct vow_server_request *request, size_t bytes) {
+static bool body_has_room(const struct vow_server_request *request, size_t bytes) {
   const struct vow_server *server = request->server;
-  return request->body_bytes + bytes <= VOW_SERVER_BODY_KEEP_BYTES ||
+  return request->body_bytes + bytes <= VOW_SERVER_SHORT_BYTES ||
          server->counts.body_bytes + bytes <= server->config.bodies_bytes_max;
 }
 
@@ -340,7 +340,7 @@ static enum MHD_Result take_body(struct vow_server_request *request, const char 
   size_t size = *bytes;
   if (!request->too_large && !request->no_room) {
     request->too_large = size > server->config.body_bytes_max - request->body_bytes;
-    request->no_room = !request->too_large && !has_room(request, size);
+    request->no_room = !request->too_large && !body_has_room(request, size);
     request->dropped_bytes = request->body_bytes;
   }
   if (request->too_large || request->no_room) {
@@ -570,6 +570,10 @@ void vow_server_close(struct vow_server *server) {
   MHD_run(server->daemon); /* microhttpd refuses to stop while a connection is suspended */
   MHD_stop_daemon(server->daemon);
   server->daemon = NULL;
+}
+
+uint64_t vow_server_answer_bytes(const struct vow_server *server) {
+  return server->counts.answer_bytes;
 }
 
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out) {

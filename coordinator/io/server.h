@@ -19,6 +19,10 @@ struct uv_loop_s;
 struct vow_server;
 struct vow_server_request; /* one HTTP exchange */
 
+/* Bodies and answers up to this are short: they are taken where others have no room, and a buffer
+ * of this size stays with a request for reuse. */
+#define VOW_SERVER_SHORT_BYTES (16u * 1024)
+
 struct vow_server_config {
   const char *listen;       /* "127.0.0.1:7800", "[::1]:7800", port 0: any free one */
   uint32_t connections_max; /* further ones wait in the listen queue */
@@ -57,6 +61,7 @@ struct vow_server_counts {
   uint64_t answer_bytes;     /* of long answers that are not sent completely */
 };
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out);
+uint64_t vow_server_answer_bytes(const struct vow_server *server); /* that one alone */
 
 const char *vow_request_method(const struct vow_server_request *request);
 /* As it was sent, without the query; never NULL. It is not decoded, so that an encoded slash or NUL

@@ -64,8 +64,6 @@ struct vow_server {
   struct vow_server_counts counts;
 };
 
-#define VOW_SERVER_BODY_KEEP_BYTES (16u * 1024) /* a buffer that stays with a request for reuse */
-
 /* False when memory is short. `data` may be the body itself, while that is empty. */
 bool vow_server_append_body(struct vow_server_request *request, const char *data,
                             size_t bytes) VOW_MUST_CHECK;

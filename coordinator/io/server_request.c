@@ -105,7 +105,7 @@ static struct MHD_Response *response_with(struct vow_server_request *request, co
     const void *in;
     void *out;
   } copied = {.in = body}; /* the API lacks a const that MUST_COPY implies */
-  if (bytes >= VOW_SERVER_BODY_KEEP_BYTES) {
+  if (bytes >= VOW_SERVER_SHORT_BYTES) {
     request->answer_bytes = bytes;
     request->server->counts.answer_bytes += bytes;
     return MHD_create_response_from_buffer(bytes, copied.out, MHD_RESPMEM_MUST_COPY);

@@ -174,6 +174,11 @@ void vow_request_answer(struct vow_server_request *request, int status, const ch
   vow_json_free(json);
 }
 
+uint64_t vow_server_answer_bytes(const struct vow_server *server) {
+  (void)server;
+  return 0;
+}
+
 void vow_server_counts(const struct vow_server *server, struct vow_server_counts *out) {
   (void)server;
   *out = (struct vow_server_counts){.connections = 1};

@@ -164,9 +164,7 @@ static void what_has_ended_by_itself_cannot_be_settled(void **state) {
   acknowledge(w, "a", VOW_OUTCOME_ABORTED);
   world_forget_trace(w);
   resolve(w, T2, 1, VOW_OUTCOME_ABORTED);
-  expect(w,
-         "answer #8 illegal-state t2 aborting: the branch has ended: its participant has aborted"
-         " it");
+  expect(w, "answer #8 illegal-state t2 aborting: the branch has ended: it is aborted");
 }
 
 /* Settling twice the same way is settling once, also when it is against the decision. */
