@@ -18,9 +18,10 @@
 #define ANSWER_BYTES_MAX   (256U << 20) /* the largest page of transactions with many branches */
 #define CONNECT_TIMEOUT_MS 5000
 #define START_OR_NAME      "Start vowd, or give its address with --url or VOW_URL."
-/* Vowd itself has no TLS. */
-#define SECURE_OR_NAME \
-  "Mend the certificate of the proxy there, or give another address with --url or VOW_URL."
+/* It may be any side's certificate, this side's list of authorities, or a port without TLS. */
+#define MEND_OR_NAME                                                    \
+  "Mend what it names, here or at the proxy there. vowd itself has no " \
+  "TLS: without a proxy its address, in --url or VOW_URL, begins with http://."
 
 static void on_sender_failed(void *context, const char *why);
 
@@ -300,7 +301,7 @@ enum ctl_exit ctl_client_fail(const struct ctl_client *client, const struct ctl_
                         "Wait longer with --timeout, or look at the daemon's own log.",
                         "no answer from %s in time: %s.", client->base, detail);
       case VOW_E_UNREACHABLE:
-        return ctl_fail(CTL_EXIT_UNREACHABLE, reply->not_secure ? SECURE_OR_NAME : START_OR_NAME,
+        return ctl_fail(CTL_EXIT_UNREACHABLE, reply->not_secure ? MEND_OR_NAME : START_OR_NAME,
                         "the daemon at %s cannot be reached: %s.", client->base, detail);
       case VOW_E_PROTOCOL:
         return ctl_client_strange(client, detail);

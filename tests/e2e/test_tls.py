@@ -14,6 +14,7 @@ from vowtest.process import COMPLAINT, LAUNCHER, program
 HERE, ELSEWHERE = "subjectAltName=IP:127.0.0.1", "subjectAltName=DNS:x.example"
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 ALERT = "alert certificate required|alert handshake failure"
+MEND = "Mend what it names, here or at the proxy there."
 
 
 def openssl(*arguments, **more):
@@ -102,7 +103,7 @@ def test_what_is_wrong_is_said_wherever_somebody_looks(world, authority, name):
     assert not bad.received(), "nothing of it has arrived"
 
     told = run("--url", bad.url, "status", **vowd.environment)
-    told.refused(UNREACHABLE, "Mend the certificate of the proxy")
+    told.refused(UNREACHABLE, MEND)
     assert re.search(words, told.err), told
     error, why = probe(bad.url, vowd.environment)
     assert error == "unreachable" and re.search(WRONG[name][2], why), (error, why)
@@ -150,4 +151,12 @@ def test_a_list_of_authorities_that_cannot_be_read_is_no_answer_of_the_other_sid
     assert_aborted(vowd.client.one_shot([secure.url, world.toy().url]), words)
     error, why = probe(secure.url, vowd.environment)
     assert error == "unreachable" and words in why, (error, why)
-    run("--url", secure.url, "status", **vowd.environment).refused(UNREACHABLE, words)
+    told = run("--url", secure.url, "status", **vowd.environment)
+    told.refused(UNREACHABLE, words, MEND)
+
+
+def test_a_vowd_without_a_proxy_is_not_asked_by_https(world):
+    url = world.vowd().url
+    told = run("--url", url.replace("http://", "https://"), "status")
+    told.refused(UNREACHABLE, "no secure connection", MEND, "address", "begins with http://.")
+    run("--url", url, "status").fine()
