@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "output.h"
 #include "prompt.h"
 #include "text.h"
 #include "view.h"

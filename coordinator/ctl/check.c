@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "offline.h"
+#include "output.h"
 #include "plan.h"
 #include "status.h"
 #include "text.h"

@@ -12,6 +12,7 @@
 
 #include "io/sender.h"
 #include "message.h"
+#include "output.h"
 #include "status.h"
 #include "view.h"
 

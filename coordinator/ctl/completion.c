@@ -2,10 +2,10 @@
  * Completion scripts for bash and zsh, made from the table in commands.c. The build runs this once
  * and installs what it prints.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "args.h"
+#include "output.h"
 
 static uint64_t options_of(const struct ctl_command *command) {
   return command->options | CTL_BIT(CTL_OPT_HELP);
@@ -13,59 +13,59 @@ static uint64_t options_of(const struct ctl_command *command) {
 
 static void print_command_names(const char *gap) {
   for (unsigned i = 0; i < ctl_command_count; i++) {
-    printf("%s%s", i == 0 ? "" : gap, ctl_commands[i].name);
+    ctl_putf("%s%s", i == 0 ? "" : gap, ctl_commands[i].name);
   }
 }
 
 static void print_choices(const struct ctl_option *option, const char *gap) {
   for (unsigned i = 0; option->choices[i] != NULL; i++) {
-    printf("%s%s", i == 0 ? "" : gap, option->choices[i]);
+    ctl_putf("%s%s", i == 0 ? "" : gap, option->choices[i]);
   }
 }
 
 /* What may follow `--option` in bash: choices, files, or nothing that could be guessed. */
 static void bash_value(const struct ctl_option *option) {
-  printf("    --%s) ", option->name);
+  ctl_putf("    --%s) ", option->name);
   if (option->kind == CTL_CHOICE) {
-    printf("COMPREPLY=($(compgen -W \"");
+    ctl_putf("COMPREPLY=($(compgen -W \"");
     print_choices(option, " ");
-    printf("\" -- \"$word\")) ;;\n");
+    ctl_putf("\" -- \"$word\")) ;;\n");
   } else if (option->kind == CTL_FILE) {
-    printf("compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n");
+    ctl_putf("compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n");
   } else {
-    printf("COMPREPLY=() ;;\n");
+    ctl_putf("COMPREPLY=() ;;\n");
   }
 }
 
 static void bash_command(const struct ctl_command *command) {
-  printf("    %s)\n      options=\"", command->name);
+  ctl_putf("    %s)\n      options=\"", command->name);
   for (unsigned id = 0; id < CTL_OPTION_COUNT; id++) {
-    if ((options_of(command) & CTL_BIT(id)) != 0) printf("--%s ", ctl_options[id].name);
+    if ((options_of(command) & CTL_BIT(id)) != 0) ctl_putf("--%s ", ctl_options[id].name);
   }
-  printf("\"\n");
-  if (command->operand == CTL_OPERAND_SHELL) printf("      operands=\"bash zsh\"\n");
-  if (command->operand == CTL_OPERAND_COMMAND) printf("      operands=\"$commands\"\n");
+  ctl_putf("\"\n");
+  if (command->operand == CTL_OPERAND_SHELL) ctl_putf("      operands=\"bash zsh\"\n");
+  if (command->operand == CTL_OPERAND_COMMAND) ctl_putf("      operands=\"$commands\"\n");
   if (command->operand == CTL_OPERAND_PATH) {
-    printf(
+    ctl_putf(
         "      [[ $word == -* ]] || { compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "
         "\"$word\")); return; }\n");
   }
-  printf("      ;;\n");
+  ctl_putf("      ;;\n");
 }
 
 static void print_bash(void) {
-  printf(
+  ctl_putf(
       "# Completion of vowctl for bash; printed by `vowctl completion bash`.\n_vowctl() {\n"
       "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
       "  local command= options=\"--url --log --json --help --version\" operands= i\n"
       "  local commands=\"");
   print_command_names(" ");
-  printf("\"\n  case $before in\n");
+  ctl_putf("\"\n  case $before in\n");
   for (unsigned id = 0; id < CTL_OPTION_COUNT; id++) {
     /* Two options share the name --timeout; the second row would be dead. */
     if (ctl_options[id].kind != CTL_FLAG && id != CTL_OPT_TIMEOUT) bash_value(&ctl_options[id]);
   }
-  printf(
+  ctl_putf(
       "    *) before= ;;\n  esac\n  [[ -z $before ]] || return\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    case ${COMP_WORDS[i]} in\n"
@@ -74,7 +74,7 @@ static void print_bash(void) {
       "      *) command=${COMP_WORDS[i]}; break ;;\n"
       "    esac\n  done\n  case $command in\n    \"\") operands=$commands ;;\n");
   for (unsigned i = 0; i < ctl_command_count; i++) bash_command(&ctl_commands[i]);
-  printf(
+  ctl_putf(
       "  esac\n  [[ $word == -* ]] && operands=$options\n"
       "  COMPREPLY=($(compgen -W \"$operands\" -- \"$word\"))\n}\n"
       "complete -F _vowctl vowctl\n");
@@ -85,29 +85,29 @@ static void print_bash(void) {
 static void zsh_text(const char *text) {
   for (; *text != '\0'; text++) {
     if (*text == '\'') {
-      printf("'\\''");
+      ctl_putf("'\\''");
     } else if (strchr("[]:", *text) != NULL) {
-      printf("\\%c", *text);
+      ctl_putf("\\%c", *text);
     } else {
-      putchar(*text);
+      ctl_put_text(text, 1);
     }
   }
 }
 
 static void zsh_option(const struct ctl_option *option) {
-  printf("        '--%s%s[", option->name, option->kind == CTL_FLAG ? "" : "=");
+  ctl_putf("        '--%s%s[", option->name, option->kind == CTL_FLAG ? "" : "=");
   zsh_text(option->help);
-  printf("]");
+  ctl_putf("]");
   if (option->kind == CTL_CHOICE) {
-    printf(":%s:(", option->value);
+    ctl_putf(":%s:(", option->value);
     print_choices(option, " ");
-    printf(")");
+    ctl_putf(")");
   } else if (option->kind == CTL_FILE) {
-    printf(":%s:_files", option->value);
+    ctl_putf(":%s:_files", option->value);
   } else if (option->kind != CTL_FLAG) {
-    printf(":%s:", option->value);
+    ctl_putf(":%s:", option->value);
   }
-  printf("' \\\n");
+  ctl_putf("' \\\n");
 }
 
 static void zsh_command(const struct ctl_command *command) {
@@ -119,35 +119,35 @@ static void zsh_command(const struct ctl_command *command) {
       [CTL_OPERAND_COMMAND] = "\"1:command:($names)\"",
       [CTL_OPERAND_SHELL] = "'1:shell:(bash zsh)'",
   };
-  printf("    %s)\n      _arguments \\\n", command->name);
+  ctl_putf("    %s)\n      _arguments \\\n", command->name);
   for (unsigned id = 0; id < CTL_OPTION_COUNT; id++) {
     if ((options_of(command) & CTL_BIT(id)) != 0) zsh_option(&ctl_options[id]);
   }
-  printf("        %s ;;\n", operands[command->operand]);
+  ctl_putf("        %s ;;\n", operands[command->operand]);
 }
 
 static void print_zsh(void) {
-  printf(
+  ctl_putf(
       "#compdef vowctl\n# Completion of vowctl for zsh; printed by `vowctl completion zsh`.\n"
       "_vowctl() {\n  local state line names=\"");
   print_command_names(" ");
-  printf("\"\n  local -a commands=(\n");
+  ctl_putf("\"\n  local -a commands=(\n");
   for (unsigned i = 0; i < ctl_command_count; i++) {
-    printf("    '%s:", ctl_commands[i].name);
+    ctl_putf("    '%s:", ctl_commands[i].name);
     zsh_text(ctl_commands[i].summary);
-    printf("'\n");
+    ctl_putf("'\n");
   }
-  printf("  )\n  _arguments -C \\\n");
+  ctl_putf("  )\n  _arguments -C \\\n");
   zsh_option(&ctl_options[CTL_OPT_URL]);
   zsh_option(&ctl_options[CTL_OPT_HELP]);
   zsh_option(&ctl_options[CTL_OPT_VERSION]);
-  printf(
+  ctl_putf(
       "        '1: :->command' '*:: :->rest'\n"
       "  case $state in\n"
       "    command) _describe command commands; return ;;\n"
       "    rest) ;;\n    *) return ;;\n  esac\n  case $line[1] in\n");
   for (unsigned i = 0; i < ctl_command_count; i++) zsh_command(&ctl_commands[i]);
-  printf("  esac\n}\n_vowctl \"$@\"\n");
+  ctl_putf("  esac\n}\n_vowctl \"$@\"\n");
 }
 
 enum ctl_exit ctl_completion(const struct ctl_args *args) {

@@ -1,12 +1,12 @@
 /*
- * Exit codes, standard output, and the two sentences of a failure. See exit.h.
+ * Exit codes, and the two sentences of a failure. See exit.h.
  */
 #include "exit.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "output.h"
 #include "text.h"
 
 enum ctl_exit ctl_exit_of(enum vow_error error) {
@@ -60,23 +60,6 @@ const char *ctl_exit_text(int code) {
   };
   if (code < 0 || (size_t)code >= sizeof texts / sizeof texts[0]) return NULL;
   return texts[code];
-}
-
-static int put_errno; /* why standard output has failed: a later failure may not know it */
-
-static void note_failure(bool failed) {
-  if (failed && put_errno == 0) put_errno = errno == 0 ? EIO : errno;
-}
-
-void ctl_put_text(const char *text, size_t bytes) {
-  errno = 0;
-  note_failure(fwrite(text, 1, bytes, stdout) != bytes);
-}
-
-int ctl_put_flush(void) {
-  errno = 0;
-  note_failure(fflush(stdout) != 0 || ferror(stdout) != 0);
-  return put_errno;
 }
 
 /* Prints one line of text that may come from elsewhere. Without memory what is no ASCII is left

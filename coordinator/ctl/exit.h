@@ -6,8 +6,6 @@
 #ifndef VOW_CTL_EXIT_H
 #define VOW_CTL_EXIT_H
 
-#include <stddef.h>
-
 #include "vow/error.h"
 
 enum ctl_exit {
@@ -28,11 +26,6 @@ enum ctl_exit ctl_exit_of(enum vow_error error);
 
 /* One line for each exit code, in their order; NULL past the last. For help and manual. */
 const char *ctl_exit_text(int code);
-
-void ctl_put_text(const char *text, size_t bytes); /* to standard output */
-/* Writes what is buffered. An errno of the first write that failed: whoever reads has gone, or
- * there is no room, and the rest is not worth making. 0: all has arrived. */
-int ctl_put_flush(void);
 
 /* Prints "vowctl: WHAT" and, where `todo` is not NULL, a second line that says what to do. Both
  * are made safe for a terminal. Returns `code`, so that a command can end with it. */

@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "offline.h"
+#include "output.h"
 #include "text.h"
 
 #define PAGE_MAX      1000
@@ -76,14 +77,14 @@ void ctl_lister_end(struct ctl_lister *lister, const char *next_cursor) {
     vow_jsonw_end(&w);
     /* The array is closed by hand, so the member behind it stands without its own brace. */
     if (cursor.error == VOW_OK)
-      printf("]%s%s\n", next_cursor == NULL ? "" : ",", vow_buf_text(&cursor) + 1);
+      ctl_putf("]%s%s\n", next_cursor == NULL ? "" : ",", vow_buf_text(&cursor) + 1);
     lister->out.error = cursor.error;
     ctl_put(&lister->out);
     vow_buf_fini(&cursor);
   } else if (!lister->lines && lister->count == 0) {
-    printf(NOTHING_FOUND);
+    ctl_putf(NOTHING_FOUND);
   } else if (!lister->lines && next_cursor != NULL && lister->terminal.tty) {
-    printf("There are more: --limit N or --all.\n");
+    ctl_putf("There are more: --limit N or --all.\n");
   }
 }
 

@@ -5,7 +5,6 @@
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 
 #include "args.h"
 #include "io/logger.h"
+#include "output.h"
 #include "view.h"
 
 static bool reader_is_gone(void) {
@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
   enum ctl_exit code = ctl_args_parse(argc, argv, &args);
   if (code != CTL_EXIT_OK) return (int)code;
   if (args.command == NULL) {
-    printf("vowctl %s\n", VOW_VERSION);
+    ctl_putf("vowctl %s\n", VOW_VERSION);
   } else {
     code = args.command->run(&args);
   }

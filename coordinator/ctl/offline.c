@@ -12,6 +12,7 @@
 
 #include "io/txn_json.h"
 #include "list.h"
+#include "output.h"
 #include "text.h"
 
 #define PAGE_ROWS 200

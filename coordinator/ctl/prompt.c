@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "output.h"
+
 enum ctl_exit ctl_may_ask(const struct ctl_args *args) {
   if (ctl_given(args, CTL_OPT_YES) || (isatty(STDIN_FILENO) && isatty(STDERR_FILENO))) {
     return CTL_EXIT_OK;
@@ -19,7 +21,7 @@ enum ctl_exit ctl_may_ask(const struct ctl_args *args) {
 enum ctl_exit ctl_ask(const struct ctl_args *args, const char *text) {
   char line[64];
   if (ctl_given(args, CTL_OPT_YES)) return CTL_EXIT_OK;
-  fflush(stdout);
+  (void)ctl_put_flush();
   fprintf(stderr, "%s\nType \"yes\" to go on: ", text);
   fflush(stderr);
   bool read = fgets(line, sizeof line, stdin) != NULL;

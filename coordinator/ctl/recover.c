@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "offline.h"
+#include "output.h"
 #include "prompt.h"
 #include "text.h"
 #include "view.h"
@@ -127,8 +128,8 @@ static enum ctl_exit dry_run(const struct ctl_args *args, const struct ctl_work 
       plan_txn(&out, &terminal, &work->txns[i]);
       ctl_put(&out);
     }
-    printf("%s%zu in doubt, %zu wait for an operator; nothing was written or sent\n",
-           work->count > 0 ? "\n" : "", work->count - work->waiting, work->waiting);
+    ctl_putf("%s%zu in doubt, %zu wait for an operator; nothing was written or sent\n",
+             work->count > 0 ? "\n" : "", work->count - work->waiting, work->waiting);
     vow_buf_fini(&out);
   }
   return work->count > 0 ? CTL_EXIT_ATTENTION : CTL_EXIT_OK;

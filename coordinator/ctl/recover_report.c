@@ -8,6 +8,7 @@
 
 #include "io/txn_json.h"
 #include "offline.h"
+#include "output.h"
 #include "recover.h"
 #include "text.h"
 #include "url.h"

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "offline.h"
+#include "output.h"
 #include "text.h"
 
 #define NAME_BYTES 4200
@@ -197,7 +198,7 @@ enum ctl_exit ctl_restore(const struct ctl_args *args) {
     remove_copy(name);
     return code;
   }
-  printf(
+  ctl_putf(
       "%s is the log now, and in quarantine: what came after the backup is not in it.\n"
       "Next: vowctl reconcile --log %s\n",
       path, path);

@@ -314,15 +314,3 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
   head_append(out, terminal, &txn, now_ms);
   return branches_append(out, terminal, &txn, why);
 }
-
-static bool put_failed;
-
-void ctl_put(struct vow_buf *buf) {
-  if (buf->error == VOW_E_NO_MEMORY) put_failed = true;
-  ctl_put_text(vow_buf_text(buf), buf->bytes);
-  vow_buf_reset(buf);
-}
-
-bool ctl_put_failed(void) {
-  return put_failed;
-}

@@ -65,9 +65,4 @@ enum vow_error ctl_brief_append(struct vow_buf *out, const struct ctl_terminal *
                                 const struct vow_json_node *node, uint64_t now_ms,
                                 char why[VOW_JSON_WHY_BYTES]) VOW_MUST_CHECK;
 
-/* Writes the buffer to standard output and empties it. */
-void ctl_put(struct vow_buf *buf);
-/* Whether memory was out for some of it. */
-bool ctl_put_failed(void);
-
 #endif

@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "list.h"
+#include "output.h"
 #include "status.h"
 #include "text.h"
 #include "view.h"
@@ -193,13 +194,13 @@ static unsigned count_lines(const struct vow_buf *text) {
 /* Over what was there before, so that nothing flickers: each line ends what the old one left, and
  * the last one clears the rest. */
 static void redraw(const struct vow_buf *text) {
-  fputs("\033[H", stdout);
+  ctl_putf("\033[H");
   for (const char *line = vow_buf_text(text); *line != '\0';) {
     size_t bytes = strcspn(line, "\n");
-    printf("%.*s\033[K\n", (int)bytes, line);
+    ctl_putf("%.*s\033[K\n", (int)bytes, line);
     line += bytes + (line[bytes] == '\n');
   }
-  fputs("\033[J", stdout);
+  ctl_putf("\033[J");
 }
 
 static void table_append(struct vow_buf *out, const struct watch *watch, const struct look *look) {

@@ -421,10 +421,16 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_output_that_cannot_be_written_is_a_failure():
+@pytest.mark.parametrize("command", ["help", "help resolve", "completion bash", "completion zsh"])
+def test_output_that_cannot_be_written_is_a_failure(command):
+    """Whether it fits into the buffer or not."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [program("vowctl"), "help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            [program("vowctl"), *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
         )
     assert done.returncode == ctl.FAILED and "No space left" in done.stderr
 
