@@ -28,25 +28,20 @@ struct vow_jsonw *vow_api_write(struct vow_api_call *call) {
   return &api->writer;
 }
 
-bool vow_api_has_room(const struct vow_api_call *call, uint64_t bytes) {
-  return vow_server_answer_bytes(call->api->server) + bytes <= API_ANSWERS_BYTES_MAX;
-}
-
-void vow_api_no_room(struct vow_api_call *call) {
+bool vow_api_has_room(struct vow_api_call *call, uint64_t bytes) {
+  if (vow_server_answer_bytes(call->api->server) + bytes <= API_ANSWERS_BYTES_MAX) return true;
   vow_api_problem(
       call, VOW_E_OVERLOADED,
       "long answers of 64 MiB are on their way to clients, who have to read them first; "
       "ask again, or for less (limit)");
+  return false;
 }
 
 static void send_out(struct vow_api_call *call, int status, const char *content_type) {
   struct vow_buf *out = &call->api->out;
   bool is_long =
       call->route != NULL && call->route->is_long && out->bytes >= VOW_SERVER_SHORT_BYTES;
-  if (out->error == VOW_OK && is_long && !vow_api_has_room(call, out->bytes)) {
-    vow_api_no_room(call);
-    return;
-  }
+  if (out->error == VOW_OK && is_long && !vow_api_has_room(call, out->bytes)) return;
   if (out->error != VOW_OK) {
     send(call, 500, "application/problem+json", vow_api_no_memory, strlen(vow_api_no_memory));
   } else {
@@ -130,7 +125,7 @@ static const char *default_detail(const struct vow_config *config, enum vow_erro
     snprintf(out, bytes,
              "the log's disk needs %llu bytes free beside the %llu (disk_reserve_bytes) that are "
              "kept for transactions that are open; make room there, and it goes on by itself",
-             reserve + reserve / 4, reserve);
+             VOW_LOG_SPACE_AGAIN(reserve), reserve);
     return out;
   }
   if (txn == NULL) return NULL;

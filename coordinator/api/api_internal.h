@@ -136,8 +136,8 @@ bool vow_api_was_lost(const struct vow_api *api, struct vow_id id);
 bool vow_api_is_presumed(const struct vow_api_call *call);
 
 /* Whether a long answer of so many bytes may join those that clients have not read yet: what they
- * do not read is kept for them. */
-bool vow_api_has_room(const struct vow_api_call *call, uint64_t bytes);
+ * do not read is kept for them. False: the call was answered. */
+bool vow_api_has_room(struct vow_api_call *call, uint64_t bytes);
 
 /* ---- answering: each of these ends the call ---- */
 
@@ -151,7 +151,6 @@ void vow_api_transaction(struct vow_api_call *call, int status, const struct vow
 /* With its history: a person asks. */
 void vow_api_transaction_whole(struct vow_api_call *call, const struct vow_txn *txn);
 void vow_api_problem(struct vow_api_call *call, enum vow_error error, const char *detail);
-void vow_api_no_room(struct vow_api_call *call); /* the refusal for want of that */
 /* With the members that the error has: state, reason, outcome, transaction. */
 void vow_api_problem_of(struct vow_api_call *call, enum vow_error error, const char *detail,
                         const struct vow_txn *txn);

@@ -217,10 +217,8 @@ void vow_api_list(struct vow_api_call *call) {
   call->more = list;
   call->free_more = list_free;
   if (!read_query(call, list)) return;
-  if (list->limit > API_LIMIT_DEFAULT && !vow_api_has_room(call, call->api->page_bytes)) {
-    vow_api_no_room(call); /* before it is made: that holds the loop up */
-    return;
-  }
+  /* Before it is made, which holds the loop up. */
+  if (list->limit > API_LIMIT_DEFAULT && !vow_api_has_room(call, call->api->page_bytes)) return;
   if (vow_core_loading(vow_driver_core(call->api->driver))) {
     vow_api_problem(call, VOW_E_LOADING, "the log is still being read; ask again");
     return;

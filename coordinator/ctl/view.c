@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "exit.h"
 #include "text.h"
 
 #define BRANCHES_MAX UINT32_MAX

@@ -185,6 +185,10 @@ enum vow_error vow_log_query_now(struct vow_log *log,
   "the log or its write-ahead log was moved, deleted or replaced while vowd has it open; put the " \
   "same file back, or take it out of /proc as the runbook says, but do not stop vowd before"
 
+/* After VOW_E_LOG_FULL so much has to be free beside the reserve before begins are taken again: a
+ * quarter more than when they were refused, so that it does not flutter. */
+#define VOW_LOG_SPACE_AGAIN(reserve) ((reserve) + (reserve) / 4)
+
 /* On the loop, after wake: runs done() of finished queries and reports how far the log is durable,
  * whether it wants no new transactions, and whether it failed. After a failure nothing more becomes
  * durable: the process must end (rule 2). */

@@ -66,7 +66,7 @@ void log_space_check(struct vow_log *log, uint64_t now_ms) {
     return;
   }
   uint64_t free = free_bytes(log);
-  uint64_t enough = log->low ? reserve + reserve / 4 : reserve;
+  uint64_t enough = log->low ? VOW_LOG_SPACE_AGAIN(reserve) : reserve;
   if (!log->reserve_held && !log->stuck && free >= reserve + enough && make_reserve(log)) {
     log->reserve_held = true;
     log->reserve_bytes = reserve;
